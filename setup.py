@@ -1,0 +1,46 @@
+"""Builds the compiled modules: every ext/bms/_NAME.pyx becomes bms._NAME.
+
+A module names the C files it is made of in its own first lines (`# distutils: sources = ...`), so there is no second list here.
+BMS_CFLAGS adds compiler options (sanitizers, coverage, -O0); BMS_ONLY="_plant _chips" builds only those modules.
+"""
+
+import os
+from pathlib import Path
+
+import numpy
+from Cython.Build import cythonize
+from setuptools import Extension, setup
+
+# Strict floating point: no contraction, no reassociation, NaN kept. Elementwise operations then give the same bits at every
+# vector width and with every compiler, which is what lets a trace be reproduced anywhere.
+FLAGS = [
+    "-std=c99", "-D_DEFAULT_SOURCE", "-O3", "-ffp-contract=off", "-fno-math-errno", "-fno-trapping-math", "-funsigned-char",
+    "-fvisibility=hidden",
+]  # fmt: skip
+
+only = os.environ.get("BMS_ONLY", "").split()
+extra = os.environ.get("BMS_CFLAGS", "").split()
+modules = sorted(p for p in Path("ext/bms").glob("_*.pyx") if not only or p.stem in only)
+headers = [str(p) for p in Path("ext").rglob("*.h")] + [str(p) for p in Path("ext").rglob("*.pxi")]
+
+extensions = [
+    Extension(
+        f"bms.{path.stem}",
+        [str(path)],
+        include_dirs=["ext", "ext/common", "ext/firmware", "ext/firmware/generated", numpy.get_include()],
+        define_macros=[("NPY_NO_DEPRECATED_API", "NPY_1_7_API_VERSION")],
+        extra_compile_args=FLAGS + extra,
+        extra_link_args=[flag for flag in extra if "sanitize" in flag or "coverage" in flag],
+        depends=headers,
+    )
+    for path in modules
+]
+
+setup(
+    ext_modules=cythonize(
+        extensions,
+        build_dir="build/cython",
+        language_level=3,
+        compiler_directives={"boundscheck": False, "wraparound": False, "cdivision": True, "embedsignature": True},
+    )
+)
