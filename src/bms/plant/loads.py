@@ -1,8 +1,9 @@
 """What a vehicle, a house and a charger ask of a pack, as plain arrays in time.
 
-Power at the pack's terminals is positive when it discharges the pack. Only additions, multiplications, divisions and square
-roots are used here, element by element: they are correctly rounded on every processor, and these arrays end in hashed state.
-Road-load model: Guzzella and Sciarretta, Vehicle Propulsion Systems (2013), section 2.1.
+Power at the pack's terminals is positive when it discharges the pack. Only additions,
+multiplications, divisions and square roots are used here, element by element: they are correctly
+rounded on every processor, and these arrays end in hashed state. Road-load model:
+Guzzella and Sciarretta, Vehicle Propulsion Systems (2013), section 2.1.
 """
 
 from __future__ import annotations
@@ -11,9 +12,11 @@ import csv
 import io
 import math
 from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 
 from bms.errors import ConfigError
 from bms.model import Frozen
@@ -24,10 +27,10 @@ STEP_S = 0.1
 SPEED_LIMIT_MPS = 70.0  # 252 km/h: a road cycle above it is km/h in the wrong column
 GAP_FACTOR = 10.0  # a step longer than this many median steps is a hole in the record
 
-Array = np.ndarray[tuple[int], np.dtype[np.float64]]
+Array = npt.NDArray[np.float64]
 
 
-class Vehicle(Frozen):
+class Vehicle(Frozen, frozen=True):
     """Road load and power train of one vehicle."""
 
     mass_kg: float  # as driven, pack included
@@ -44,11 +47,11 @@ class Vehicle(Frozen):
 
 
 VEHICLES = {
-    # A large electric sedan. Mass and drag area as usual in the class (2.1 t, Cd 0.25 x 2.4 m2); the rest assumptions of common size.
+    # A large electric sedan, as usual in the class: 2.1 t, Cd 0.25 x 2.4 m2.
     "sedan": Vehicle(
         mass_kg=2100.0,
         drag_area_m2=0.60,
-        rolling_coefficient=0.009,  # assumption: label class B tyre (ISO 28580, 6.5 to 7.7 N/kN) plus bearings and road surface
+        rolling_coefficient=0.009,  # assumption: class B tyre (6.5 to 7.7 N/kN), bearings, road
         rotating_mass_factor=1.05,  # assumption: 3 to 6 % for one-speed drives
         drive_efficiency_frac=0.90,  # assumption: inverter 0.97, motor 0.95, gear 0.98
         regen_efficiency_frac=0.88,  # assumption: as driving, motor at a lower load
@@ -60,13 +63,13 @@ VEHICLES = {
     ),
     # Mercedes EQS 450+, with the maker's public Cd 0.20 and 2.51 m2.
     "eqs": Vehicle(
-        mass_kg=2600.0,  # assumption: published kerb weight near 2480 kg (driver included) plus a co-driver and test equipment
+        mass_kg=2600.0,  # assumption: kerb weight near 2480 kg, co-driver, equipment
         drag_area_m2=0.502,  # 0.20 x 2.51 m2, published (19 inch wheels, lowered)
-        rolling_coefficient=0.0068,  # assumption: label class A tyre (at most 6.5 N/kN) plus road surface
+        rolling_coefficient=0.0068,  # assumption: class A tyre (at most 6.5 N/kN), road
         rotating_mass_factor=1.04,  # assumption
-        drive_efficiency_frac=0.92,  # assumption: the maker quotes "up to 96 %" battery to wheel; a long-run mean is lower
+        drive_efficiency_frac=0.92,  # assumption: a mean; the maker says "up to 96 %"
         regen_efficiency_frac=0.90,  # assumption
-        regen_share_frac=0.95,  # assumption: recuperation up to 5 m/s2 is published, friction is rarely used
+        regen_share_frac=0.95,  # assumption: friction brakes are rarely used
         regen_power_max_w=200e3,  # published: up to 290 kW; kept below
         drive_power_max_w=245e3,  # published motor power of the 450+
         regen_full_kmh=7.0,  # assumption
@@ -89,8 +92,8 @@ VEHICLES = {
 }
 
 
-class Cycle(Frozen):
-    """A speed trace, linear between its points. Arrays of equal length n >= 2, time rising from 0."""
+class Cycle(Frozen, frozen=True):
+    """A speed trace, linear between its n >= 2 points. Time rises from 0."""
 
     name: str
     time_s: tuple[float, ...]
@@ -110,20 +113,22 @@ class Cycle(Frozen):
         return total
 
 
-# UN R83 annex 4a / UN R101: (seconds, km/h at their end), from standstill. Gear changes hold the speed.
+# UN R83 annex 4a, UN R101: (seconds, km/h at their end). Gear changes hold the speed.
 _ECE15 = (
     (11, 0), (4, 15), (8, 15), (2, 10), (3, 0), (21, 0),
     (5, 15), (2, 15), (5, 32), (24, 32), (8, 10), (3, 0), (21, 0),
-    (5, 15), (2, 15), (9, 35), (2, 35), (8, 50), (12, 50), (8, 35), (13, 35), (2, 35), (7, 10), (3, 0), (7, 0),
+    (5, 15), (2, 15), (9, 35), (2, 35), (8, 50), (12, 50), (8, 35), (13, 35), (2, 35), (7, 10),
+    (3, 0), (7, 0),
 )  # fmt: skip
 _EUDC = (
-    (20, 0), (5, 15), (2, 15), (9, 35), (2, 35), (8, 50), (2, 50), (13, 70), (50, 70), (8, 50), (69, 50),
-    (13, 70), (50, 70), (35, 100), (30, 100), (20, 120), (10, 120), (16, 80), (8, 50), (10, 0), (20, 0),
+    (20, 0), (5, 15), (2, 15), (9, 35), (2, 35), (8, 50), (2, 50), (13, 70), (50, 70), (8, 50),
+    (69, 50), (13, 70), (50, 70), (35, 100), (30, 100), (20, 120), (10, 120), (16, 80), (8, 50),
+    (10, 0), (20, 0),
 )  # fmt: skip
 
 
 def nedc() -> Cycle:
-    """The New European Driving Cycle from the regulation's segments: 4 x ECE-15 and one EUDC, 1180 s, 11.0 km."""
+    """The New European Driving Cycle, 4 x ECE-15 and one EUDC: 1180 s, 11.0 km, 120 km/h."""
     time, speed = [0.0], [0.0]
     for seconds, kmh in _ECE15 * 4 + _EUDC:
         time.append(time[-1] + seconds)
@@ -138,7 +143,7 @@ def journey(
 ) -> Cycle:
     """Legs of (speed in m/s, seconds held) over and over until distance_m is driven, then a stop.
 
-    Speed changes at constant acceleration; the last leg is cut so that the stop ends at the distance.
+    Speed changes at constant acceleration; the last leg is cut so that the stop is at the end.
     """
     time, speed, done = [0.0], [0.0], 0.0
 
@@ -176,9 +181,10 @@ _GRADE = {"cycGrade": 1.0, "grade_frac": 1.0, "grade_pct": 0.01}
 def read_cycle(path: str | Path) -> Cycle:
     """A drive cycle from a CSV file with a header line.
 
-    Columns: `time_s` or `cycSecs`; `speed_kmh`, `speed_mps` or `cycMps`; optionally `grade_frac`, `grade_pct` or `cycGrade`.
-    Others are ignored. A byte-order mark is ignored. Raises ConfigError with file, row (the header is row 1), column, value and
-    expectation for anything that is not a plain forward record.
+    Columns: `time_s` or `cycSecs`; `speed_kmh`, `speed_mps` or `cycMps`; optionally `grade_frac`,
+    `grade_pct` or `cycGrade`. Others and a byte-order mark are ignored. Raises ConfigError with
+    file, row (the header is row 1), column, value and expectation for anything that is not a plain
+    forward record.
     """
     try:
         text = Path(path).read_text(encoding="utf-8-sig")
@@ -243,7 +249,7 @@ def _number(
 
 
 def _check_time(path: str | Path, time: list[float], name: str) -> None:
-    steps = [b - a for a, b in zip(time, time[1:], strict=False)]
+    steps = [b - a for a, b in pairwise(time)]
     median = sorted(steps)[len(steps) // 2]
     for index, step in enumerate(steps):
         where = f"row {index + 3}, column {name}"
@@ -267,7 +273,7 @@ def _check_speed(path: str | Path, speed: list[float], name: str, to_mps: float)
 
 
 def resample(cycle: Cycle, step_s: float = STEP_S) -> tuple[Array, Array]:
-    """Speed in m/s at 0, step, 2 step, ... (n + 1 points) and grade of each of the n intervals, linear between points."""
+    """Speed in m/s at 0, step_s, ... (n + 1 points) and the grade of each of the n intervals."""
     n = max(1, math.floor(cycle.duration_s / step_s + 0.5))
     t = np.arange(n + 1) * step_s
     return _interpolate(t, cycle.time_s, cycle.speed_mps), _interpolate(
@@ -295,8 +301,8 @@ def road_load_w(
 ) -> Array:  # fmt: skip
     """Power at the pack's terminals in each interval of a speed trace, W, + = discharge.
 
-    speed_mps: n + 1 points step_s apart, linear between. Returns n values, each the interval's mean: with the interval's mean
-    speed and its difference in speed, kinetic energy closes exactly.
+    speed_mps: n + 1 points step_s apart, linear between. Returns n values: with the mean speed of
+    the interval and its difference in speed, kinetic energy closes exactly.
     """
     v = (speed_mps[1:] + speed_mps[:-1]) * 0.5
     acceleration = (speed_mps[1:] - speed_mps[:-1]) / step_s
@@ -317,7 +323,7 @@ def road_load_w(
     return result
 
 
-class House(Frozen):
+class House(Frozen, frozen=True):
     """A house with solar cells behind one inverter, and a grid that fails."""
 
     load_w: tuple[float, ...]  # 24 hourly means from midnight, of what the battery backs up
@@ -337,8 +343,8 @@ class House(Frozen):
 def house_w(house: House, duration_s: float, step_s: float, seed: int) -> Array:
     """Power at the pack's terminals in each interval, W, + = discharge.
 
-    In the outage the pack carries load minus sun. With the grid up it takes only what the sun leaves over and gives nothing:
-    it is a reserve.
+    In the outage the pack carries load minus sun. With the grid up it takes only what the sun
+    leaves over and gives nothing: it is a reserve.
     """
     n = math.ceil(duration_s / step_s)
     clouds = Stream(seed, "scenario.clouds")
@@ -364,7 +370,10 @@ def house_w(house: House, duration_s: float, step_s: float, seed: int) -> Array:
 
 
 def half_sine(x: float) -> float:
-    """sin(pi x) for x in [0, 1], 0 outside: a clear day's sun. Cosine series round the middle, error below 1e-8."""
+    """sin(pi x) for x in [0, 1], 0 outside: a clear day's sun.
+
+    Cosine series round the middle; absolute error below 1e-11.
+    """
     if not 0.0 < x < 1.0:
         return 0.0
     angle = 3.141592653589793 * (x - 0.5)

@@ -3,7 +3,8 @@
     scenario = configure(load("drive"), {"start.soc_frac": "0.5"})
     plan = compile(scenario, cell, pack, cycle="wltc.csv")
 
-`model` holds the types, `build` the compilation, `findings` the sentences about a finished run. docs/scenarios.md is the manual.
+`model` holds the types, `build` the compilation, `findings` the sentences about a finished run.
+docs/scenarios.md is the manual.
 """
 
 from .build import FOLDER, compile, configure, load, names

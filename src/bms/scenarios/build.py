@@ -19,6 +19,7 @@ from . import model
 from .model import Phase, PhaseSpec, Plan, Scenario, Until
 
 FOLDER = Path(__file__).parent
+STEPS_MAX = 16  # VEHICLE_STEPS_MAX of ext/loop/vehicle.h
 _NO_VALUES: loads.Array = np.zeros(0)
 _FILLED_BY_LOADER = ("name", "file")
 
@@ -29,7 +30,7 @@ def names() -> tuple[str, ...]:
 
 
 def load(name_or_path: str | Path) -> Scenario:
-    """A shipped scenario by name or any TOML file by path. ConfigError says what is wrong and where."""
+    """A shipped scenario by name or any TOML file by path. ConfigError says what is wrong."""
     path = config.resolve(name_or_path, FOLDER, "scenario")
     added = {"name": path.stem, "file": str(path)}
     return _checked(config.convert(config.load_toml(path), Scenario, path, added), path)
@@ -38,7 +39,7 @@ def load(name_or_path: str | Path) -> Scenario:
 def configure(scenario: Scenario, settings: Mapping[str, str]) -> Scenario:
     """The scenario with `KEY=VALUE` settings applied: dotted keys of its file, values as in TOML.
 
-    ConfigError for an unknown key (with the nearest) and for a value of the wrong type or out of range.
+    ConfigError for an unknown key (with the nearest), a wrong type, a value out of range.
     """
     tree = msgspec.to_builtins(scenario)
     for name in _FILLED_BY_LOADER:
@@ -51,7 +52,7 @@ def configure(scenario: Scenario, settings: Mapping[str, str]) -> Scenario:
     return _checked(config.convert(tree, Scenario, "--set", added), "--set")
 
 
-def compile(  # noqa: A001  the word for it; a module that imports it by name chooses another
+def compile(
     scenario: Scenario,
     cell: Cell,
     pack: Pack,
@@ -62,8 +63,8 @@ def compile(  # noqa: A001  the word for it; a module that imports it by name ch
 ) -> Plan:
     """The plan of a scenario on one cell and pack.
 
-    cycle: a CSV file that replaces the cycle of every `cycle` phase. seed: of the clouds. Equal arguments give equal bytes
-    (`model.plan_bytes`).
+    cycle: a CSV file that replaces the cycle of every `cycle` phase. seed: of the clouds. Equal
+    arguments give equal bytes (`model.plan_bytes`).
     """
     if settings:
         scenario = configure(scenario, settings)
@@ -143,7 +144,7 @@ class _Context:
             "charge_current_a": 0.0,
             "charge_voltage_v": 0.0,
             "charge_steps": (),
-            "until": spec.until,
+            "until": {k: v for k, v in msgspec.structs.asdict(spec.until).items() if v is not None},
         }
         parts |= _BUILD[type(spec)](self, spec)
         return Phase(**parts)
@@ -304,7 +305,9 @@ def _check_phase(spec: PhaseSpec, file: str | Path, key: str) -> None:
     _check_until(spec.until, file, f"{key}.until")
     if isinstance(spec, model.ChargeSpec):
         socs = [step.until_soc_frac for step in spec.steps]
-        config.require(bool(socs), file, f"{key}.steps", socs, "at least one step")
+        config.require(
+            0 < len(socs) <= STEPS_MAX, file, f"{key}.steps", len(socs), f"1 to {STEPS_MAX} steps"
+        )
         config.rising(file, f"{key}.steps.until_soc_frac", socs)
         for i, step in enumerate(spec.steps):
             config.positive(file, f"{key}.steps[{i}].c_rate", step.c_rate)

@@ -1,11 +1,13 @@
 """What a scenario is: `Scenario` as written in TOML, `Plan` as the loop executes it.
 
-A scenario names a pack, a start and phases in order. Compilation turns each phase into arrays in time and each act into a
-written field, so that the inner loop needs no callback and every rig can run the same plan.
+A scenario names a pack, a start and phases in order. Compilation turns each phase into arrays in
+time and each act into a written field, so that the inner loop needs no callback and every rig can
+run the same plan.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -18,17 +20,20 @@ from bms.plant.loads import Array, House
 Request = Literal["standby", "drive", "charge"]
 
 
-class Until(Frozen):
-    """A phase ends early as soon as any one of these holds. None: not asked."""
+class Until(Frozen, frozen=True):
+    """A phase ends early as soon as any one of these holds, 2 s after its start at the soonest.
 
-    soc_above: float | None = None  # true pack SoC, fraction
+    All are what the BMS reports, because a vehicle or a laboratory sees no more. None: not asked.
+    """
+
+    soc_above: float | None = None  # fraction of the pack
     soc_below: float | None = None
-    current_below_a: float | None = None  # magnitude at the terminals, after it has been above once
-    state: str | None = None  # the firmware's reported state, as named in bms.dbc, lower case
-    temperature_above_degc: float | None = None  # coldest cell's core
+    current_below_a: float | None = None  # magnitude
+    state: str | None = None  # as bms.dbc names it: "standby", "normal_drive", ...
+    temperature_above_degc: float | None = None  # coldest sensor
 
 
-class PhaseSpec(Frozen, tag_field="kind"):
+class PhaseSpec(Frozen, frozen=True, tag_field="kind"):
     """What every phase of a scenario file has."""
 
     request: Request  # what the vehicle asks of the BMS
@@ -36,13 +41,13 @@ class PhaseSpec(Frozen, tag_field="kind"):
     until: Until = Until()
 
 
-class RestSpec(PhaseSpec, tag="rest", kw_only=True):
+class RestSpec(PhaseSpec, frozen=True, tag="rest", kw_only=True):
     """No load."""
 
     duration_s: float
 
 
-class PowerSpec(PhaseSpec, tag="power", kw_only=True):
+class PowerSpec(PhaseSpec, frozen=True, tag="power", kw_only=True):
     """Constant power."""
 
     duration_s: float
@@ -50,7 +55,7 @@ class PowerSpec(PhaseSpec, tag="power", kw_only=True):
     obeys_limits: bool = True
 
 
-class CurrentSpec(PhaseSpec, tag="current", kw_only=True):
+class CurrentSpec(PhaseSpec, frozen=True, tag="current", kw_only=True):
     """Constant current."""
 
     duration_s: float
@@ -58,7 +63,7 @@ class CurrentSpec(PhaseSpec, tag="current", kw_only=True):
     obeys_limits: bool = True
 
 
-class CycleSpec(PhaseSpec, tag="cycle", kw_only=True):
+class CycleSpec(PhaseSpec, frozen=True, tag="cycle", kw_only=True):
     """The scenario's vehicle follows a speed trace."""
 
     cycle: str = "nedc"  # "nedc" or a CSV file, relative to the scenario's file
@@ -66,15 +71,15 @@ class CycleSpec(PhaseSpec, tag="cycle", kw_only=True):
     obeys_limits: bool = True
 
 
-class Leg(Frozen):
+class Leg(Frozen, frozen=True):
     """Speed reached at constant acceleration, then held."""
 
     speed_kmh: float
     hold_s: float
 
 
-class JourneySpec(PhaseSpec, tag="journey", kw_only=True):
-    """The scenario's vehicle repeats legs from standstill until a distance is done, then brakes to a stop."""
+class JourneySpec(PhaseSpec, frozen=True, tag="journey", kw_only=True):
+    """The scenario's vehicle repeats legs from standstill over a distance, then stops."""
 
     distance_km: float
     legs: tuple[Leg, ...]
@@ -82,7 +87,7 @@ class JourneySpec(PhaseSpec, tag="journey", kw_only=True):
     obeys_limits: bool = True
 
 
-class HouseSpec(PhaseSpec, tag="house", kw_only=True):
+class HouseSpec(PhaseSpec, frozen=True, tag="house", kw_only=True):
     """The scenario's [house] behind its inverter."""
 
     duration_s: float
@@ -90,12 +95,12 @@ class HouseSpec(PhaseSpec, tag="house", kw_only=True):
     obeys_limits: bool = True
 
 
-class ChargeStep(Frozen):
+class ChargeStep(Frozen, frozen=True):
     until_soc_frac: float
     c_rate: float
 
 
-class ChargeSpec(PhaseSpec, tag="charge", kw_only=True):
+class ChargeSpec(PhaseSpec, frozen=True, tag="charge", kw_only=True):
     """Constant current in steps over SoC, then constant voltage."""
 
     duration_s: float
@@ -107,7 +112,7 @@ class ChargeSpec(PhaseSpec, tag="charge", kw_only=True):
 AnyPhaseSpec = RestSpec | PowerSpec | CurrentSpec | CycleSpec | JourneySpec | HouseSpec | ChargeSpec
 
 
-class VehicleSpec(Frozen):
+class VehicleSpec(Frozen, frozen=True):
     """A vehicle of bms.plant.loads.VEHICLES; what is given here replaces its value."""
 
     model: str
@@ -124,21 +129,24 @@ class VehicleSpec(Frozen):
     auxiliaries_w: float | None = None
 
 
-class Start(Frozen):
+class Start(Frozen, frozen=True):
     soc_frac: float
     temperature_degc: float
     ambient_degc: float
 
 
-class Rounds(Frozen):
+class Rounds(Frozen, frozen=True):
     """Consecutive phases that are done several times."""
 
     phases: tuple[str, ...] = ()
     times: int = 1
 
 
-class Act(Frozen, kw_only=True):
-    """What the world does at a time: one field of a part of the simulation is written. Data, so that any rig can do it."""
+class Act(Frozen, frozen=True, kw_only=True):
+    """What the world does at a time: one field of a part of the simulation is written.
+
+    Data and not a callback, so that any rig can do it.
+    """
 
     at_s: float
     field: str  # "plant.cell_short_siemens": part, dot, name in that part's field table
@@ -147,7 +155,7 @@ class Act(Frozen, kw_only=True):
     text: str  # for the event list
 
 
-class Expect(Frozen):
+class Expect(Frozen, frozen=True):
     """How the run should end; checked by tests, told in the findings. None and empty: not asked."""
 
     no_trips: bool = False
@@ -156,7 +164,7 @@ class Expect(Frozen):
     charge_inhibited: bool | None = None  # at the end
 
 
-class Scenario(Frozen, kw_only=True):
+class Scenario(Frozen, frozen=True, kw_only=True):
     title: str
     description: str
     pack: str
@@ -170,7 +178,7 @@ class Scenario(Frozen, kw_only=True):
     house: House | None = None
     act: tuple[Act, ...] = ()
     expect: Expect = Expect()
-    published: dict[str, float] = {}  # figures the findings compare with
+    published: Mapping[str, float] = {}  # figures the findings compare with
     assumptions: tuple[str, ...] = ()
     name: str = ""  # filled by the loader
     file: str = ""
@@ -178,12 +186,14 @@ class Scenario(Frozen, kw_only=True):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Phase:
-    """One stretch of the plan. The loop leaves it at duration_s or when `until` holds, whichever is first.
+    """One stretch of the plan. The loop leaves it at duration_s or when any of `until` holds.
 
-    kind "rest": no load. "power", "current": `values` at the pack's terminals in W or A, + = discharge; values[i] is held over
-    [i, i + 1) step_s, the last one to the end. "charge": a charger of at most charge_current_a and charge_voltage_v;
-    charge_steps are (until_soc_frac, current_a), rising in SoC, and the first whose SoC is above the pack's gives the current
-    (none: the last). obeys_limits: the load is clipped to the limits the BMS sends.
+    kind "rest": no load. "power", "current": `values` at the pack's terminals in W or A,
+    + = discharge; values[i] is held over [i, i + 1) step_s, the last one to the end.
+    "charge": a charger of at most charge_current_a and charge_voltage_v; charge_steps are
+    (until_soc_frac, current_a), rising in SoC, and the first whose SoC is above the reported one
+    gives the current (none: the last). obeys_limits: the load is clipped to the limits the BMS
+    sends. `until` holds the conditions of `Until` that were asked, by name.
     """
 
     name: str
@@ -197,13 +207,13 @@ class Phase:
     charge_current_a: float
     charge_voltage_v: float
     charge_steps: tuple[tuple[float, float], ...]
-    until: Until
+    until: dict[str, float | str]
     distance_m: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Plan:
-    """A scenario compiled for one cell and pack: everything a run needs but the seed of its sensors and spread."""
+    """A scenario compiled for one cell and pack: all a run needs but the seed of its sensors."""
 
     name: str
     title: str
@@ -218,7 +228,7 @@ class Plan:
     phases: tuple[Phase, ...]
     acts: tuple[Act, ...]  # by time
     expect: Expect
-    published: dict[str, float]
+    published: Mapping[str, float]
     assumptions: tuple[str, ...]
     settings: dict[str, str]
 
@@ -234,7 +244,7 @@ class Plan:
 
 
 def plan_bytes(plan: Plan) -> bytes:
-    """The plan as canonical bytes: equal plans give equal bytes on every machine (arrays as little-endian doubles)."""
+    """The plan as canonical bytes, equal on every machine (arrays as little-endian doubles)."""
 
     def encode(value: object) -> object:
         if isinstance(value, np.ndarray):
