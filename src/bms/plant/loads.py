@@ -275,7 +275,7 @@ def _check_speed(path: str | Path, speed: list[float], name: str, to_mps: float)
 def resample(cycle: Cycle, step_s: float = STEP_S) -> tuple[Array, Array]:
     """Speed in m/s at 0, step_s, ... (n + 1 points) and the grade of each of the n intervals."""
     n = max(1, math.floor(cycle.duration_s / step_s + 0.5))
-    t = np.arange(n + 1) * step_s
+    t = np.arange(n + 1, dtype=np.float64) * step_s
     return _interpolate(t, cycle.time_s, cycle.speed_mps), _interpolate(
         t[:-1], cycle.time_s, cycle.grade_frac
     )
