@@ -1,15 +1,18 @@
 """Builds the compiled modules: every ext/bms/_NAME.pyx becomes bms._NAME.
 
 A module names the C files it is made of in its own first lines (`# distutils: sources = ...`), so there is no second list here.
-BMS_CFLAGS adds compiler options (sanitizers, coverage, -O0); BMS_ONLY="_plant _chips" builds only those modules.
+BMS_CC (or CC) chooses the compiler; BMS_CFLAGS adds compiler options (sanitizers, coverage, -O0); BMS_ONLY="_plant _chips" builds
+only those modules.
 """
 
+import copy
 import os
 from pathlib import Path
 
 import numpy
 from Cython.Build import cythonize
 from setuptools import Extension, setup
+from setuptools.command.build_ext import build_ext
 
 # Strict floating point: no contraction, no reassociation, NaN kept. Elementwise operations then give the same bits at every
 # vector width and with every compiler, which is what lets a trace be reproduced anywhere.
@@ -18,10 +21,22 @@ FLAGS = [
     "-fvisibility=hidden",
 ]  # fmt: skip
 
+if os.environ.get("BMS_CC"):
+    os.environ["CC"] = os.environ["BMS_CC"]
 only = os.environ.get("BMS_ONLY", "").split()
 extra = os.environ.get("BMS_CFLAGS", "").split()
 modules = sorted(p for p in Path("ext/bms").glob("_*.pyx") if not only or p.stem in only)
 headers = [str(p) for p in Path("ext").rglob("*.h")] + [str(p) for p in Path("ext").rglob("*.pxi")]
+
+
+class BuildEachApart(build_ext):
+    """Several modules share C files; each gets object files of its own, so that modules can be compiled at the same time."""
+
+    def build_extension(self, ext):
+        apart = copy.copy(self)
+        apart.build_temp = str(Path(self.build_temp, ext.name))
+        super(BuildEachApart, apart).build_extension(ext)
+
 
 extensions = [
     Extension(
@@ -37,10 +52,12 @@ extensions = [
 ]
 
 setup(
+    cmdclass={"build_ext": BuildEachApart},
+    options={"build_ext": {"parallel": min(4, os.cpu_count() or 1)}},
     ext_modules=cythonize(
         extensions,
         build_dir="build/cython",
         language_level=3,
         compiler_directives={"boundscheck": False, "wraparound": False, "cdivision": True, "embedsignature": True},
-    )
+    ),
 )

@@ -1,0 +1,50 @@
+# Every target first makes its own environment in .venv (tools/bootstrap.py); nothing is built twice.
+#   PYTHON=python3.12   another interpreter (3.11 or newer)      BMS_CC=clang      another compiler
+#   BMS_CFLAGS="-O1 -g" extra compiler options                   PYTEST="-k wake"  extra pytest options
+
+PYTHON ?= $(or $(shell command -v python3.11 2>/dev/null),python3)
+VENV := .venv/bin
+BOOTSTRAP := $(PYTHON) tools/bootstrap.py
+PYTEST ?=
+OUT ?= out
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test test-long test-tools generate lint build clean
+
+help: ## what can be made
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+demo: ## a solid-state pack drives under its own firmware; ends with a report to open
+	@$(BOOTSTRAP)
+	@$(VENV)/bms demo --out $(OUT)/demo
+
+test: ## every test but the minutes-long ones
+	@$(BOOTSTRAP) test
+	@$(VENV)/python -m pytest -q -n 2 --dist loadgroup $(PYTEST)
+
+test-long: ## every test, with the long random campaigns
+	@$(BOOTSTRAP) test
+	@$(VENV)/python -m pytest -q -n 2 --dist loadgroup --long $(PYTEST)
+
+test-tools: ## as root: the compilers some tests compare with (else those tests skip and say so)
+	@$(PYTHON) tools/bootstrap.py --compilers
+
+generate: ## C, enums and tables from src/bms/spec
+	@$(BOOTSTRAP) test
+	@$(VENV)/python tools/generate.py
+
+lint: ## ruff, mypy and the house rules
+	@$(BOOTSTRAP) test
+	@$(VENV)/ruff check .
+	@$(VENV)/mypy
+	@$(VENV)/python -m pytest -q tests/tidy
+
+build: ## sdist and wheel into dist/
+	@$(BOOTSTRAP)
+	@$(VENV)/python -c "import sys; from setuptools import build_meta as b; print(b.build_sdist('dist')); print(b.build_wheel('dist'))" >/dev/null
+	@ls dist
+
+clean: ## removes what was built, keeps .venv
+	@rm -rf build dist out *.egg-info src/*.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	@find src ext -name '*.so' -delete
+	@rm -f .venv/.bootstrap.json

@@ -1,0 +1,85 @@
+"""What every test may use, and the two rules every test keeps: it says so when it is slow, and its chance has a printed seed."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+SLOW_S = 5.0
+
+
+@pytest.fixture(scope="session")
+def project_dir() -> Path:
+    """The root of the source tree."""
+    return ROOT
+
+
+@pytest.fixture(scope="session")
+def data_dir() -> Path:
+    """Measured data that is not part of the project: $BMS_DATA_DIR, else ../shared/data. Without it the test skips."""
+    place = Path(os.environ.get("BMS_DATA_DIR") or ROOT.parent / "shared" / "data")
+    if not place.is_dir():
+        pytest.skip(f"needs measured data: no folder {place}; set BMS_DATA_DIR to it")
+    return place
+
+
+@pytest.fixture
+def seed() -> int:
+    """A fresh seed in every run, shown when the test fails; BMS_SEED=N repeats it."""
+    value = int(os.environ.get("BMS_SEED") or secrets.randbelow(2**31))
+    print(f"seed {value}: repeat with BMS_SEED={value}")
+    return value
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--long", action="store_true", help="also run the tests marked long")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "long(reason): takes minutes; only with --long")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    for item in items:
+        if item.get_closest_marker("wires"):
+            item.add_marker(pytest.mark.xdist_group("wires"))
+    if not config.getoption("--long"):
+        long = [item for item in items if item.get_closest_marker("long")]
+        if long:
+            items[:] = [item for item in items if not item.get_closest_marker("long")]
+            config.hook.pytest_deselected(items=long)
+
+
+def busy_s() -> float:
+    """Processor seconds of this process and of the children it has waited for."""
+    spent = os.times()
+    return spent.user + spent.system + spent.children_user + spent.children_system
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
+    """A test that takes more than five seconds must be marked slow("why").
+
+    Five seconds of processor time, so that a busy machine fails nothing; or three times that on the clock, so that
+    sleeping counts too.
+    """
+    busy, clock = busy_s(), time.monotonic()
+    result = yield
+    busy, clock = busy_s() - busy, time.monotonic() - clock
+    excuse = item.get_closest_marker("slow") or item.get_closest_marker("long")
+    if excuse is None and (busy > SLOW_S or clock > 3 * SLOW_S):
+        pytest.fail(
+            f"took {busy:.1f} s of processor time and {clock:.1f} s on the clock: over {SLOW_S:g} s a test is marked"
+            " @pytest.mark.slow(reason)",
+            pytrace=False,
+        )
+    if excuse is not None and not (excuse.args or excuse.kwargs.get("reason")):
+        pytest.fail(f"the mark {excuse.name!r} needs its reason", pytrace=False)
+    return result
