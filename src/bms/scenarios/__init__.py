@@ -7,7 +7,7 @@
 docs/scenarios.md is the manual.
 """
 
-from .build import FOLDER, compile, configure, load, names
+from .build import FOLDER, compile, configure, keys, load, names
 from .model import Act, Expect, Phase, Plan, Scenario, Until, plan_bytes
 
 __all__ = [
@@ -20,6 +20,7 @@ __all__ = [
     "Until",
     "compile",
     "configure",
+    "keys",
     "load",
     "names",
     "plan_bytes",

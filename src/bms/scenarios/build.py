@@ -22,6 +22,7 @@ FOLDER = Path(__file__).parent
 STEPS_MAX = 16  # VEHICLE_STEPS_MAX of ext/loop/vehicle.h
 _NO_VALUES: loads.Array = np.zeros(0)
 _FILLED_BY_LOADER = ("name", "file")
+_FIXED = (*_FILLED_BY_LOADER, "title", "description", "pack", "cell", "assumptions")
 
 
 def names() -> tuple[str, ...]:
@@ -34,6 +35,26 @@ def load(name_or_path: str | Path) -> Scenario:
     path = config.resolve(name_or_path, FOLDER, "scenario")
     added = {"name": path.stem, "file": str(path)}
     return _checked(config.convert(config.load_toml(path), Scenario, path, added), path)
+
+
+def keys(scenario: Scenario) -> list[tuple[str, Any]]:
+    """What `configure` can set: (dotted key, present value), in the order of the file."""
+    found: list[tuple[str, Any]] = []
+
+    def walk(tree: Any, key: str) -> None:
+        if isinstance(tree, dict) and tree:
+            for name, value in tree.items():
+                walk(value, f"{key}.{name}" if key else name)
+        elif key not in _FIXED:
+            found.append((key, tree))
+
+    tree = msgspec.to_builtins(scenario)
+    if scenario.vehicle is not None and scenario.vehicle.model in loads.VEHICLES:
+        model_values = msgspec.structs.asdict(loads.VEHICLES[scenario.vehicle.model])
+        given = {k: v for k, v in tree["vehicle"].items() if v is not None}
+        tree["vehicle"] = model_values | given
+    walk(tree, "")
+    return found
 
 
 def configure(scenario: Scenario, settings: Mapping[str, str]) -> Scenario:
