@@ -1,0 +1,233 @@
+/* The main ADC: volts to counts, with each channel's own error.
+ *
+ * One round robin of all slots takes 192 us and runs whether or not its results are read. The noise of a conversion is a function
+ * of (key, round robin, chip, channel). Result steps are those of SLUSE81. */
+#include "internal.h"
+#include "philox.h"
+
+#define ROUND_US 192u
+#define SKEW_US 5u /* each device starts so much later than the one below */
+#define SINGLE_ROUNDS 8u
+#define CELL_STEP_V 190.73e-6
+#define GPIO_STEP_V 152.59e-6
+#define TSREF_STEP_V 169.54e-6
+#define DIE_STEP_K 0.025
+#define AUX_BAT_STEP_V 3.05e-3
+#define LANE_GPIO 4u /* lanes 0 to 3 are cells, 4 to 7 pins and references */
+#define LANES_PER_CHIP 8u
+
+/* Sixteen noise values: four Philox blocks side by side. Value 4 j + l is word j of lane l. */
+static inline void noise(uint64_t key, uint64_t round, uint32_t first_lane, double value[16])
+{
+    uint32_t c0[4], c1[4], c2[4], c3[4], words[16];
+    uint32_t k0 = (uint32_t)key, k1 = (uint32_t)(key >> 32);
+    for (uint32_t l = 0; l < 4u; ++l) {
+        c0[l] = (uint32_t)round;
+        c1[l] = (uint32_t)(round >> 32);
+        c2[l] = first_lane + l;
+        c3[l] = 0;
+    }
+    for (uint32_t step = 0; step < 10u; ++step) {
+        for (uint32_t l = 0; l < 4u; ++l) {
+            const uint64_t p0 = (uint64_t)0xD2511F53u * c0[l], p1 = (uint64_t)0xCD9E8D57u * c2[l];
+            const uint32_t n0 = (uint32_t)(p1 >> 32) ^ c1[l] ^ k0, n2 = (uint32_t)(p0 >> 32) ^ c3[l] ^ k1;
+            c1[l] = (uint32_t)p1;
+            c3[l] = (uint32_t)p0;
+            c0[l] = n0;
+            c2[l] = n2;
+        }
+        k0 += 0x9E3779B9u;
+        k1 += 0xBB67AE85u;
+    }
+    memcpy(words, c0, sizeof c0);
+    memcpy(words + 4, c1, sizeof c1);
+    memcpy(words + 8, c2, sizeof c2);
+    memcpy(words + 12, c3, sizeof c3);
+    for (uint32_t k = 0; k < 16u; ++k) value[k] = philox_gauss(words[k]);
+}
+
+bool adc_has_result(const chips_t *c, uint32_t chip, uint64_t now_us)
+{
+    const uint64_t need_us = ROUND_US * (c->adc_mode[chip] == 2 ? 1u : SINGLE_ROUNDS);
+    return c->adc_start_us[chip] != 0 && now_us >= c->adc_start_us[chip] + need_us;
+}
+
+/* Sense wires: balancing current flows through them, and an open one leaves its pin floating half-way between its neighbours
+ * until a balancing FET pulls it to one side. */
+static void disturb(const chips_t *c, uint32_t chip, uint32_t wired, double v[CHIPS_CHANNELS])
+{
+    double true_v[CHIPS_CHANNELS], current_a[CHIPS_CHANNELS + 2u] = {0.0};
+    memcpy(true_v, v, sizeof true_v);
+    for (uint32_t k = 0; k < wired; ++k) {
+        if (c->bleed_mask[chip] >> k & 1u) current_a[k + 1u] = true_v[k] / c->bleed_ohm;
+    }
+    for (uint32_t k = 0; k < wired; ++k) {
+        v[k] -= c->sense_wire_ohm * (2.0 * current_a[k + 1u] - current_a[k] - current_a[k + 2u]);
+    }
+    for (uint32_t wire = 0; wire <= wired && wired != 0; ++wire) {
+        if (!(c->open_wire[chip] >> wire & 1u)) continue;
+        const bool below_on = wire > 0 && (c->fet_on[chip] >> (wire - 1u) & 1u);
+        const bool above_on = wire < wired && (c->fet_on[chip] >> wire & 1u);
+        if (wire == 0) v[0] = above_on ? 0.0 : 0.5 * true_v[0];
+        else if (wire == wired) v[wire - 1u] = below_on ? 0.0 : 0.5 * true_v[wire - 1u];
+        else {
+            const double both = true_v[wire - 1u] + true_v[wire];
+            const double share = below_on == above_on ? 0.5 : (below_on ? 0.0 : 1.0);
+            v[wire - 1u] = share * both;
+            v[wire] = both - v[wire - 1u];
+        }
+    }
+}
+
+void adc_pins(const chips_t *c, uint32_t chip, const chips_view_t *view, double pin_v[CHIPS_CHANNELS])
+{
+    const uint32_t wired = channels_wired(c, chip);
+    memset(pin_v, 0, CHIPS_CHANNELS * sizeof pin_v[0]);
+    memcpy(pin_v, view->block_voltage_v + chip * c->blocks_per_module, wired * sizeof pin_v[0]);
+    if ((c->open_wire[chip] | c->fet_on[chip]) != 0) disturb(c, chip, wired, pin_v);
+}
+
+/* The low-pass filter is modelled by what it does to noise: white noise of a 2604 Hz band (half the round robin rate) through a
+ * first-order filter of corner f keeps sqrt(1.57 f / 2604) of its sigma. */
+static double filter_factor(const chips_t *c, uint32_t chip)
+{
+    static const double factor[8] = {0.0626, 0.0886, 0.125, 0.179, 0.259, 0.380, 0.602, 1.0}; /* 6.5, 13, 26, 53, 111, 240, 600 Hz */
+    return reg(c, chip, R_ADC_CTRL1) & 8u ? factor[reg(c, chip, R_ADC_CONF1) & 7u] : 1.0;
+}
+
+/* All sixteen cell results in register order (VCELL16 first, high byte first). */
+static void cell_results(const chips_t *c, uint32_t chip, const chips_view_t *view, uint64_t round, uint8_t out[32])
+{
+    double v[CHIPS_CHANNELS], random[CHIPS_CHANNELS];
+    int32_t counts[CHIPS_CHANNELS];
+    const double *const gain = c->cell_gain_frac + chip * CHIPS_CHANNELS, *const offset = c->cell_offset_v + chip * CHIPS_CHANNELS;
+    const double *const sigma = c->cell_noise_v + chip * CHIPS_CHANNELS;
+    const double factor = filter_factor(c, chip);
+    adc_pins(c, chip, view, v);
+    noise(c->noise_key, round, chip * LANES_PER_CHIP, random);
+    for (uint32_t k = 0; k < CHIPS_CHANNELS; ++k) {
+        const double read_v = v[k] + v[k] * gain[k] + offset[k] + factor * sigma[k] * random[k];
+        counts[k] = clamped_count(read_v * (1.0 / CELL_STEP_V));
+    }
+    for (uint32_t k = 0; k < CHIPS_CHANNELS; ++k) {
+        const uint32_t raw = (uint32_t)counts[CHIPS_CHANNELS - 1u - k];
+        out[2u * k] = (uint8_t)(raw >> 8);
+        out[2u * k + 1u] = (uint8_t)raw;
+    }
+    for (uint32_t k = channels_active(c, chip); k < CHIPS_CHANNELS; ++k) {
+        out[2u * (CHIPS_CHANNELS - 1u - k)] = 0x80;
+        out[2u * (CHIPS_CHANNELS - 1u - k) + 1u] = 0;
+    }
+}
+
+uint32_t adc_gpio_function(const chips_t *c, uint32_t chip, uint32_t gpio)
+{
+    return reg(c, chip, R_GPIO_CONF1 + gpio / 2u) >> (3u * (gpio & 1u)) & 7u;
+}
+
+/* Pin over reference. An NTC hangs between pin and ground under a pull-up to TSREF; a pin with nothing on it reads the reference. */
+double adc_gpio_ratio(const chips_t *c, uint32_t chip, uint32_t gpio, const chips_view_t *view, double random)
+{
+    if (gpio < CHIPS_THERMISTORS) {
+        const uint32_t place = chip * CHIPS_THERMISTORS + gpio;
+        if (c->thermistor_block[place] < 0) return 1.0;
+        const double degc = view->cell_surface_degc[c->thermistor_block[place]] + c->temperature_offset_k[place] +
+                            c->temperature_noise_k * random;
+        double x = degc - (double)CHIPS_NTC_MIN_DEGC;
+        x = x > 0.0 ? x : 0.0; /* also NaN */
+        x = x < (double)(CHIPS_NTC_POINTS - 1u) - 1e-9 ? x : (double)(CHIPS_NTC_POINTS - 1u) - 1e-9;
+        const uint32_t k = (uint32_t)(int32_t)x;
+        return c->ntc_ratio[k] + (x - (double)k) * (c->ntc_ratio[k + 1u] - c->ntc_ratio[k]);
+    }
+    if (gpio != CHIPS_THERMISTORS || !c->pressure_is_fitted) return 0.0;
+    const double kpa = view->module_pressure_kpa[chip] + c->pressure_offset_kpa[chip] + c->pressure_noise_kpa * random;
+    const double ratio = 0.1 + 0.8 * kpa / c->pressure_full_scale_kpa;
+    return ratio < 0.0 ? 0.0 : (ratio < 1.0 ? ratio : 1.0); /* the sensor saturates at its supply */
+}
+
+static void put_count(uint8_t *out, double counts)
+{
+    const uint32_t raw = (uint32_t)clamped_count(counts);
+    out[0] = (uint8_t)(raw >> 8);
+    out[1] = (uint8_t)raw;
+}
+
+/* Bus bar, TSREF and pins: registers 588 to 59D. */
+static void pin_results(const chips_t *c, uint32_t chip, const chips_view_t *view, uint64_t round, uint8_t *out)
+{
+    double random[16];
+    const double tsref_v = reg(c, chip, R_CONTROL2) & 1u ? c->tsref_v[chip] : 0.0;
+    noise(c->noise_key, round, chip * LANES_PER_CHIP + LANE_GPIO, random);
+    memset(out, 0, R_RESULTS_END - R_BUSBAR_HI);
+    put_count(out + (R_TSREF_HI - R_BUSBAR_HI), tsref_v * (1.0 / TSREF_STEP_V));
+    for (uint32_t gpio = 0; gpio < 8u; ++gpio) {
+        uint8_t *const place = out + (R_GPIO1_HI - R_BUSBAR_HI) + 2u * gpio;
+        const uint32_t function = adc_gpio_function(c, chip, gpio);
+        const double pin_v = tsref_v * adc_gpio_ratio(c, chip, gpio, view, random[gpio]);
+        if (function == GPIO_ADC || function == GPIO_ADC_OTUT) put_count(place, pin_v * (1.0 / GPIO_STEP_V));
+        else place[0] = 0x80;
+    }
+}
+
+/* Die temperatures and module voltage. Assumption: a die is 8 K above ambient, 2 K more for each balancing FET. */
+static void aux_results(chips_t *c, uint32_t chip, const chips_view_t *view)
+{
+    double module_v = 0.0, die_degc = view->ambient_degc + 8.0;
+    for (uint32_t k = 0; k < channels_wired(c, chip); ++k) {
+        module_v += view->block_voltage_v[chip * c->blocks_per_module + k];
+        die_degc += c->fet_on[chip] >> k & 1u ? 2.0 : 0.0;
+    }
+    put_count(reg_at(c, chip, R_DIETEMP1_HI), die_degc * (1.0 / DIE_STEP_K));
+    put_count(reg_at(c, chip, R_DIETEMP2_HI), die_degc * (1.0 / DIE_STEP_K));
+    put_count(reg_at(c, chip, R_AUX_BAT_HI), module_v * (1.0 / AUX_BAT_STEP_V));
+}
+
+static void convert(chips_t *c, uint32_t chip, uint32_t address, uint32_t count, const chips_view_t *view, uint64_t round)
+{
+    const uint32_t end = address + count;
+    if (end > R_VCELL16_HI && address < R_BUSBAR_HI) {
+        uint8_t cells[32];
+        uint32_t from = address > R_VCELL16_HI ? address - R_VCELL16_HI : 0, to = end < R_BUSBAR_HI ? end - R_VCELL16_HI : 32u;
+        from = (from + 1u) & ~1u; /* reading a high byte latches its low byte; a low byte alone is the latched one */
+        to = (to + 1u) & ~1u;
+        cell_results(c, chip, view, round, cells);
+        if (from < to) {
+            memcpy(reg_at(c, chip, R_VCELL16_HI + from), cells + from, to - from);
+            c->conversions += (to - from) / 2u;
+        }
+    }
+    if (end > R_BUSBAR_HI && address < R_RESULTS_END) {
+        uint8_t pins[R_RESULTS_END - R_BUSBAR_HI];
+        uint32_t from = address > R_BUSBAR_HI ? address - R_BUSBAR_HI : 0;
+        uint32_t to = end < R_RESULTS_END ? end - R_BUSBAR_HI : R_RESULTS_END - R_BUSBAR_HI;
+        from = (from + 1u) & ~1u;
+        to = (to + 1u) & ~1u;
+        pin_results(c, chip, view, round, pins);
+        if (from < to) memcpy(reg_at(c, chip, R_BUSBAR_HI + from), pins + from, to - from);
+    }
+    if (end > R_DIETEMP1_HI) aux_results(c, chip, view);
+}
+
+void adc_refresh(chips_t *c, uint32_t chip, uint32_t address, uint32_t count, const chips_view_t *view, uint64_t now_us)
+{
+    if (c->adc_mode[chip] != 2 || c->frozen[chip] || !adc_has_result(c, chip, now_us)) return;
+    convert(c, chip, address, count, view, now_us / ROUND_US);
+}
+
+void adc_finish_single(chips_t *c, uint32_t chip, const chips_view_t *view, uint64_t now_us)
+{
+    if (c->adc_mode[chip] != 1 || !adc_has_result(c, chip, now_us)) return;
+    c->adc_mode[chip] = 0;
+    if (!c->frozen[chip]) convert(c, chip, R_VCELL16_HI, R_AUX_END - R_VCELL16_HI, view, c->adc_start_us[chip] / ROUND_US + SINGLE_ROUNDS);
+}
+
+/* The settings are taken when MAIN_GO is written; a running ADC leaves its last results behind when it stops or starts anew. */
+void adc_control(chips_t *c, uint32_t chip, uint8_t value, const chips_view_t *view, uint64_t now_us)
+{
+    *reg_at(c, chip, R_ADC_CTRL1) = value & 0xFBu; /* MAIN_GO clears itself */
+    if (!(value & 4u)) return;
+    adc_refresh(c, chip, R_VCELL16_HI, R_AUX_END - R_VCELL16_HI, view, now_us);
+    c->adc_mode[chip] = (value & 3u) == 3u ? 0 : value & 3u;
+    c->adc_start_us[chip] = c->adc_mode[chip] != 0 ? now_us + chip * SKEW_US : 0;
+    if (c->adc_mode[chip] == 1) c->service_us = 0; /* look every millisecond until it is done */
+}
