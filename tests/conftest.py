@@ -1,4 +1,4 @@
-"""What every test may use, and the two rules every test keeps: it says so when it is slow, and its chance has a printed seed."""
+"""What every test may use, and two rules: a slow test says so, and chance has a printed seed."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def project_dir() -> Path:
 
 @pytest.fixture(scope="session")
 def data_dir() -> Path:
-    """Measured data that is not part of the project: $BMS_DATA_DIR, else ../shared/data. Without it the test skips."""
+    """Measured data beside the project: $BMS_DATA_DIR, else ../shared/data; else the test skips."""
     place = Path(os.environ.get("BMS_DATA_DIR") or ROOT.parent / "shared" / "data")
     if not place.is_dir():
         pytest.skip(f"needs measured data: no folder {place}; set BMS_DATA_DIR to it")
@@ -67,8 +67,8 @@ def busy_s() -> float:
 def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
     """A test that takes more than five seconds must be marked slow("why").
 
-    Five seconds of processor time, so that a busy machine fails nothing; or three times that on the clock, so that
-    sleeping counts too.
+    Five seconds of processor time, so that a busy machine fails nothing; or three times that on
+    the clock, so that sleeping counts too.
     """
     busy, clock = busy_s(), time.monotonic()
     result = yield
@@ -76,8 +76,8 @@ def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
     excuse = item.get_closest_marker("slow") or item.get_closest_marker("long")
     if excuse is None and (busy > SLOW_S or clock > 3 * SLOW_S):
         pytest.fail(
-            f"took {busy:.1f} s of processor time and {clock:.1f} s on the clock: over {SLOW_S:g} s a test is marked"
-            " @pytest.mark.slow(reason)",
+            f"took {busy:.1f} s of processor time and {clock:.1f} s on the clock;"
+            f" a test over {SLOW_S:g} s is marked @pytest.mark.slow(reason)",
             pytrace=False,
         )
     if excuse is not None and not (excuse.args or excuse.kwargs.get("reason")):

@@ -1,10 +1,11 @@
-"""Makes .venv, installs the project editable with the extras asked for, and compiles its modules in place.
+"""Makes .venv, installs the project editable with extras, and compiles its modules in place.
 
     python3 tools/bootstrap.py [EXTRA ...]     python3 tools/bootstrap.py --compilers
 
-Standard library only: it runs before anything is installed. What was done is remembered in .venv/.bootstrap.json by content, so a
-second call returns at once and a changed C file rebuilds only the modules made of it. On Debian it installs the two system
-packages a fresh machine lacks when it may (as root), and otherwise prints the line to type.
+Standard library only: it runs before anything is installed. What was done is remembered in
+.venv/.bootstrap.json by content, so a second call returns at once and a changed C file rebuilds
+only the modules made of it. On Debian it installs the two system packages a fresh machine lacks
+when it may (as root), and otherwise prints the line to type.
 """
 
 from __future__ import annotations
@@ -97,9 +98,9 @@ def environment_works() -> bool:
 
 
 def install(done: dict[str, str], extras: list[str]) -> None:
-    """The project's dependencies and the `bms` command. Compiles too, since an editable install builds in place."""
+    """Dependencies and the `bms` command. An editable install compiles too."""
     pip = (PYTHON, "-m", "pip", "install", "-q", "--disable-pip-version-check")
-    import tomllib
+    import tomllib  # absent before 3.11, which bootstrap() has refused by now
 
     project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
     say("installing what " + " and ".join(["the core", *extras]) + " needs")
@@ -111,8 +112,8 @@ def install(done: dict[str, str], extras: list[str]) -> None:
 
 
 def bootstrap(extras: list[str]) -> None:
-    if sys.version_info < (3, 11):
-        say(f"needs Python 3.11 or newer, this is {sys.version.split()[0]}; try: make PYTHON=python3.11")
+    if sys.version_info < (3, 11):  # noqa: UP036 (this file must run, to say so)
+        say(f"needs Python 3.11 or newer, not {sys.version.split()[0]}; make PYTHON=python3.11")
         raise SystemExit(1)
     if os.environ.get("BMS_CC"):
         os.environ["CC"] = os.environ["BMS_CC"]
@@ -151,7 +152,9 @@ def bootstrap(extras: list[str]) -> None:
 
 
 def compilers() -> None:
-    missing = [package for tool, names in COMPILERS.items() if not shutil.which(tool) for package in names]
+    missing = [
+        package for tool, names in COMPILERS.items() if not shutil.which(tool) for package in names
+    ]
     if missing:
         apt_install(missing, "for the tests that compare compilers and targets")
 
