@@ -33,7 +33,7 @@ def load(name_or_path: str | Path) -> Scenario:
     """A shipped scenario by name or any TOML file by path. ConfigError says what is wrong."""
     path = config.resolve(name_or_path, FOLDER, "scenario")
     added = {"name": path.stem, "file": str(path)}
-    return checks.checked(config.convert(config.load_toml(path), Scenario, path, added), path)
+    return _read(config.load_toml(path), path, added)
 
 
 def keys(scenario: Scenario) -> list[tuple[str, Any]]:
@@ -69,7 +69,22 @@ def configure(scenario: Scenario, settings: Mapping[str, str]) -> Scenario:
             raise ConfigError("--set", key, value, f"the option --{key} instead")
         config.override(tree, f"{key}={value}")
     added = {"name": scenario.name, "file": scenario.file}
-    return checks.checked(config.convert(tree, Scenario, "--set", added), "--set")
+    return _read(tree, "--set", added)
+
+
+def _read(tree: config.Tree, file: str | Path, added: Mapping[str, str]) -> Scenario:
+    """Phases are converted one by one first, so that a refusal can name the phase."""
+    phases = tree.get("phase")
+    for name, table in phases.items() if isinstance(phases, dict) else ():
+        kind = table.get("kind", config.NOTHING) if isinstance(table, dict) else table
+        if not isinstance(kind, str) or kind not in _KINDS:
+            raise ConfigError(file, f"phase.{name}.kind", kind, f"one of {', '.join(_KINDS)}")
+        try:
+            config.convert(table, _KINDS[kind], file)
+        except ConfigError as error:
+            key = f"phase.{name}.{error.key}"
+            raise ConfigError(file, key, error.value, error.expected) from None
+    return checks.checked(config.convert(tree, Scenario, file, added), file)
 
 
 def compile(
@@ -277,3 +292,4 @@ _BUILD: dict[type[PhaseSpec], Callable[[_Context, Any], dict[str, Any]]] = {
     model.HouseSpec: _house,
     model.ChargeSpec: _charge,
 }
+_KINDS = {str(type_.__struct_config__.tag): type_ for type_ in _BUILD}
