@@ -5,7 +5,7 @@
 #include "ecu.h"
 #include "field.h"
 
-#define IMD_FIELDS(S, A) \
+#define IMD_FIELDS(S, A) /* no arrays */ \
     S(f64, error_frac, "1", "relative error of the resistance") \
     S(u32, period_ms, "ms", "between info frames") \
     S(u32, start_ms, "ms", "from power-on to the first valid value") \
@@ -18,8 +18,7 @@
     S(u32, is_started, "bool", "power-on was seen") \
     S(u32, test_is_reported, "bool", "the response frame about the self-test was sent") \
     S(u32, counter, "1", "message counter") \
-    S(u32, value_kohm, "kohm", "last value sent") \
-    A(u8, reserved, 8, "1", "zero")
+    S(u32, value_kohm, "kohm", "last value sent")
 
 FIELD_STRUCT(imd_t, IMD_FIELDS);
 extern const field_t imd_fields[];

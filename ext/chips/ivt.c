@@ -24,15 +24,20 @@ static void schedule(ivt_t *s)
     }
 }
 
+static void forget_means(ivt_t *s)
+{
+    for (uint32_t k = 0; k < 3u; ++k) {
+        s->sum[k] = 0.0;
+        s->sum_count[k] = 0;
+    }
+}
+
 static void restart(ivt_t *s, uint64_t now_us)
 {
     s->is_running = s->starts_running;
     s->started_us = now_us;
     s->charge_as = s->energy_ws = 0.0;
-    for (uint32_t k = 0; k < 3u; ++k) {
-        s->sum[k] = 0.0;
-        s->sum_count[k] = 0;
-    }
+    forget_means(s);
     for (uint32_t k = 0; k < IVT_RESULTS; ++k) {
         s->counter[k] = s->is_clipped[k] = 0;
         s->value[k] = 0;
@@ -57,7 +62,6 @@ void ivt_init(ivt_t *s)
 {
     factory(s);
     restart(s, 0);
-    s->samples = 0;
     s->sent = 0;
 }
 
@@ -186,6 +190,7 @@ static void command(ivt_t *s, uint64_t now_us, const uint8_t *data, uint8_t repl
     reply[0] = code | 0x80u;
     if (code == 0x34u) {
         s->is_running = data[1] & 1u;
+        forget_means(s);
         s->starts_running = data[2] & 1u;
         memcpy(reply + 1, data + 1, 4);
     } else if (code == 0x30u) s->charge_as = s->energy_ws = 0.0;
@@ -224,7 +229,6 @@ void ivt_step(ivt_t *s, uint64_t now_us, double current_a, double pack_v, double
     const double counted_a = seen_a * (1.0 + s->current_gain_frac) + s->current_offset_a;
     s->charge_as += counted_a * 1e-3;
     s->energy_ws += counted_a * pack_v * 1e-3;
-    ++s->samples;
     for (uint32_t k = 0; k < in_count; ++k) {
         if (in[k].id != ID_COMMAND || in[k].length != 8 || in[k].flags != 0 || s->silent) continue;
         ecu_can_frame_t *const frame = frame_at(s, out, out_count, out_max, ID_RESPONSE, 8);

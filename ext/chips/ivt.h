@@ -28,7 +28,6 @@
     S(u32, starts_running, "bool", "mode after a restart") \
     S(i32, over_current_positive_a, "A", "limit of the over-current signal, 0 is off") \
     S(i32, over_current_negative_a, "A", "limit of the over-current signal, 0 is off") \
-    S(u32, samples, "1", "milliseconds in the running means of current and voltages") \
     S(f64, charge_as, "As", "counted charge, positive on discharge") \
     S(f64, energy_ws, "Ws", "counted energy, positive on discharge") \
     S(u64, started_us, "us", "cycles count from here") \

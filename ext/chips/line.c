@@ -123,7 +123,7 @@ void line_receive(chips_t *c, uint64_t now_us, const chips_view_t *view, const e
 {
     const uint64_t until_us = now_us + STEP_US;
     uint32_t done = 0;
-    if (c->host_time_us < now_us) c->host_time_us = now_us;
+    if (c->host_count == 0 && c->host_time_us < now_us) c->host_time_us = now_us;
     if (c->answer_count != 0) cut_answer(c);
     while (done < c->host_count && take(c, c->host_queue[done], until_us, view)) ++done;
     if (done != 0) {
