@@ -5,6 +5,8 @@ Temperatures are in degC everywhere; kelvin appears only inside rate laws, and o
 
 from __future__ import annotations
 
+import math
+
 GAS_J_PER_MOL_K = 8.31446261815324  # CODATA 2018, exact
 FARADAY_C_PER_MOL = 96485.33212331  # CODATA 2018, exact
 BOLTZMANN_EV_PER_K = 8.617333262145179e-05  # CODATA 2018, exact ratio k/e
@@ -24,6 +26,15 @@ def kelvin(temperature_degc: float) -> float:
 def celsius(temperature_k: float) -> float:
     """Temperature in degC from kelvin."""
     return temperature_k - ZERO_DEGC_K
+
+
+def arrhenius(activation_ev: float, temperature_k: float) -> float:
+    """How many times faster than at 25 degC; for tables and plots (libm), never for simulated state.
+
+    >>> round(1 / arrhenius(0.36, 273.15), 1)
+    3.6
+    """
+    return math.exp(activation_ev / BOLTZMANN_EV_PER_K * (1.0 / REFERENCE_K - 1.0 / temperature_k))
 
 
 def watt_hours(charge_ah: float, voltage_v: float) -> float:

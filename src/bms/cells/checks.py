@@ -6,7 +6,13 @@ import msgspec
 
 from ..config import between, ordered, positive, require, rising
 from ..model import Cell, CriticalCurrent, Electric, Frozen, Limits
-from ..units import LITHIUM_MELTS_DEGC, LITHIUM_UM_PER_MAH_CM2
+from ..units import (
+    LITHIUM_MELTS_DEGC,
+    LITHIUM_UM_PER_MAH_CM2,
+    REFERENCE_K,
+    arrhenius,
+    kelvin,
+)
 
 LOWER_LIMITS = ("voltage_min_v", "temperature_min_charge_degc", "temperature_min_discharge_degc")
 
@@ -146,16 +152,17 @@ def _check_mechanics(cell: Cell) -> None:
 
 
 def _check_critical(cell: Cell) -> None:
-    """`claimed` must carry the operate limits at 25 degC and reference pressure; `literature` cannot be above it."""
-    area, file = cell.geometry.electrode_area_cm2, cell.file
+    """`claimed` carries the operate limits of current at reference pressure and 25 degC, or at the coldest the cell works if
+    that is warmer; `literature` is not above it."""
+    area, file, limits = cell.geometry.electrode_area_cm2, cell.file, cell.limits
     claimed, measured = cell.critical_current_claimed, cell.critical_current_literature
-    charge_ma = cell.limits.current_charge_a[0] * 1e3 / area
-    discharge_ma = cell.limits.current_discharge_a[0] * 1e3 / area
-    for name, needed in (("plating_ma_per_cm2", charge_ma), ("stripping_ma_per_cm2", discharge_ma)):
-        value = getattr(claimed, name)
+    for name, side in (("plating_ma_per_cm2", "charge"), ("stripping_ma_per_cm2", "discharge")):
+        value, literature = getattr(claimed, name), getattr(measured, name)
+        warm_k = max(REFERENCE_K, kelvin(getattr(limits, f"temperature_min_{side}_degc")[0]))
+        rise = arrhenius(claimed.activation_ev, warm_k)
+        needed = getattr(limits, f"current_{side}_a")[0] * 1e3 / area / rise
         require(value >= needed, file, f"critical_current_claimed.{name}", value,
                 f"at least {needed:.3g}, which the operate limit of current asks for")  # fmt: skip
-        literature = getattr(measured, name)
         require(literature <= value, file, f"critical_current_literature.{name}", literature,
                 f"at most the claimed value, {value:g}")  # fmt: skip
     for name, law in (("claimed", claimed), ("literature", measured)):
