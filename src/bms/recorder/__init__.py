@@ -1,15 +1,16 @@
 """Recordings: one Arrow IPC file a run, written so that a cut loses at most what was in the making.
 
 >>> rec = Recording.open("out/drive-seed1/run.arrow")  # doctest: +SKIP
->>> rec["est_soc_frac"], rec.time_s("est_soc_frac"), rec.events[0], rec.summary["trips"]  # doctest: +SKIP
+>>> rec["est_soc_frac"], rec.time_s("est_soc_frac"), rec.summary["trips"]  # doctest: +SKIP
 
 The file (format 1; `container.py` has the details)
-    One row each 10 ms tick, one column each signal, so that every Arrow reader (polars, DuckDB, pandas, R, Julia) opens a closed
-    file as a table. Scalars are float32, or the integer they are in memory. A slow signal is null where it has no sample. A
-    vector (one value a cell, block, module or sensor) is a nullable list. `events`, `frames` and `uart` are lists of what
-    happened since the row before; `note` is null but in the last row, which holds the summary as JSON. The schema's metadata has
-    the key "bms": JSON with format, signals (name, unit, kind, rate, text, count), configuration, commit, seed, versions, hashes.
-    Every message carries its own CRC-32.
+    One row each 10 ms tick, one column each signal, so that every Arrow reader (polars, DuckDB,
+    pandas, R, Julia) opens a closed file as a table. Scalars are float32, or the integer they are
+    in memory. A slow signal is null where it has no sample. A vector (one value a cell, block,
+    module or sensor) is a nullable list. `events`, `frames` and `uart` are lists of what happened
+    since the row before; `note` is null but in the last row, which holds the summary as JSON. The
+    schema's metadata has the key "bms": JSON with format, signals (name, unit, kind, rate, text,
+    count), configuration, commit, seed, versions, hashes. Every message carries its own CRC-32.
 """
 
 from __future__ import annotations

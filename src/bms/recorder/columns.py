@@ -21,13 +21,17 @@ RESERVED = ("t_ns", "events", "frames", "uart", "note")
 class Shape:
     """The columns of a recording, and what one batch must know of the batches before it."""
 
-    def __init__(self, signals: Sequence[Signal], cells_every_s: float, frames: bool, uart: bool) -> None:
+    def __init__(
+        self, signals: Sequence[Signal], cells_every_s: float, frames: bool, uart: bool
+    ) -> None:
         names = [s.name for s in signals]
         for signal in signals:
             if names.count(signal.name) > 1 or signal.name in RESERVED:
                 raise RecorderError(f"signal {signal.name}: the name is taken")
             if signal.kind not in KINDS:
                 raise RecorderError(f"signal {signal.name}: kind {signal.kind}, expected {KINDS}")
+            if not signal.is_vector and signal.rate_hz <= 0:
+                raise RecorderError(f"signal {signal.name}: rate {signal.rate}, expected a rate")
         self.signals, self.frames, self.uart = tuple(signals), frames, uart
         self.cells_every_s = max(cells_every_s, TICK_NS * 1e-9)
         self.dtypes = [stored_dtype(s.source, s.scale, s.offset) for s in signals]
@@ -49,7 +53,7 @@ class Shape:
         return [*fields, pa.field("note", pa.string())]
 
     def schema(self, metadata: dict[str, Any]) -> pa.Schema:
-        """The schema as the file holds it. metadata joins what is known of the signals under the key "bms"."""
+        """The schema as the file holds it: metadata joins the signals under the key "bms"."""
         description = {
             "format": container.FORMAT,
             "tick_ns": TICK_NS,
@@ -101,12 +105,18 @@ class Shape:
 
 
 def rows_of(
-    shape: Shape, batch: Batch, rows: int, frames: int, pieces: int, events: list[Event], note: str | None
+    shape: Shape,
+    batch: Batch,
+    rows: int,
+    frames: int,
+    pieces: int,
+    events: list[Event],
+    note: str | None,
 ) -> tuple[pa.RecordBatch, list[Event]]:
     """The first `rows` rows of a batch as Arrow columns, and the events that happened after them.
 
-    `note` marks the last batch: it carries the note and all events. Unsampled values in the buffers are overwritten by zeros,
-    which take no room once compressed.
+    `note` marks the last batch: it carries the note and all events. Unsampled values in the buffers
+    are overwritten by zeros, which take no room once compressed.
     """
     t_ns = batch.t_ns[:rows]
     last_ns = int(t_ns[-1])
@@ -144,7 +154,11 @@ def _signal_columns(
         mask = shape.sampled(t_ns, every_ns)
         if mask is not None:
             mask |= near
-            masks[every_ns] = (mask, pa.py_buffer(np.packbits(mask, bitorder="little")), int(mask.sum()))
+            masks[every_ns] = (
+                mask,
+                pa.py_buffer(np.packbits(mask, bitorder="little")),
+                int(mask.sum()),
+            )
     columns = []
     for k, signal in enumerate(shape.signals):
         kind, buffer = shape.types[k], batch.columns[k][:rows]
@@ -174,7 +188,9 @@ def _vector(buffer: np.ndarray, kind: pa.DataType, found: Any) -> pa.Array:
         np.cumsum(mask, out=ends[1:])
         ends *= width
         values, empty = buffer[mask], rows - count
-    child = pa.Array.from_buffers(kind, values.size, [None, pa.py_buffer(np.ascontiguousarray(values))])
+    child = pa.Array.from_buffers(
+        kind, values.size, [None, pa.py_buffer(np.ascontiguousarray(values))]
+    )
     return pa.Array.from_buffers(
         pa.list_(kind), rows, [valid, pa.py_buffer(ends)], empty, 0, children=[child]
     )
@@ -188,10 +204,12 @@ def _event_column(events: list[Event], t_ns: np.ndarray) -> pa.Array:
     sorted_events = [events[k] for k in order]
     fields = list(EVENTS.value_type)
     child = pa.StructArray.from_arrays(
-        [pa.array([e[k] for e in sorted_events], field.type) for k, field in enumerate(fields)],
+        [pa.array([getattr(e, f.name) for e in sorted_events], f.type) for f in fields],
         fields=fields,
     )
-    return pa.Array.from_buffers(EVENTS, t_ns.size, [None, pa.py_buffer(ends)], 0, 0, children=[child])
+    return pa.Array.from_buffers(
+        EVENTS, t_ns.size, [None, pa.py_buffer(ends)], 0, 0, children=[child]
+    )
 
 
 def _log_column(log: Log, rows: int, count: int, kind: pa.DataType) -> pa.Array:

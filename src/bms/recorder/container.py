@@ -1,9 +1,11 @@
 """The recording container: what is in the file, and the framing both sides agree on.
 
-An Arrow IPC file is magic, schema message, record batch messages, end mark, footer. Messages follow each other without gaps, so
-a file without its footer is read from the front. What Arrow lacks is a way to know that a message is whole: here each message
-carries `check = "crc32/message:XXXXXXXX"` in its custom metadata, the CRC-32 of all its bytes (head, metadata, body) with the
-eight digits taken as zeros. Bytes that fail it are never given to a decoder, which is why a damaged file cannot do harm.
+An Arrow IPC file is magic, schema message, record batch messages, end mark, footer. Messages follow
+each other without gaps, so a file without its footer is read from the front. What Arrow lacks is a
+way to know that a message is whole: here each message carries `check = "crc32/message:XXXXXXXX"` in
+its custom metadata, the CRC-32 of all its bytes (head, metadata, body) with the eight digits taken
+as zeros. Bytes that fail it are never given to a decoder, which is why a damaged file cannot do
+harm.
 """
 
 from __future__ import annotations
@@ -11,7 +13,7 @@ from __future__ import annotations
 import struct
 import zlib
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -29,7 +31,7 @@ CHECK_KEY = "check"
 CHECK_MARK = b"crc32/message:"
 CHECK_EMPTY = CHECK_MARK + b"00000000"
 
-METADATA_MAX = 16 << 20  # bytes of one message's metadata: a schema with its configuration is about 50 kB
+METADATA_MAX = 16 << 20  # bytes; a schema with its configuration has about 50 kB
 BODY_MAX = 1 << 30
 
 KINDS = ("truth", "measured", "estimated", "command")
@@ -52,12 +54,18 @@ FRAMES = pa.list_(
 )  # fmt: skip
 UART = pa.list_(
     pa.struct(
-        [("t_ns", pa.int64()), ("line", pa.uint8()), ("direction", pa.uint8()), ("data", pa.binary())]
+        [
+            ("t_ns", pa.int64()),
+            ("line", pa.uint8()),
+            ("direction", pa.uint8()),
+            ("data", pa.binary()),
+        ]
     )
 )
 
 
-class Event(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Event:
     """Something that happened. `index` is -1 and `value` NaN where they mean nothing."""
 
     t_ns: int
@@ -76,10 +84,10 @@ class Event(NamedTuple):
 class Signal:
     """One recorded quantity and where it lives.
 
-    kind: truth, measured, estimated or command. rate: a frequency in Hz, or "tick" (every 10 ms, the default of a scalar),
-    "slow" (1 Hz) or "cells" (as sparse as the writer was told, at full rate round events; vectors always are). source:
-    contiguous array in the simulation's memory; one element makes a scalar, unless rate is "cells". The stored value is
-    source * scale + offset.
+    kind: truth, measured, estimated or command. rate: a frequency in Hz, or "pack" (every 10 ms
+    tick), "slow" (1 Hz) or "cells" (as sparse as the writer was told, at full rate round events;
+    vectors always are). source: contiguous array in the simulation's memory; one element makes a
+    scalar, unless rate is "cells". The stored value is source * scale + offset.
     """
 
     name: str
@@ -98,12 +106,12 @@ class Signal:
     @property
     def rate_hz(self) -> float:
         """Samples a second of a scalar."""
-        words = {"tick": TICK_HZ, "slow": SLOW_HZ}
-        return words[self.rate] if isinstance(self.rate, str) and self.rate in words else float(self.rate)
+        words = {"pack": TICK_HZ, "slow": SLOW_HZ}
+        return words.get(self.rate, 0.0) if isinstance(self.rate, str) else self.rate
 
 
 def seal(data: bytearray, start: int) -> None:
-    """Write its CRC-32 into the message that begins at `start`, ends with `message_size`, and carries CHECK_EMPTY."""
+    """Write its CRC-32 into the message that begins at `start` and carries CHECK_EMPTY."""
     size = message_size(memoryview(data), start)
     head = start + 8 + int.from_bytes(data[start + 4 : start + 8], "little")
     place = data.find(CHECK_EMPTY, start, head)
@@ -126,9 +134,11 @@ def is_sealed(message: memoryview) -> bool:
 
 
 def message_size(data: memoryview, start: int, available: int | None = None) -> int:
-    """Bytes of the message that begins at `start`, 0 when there is no whole message in the `available` bytes (all of data).
+    """Bytes of the message that begins at `start`; 0 when that is not whole.
 
-    `data` needs to hold only its head and metadata. Reads the flatbuffer Message { version, header type, header, bodyLength } (Arrow format/Message.fbs) as far as bodyLength.
+    `data` need hold only its head and metadata when `available` says how many bytes there are.
+    Reads the flatbuffer Message { version, header type, header, bodyLength } of Arrow's
+    format/Message.fbs as far as bodyLength.
     """
     try:
         mark, size = struct.unpack_from("<Ii", data, start)
@@ -159,7 +169,7 @@ def _body_length(metadata: memoryview) -> int:
 
 
 def plain(value: Any) -> Any:
-    """JSON-ready copy: NumPy scalars and arrays become numbers and lists, paths and other objects text; NaN becomes null."""
+    """JSON-ready copy: arrays become lists, paths and other objects text, NaN and inf null."""
     if isinstance(value, dict):
         return {str(k): plain(v) for k, v in value.items()}
     if isinstance(value, list | tuple | set | frozenset):

@@ -23,7 +23,8 @@ DAMAGE = (pa.ArrowException, OSError, ValueError, KeyError, TypeError, IndexErro
 HINT = "`bms repair` keeps what is whole"
 
 
-class SignalInfo(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class SignalInfo:
     """What a recording knows of a signal. count: values a sample."""
 
     name: str
@@ -61,14 +62,15 @@ class Frames:
         return int(self.t_ns.size)
 
     def __getitem__(self, k: int) -> Frame:
-        numbers = (int(a[k]) for a in (self.t_ns, self.bus, self.direction, self.id, self.flags))
-        return Frame(*numbers, self.data[k].as_py())
+        columns = (self.t_ns, self.bus, self.direction, self.id, self.flags)
+        t_ns, bus, direction, identifier, flags = (int(a[k]) for a in columns)
+        return Frame(t_ns, bus, direction, identifier, flags, self.data[k].as_py())
 
     def __iter__(self) -> Iterator[Frame]:
         columns = (self.t_ns, self.bus, self.direction, self.id, self.flags)
         numbers = zip(*(a.tolist() for a in columns), strict=True)
-        for row, data in zip(numbers, self.data, strict=True):
-            yield Frame(*row, data.as_py())
+        for (t_ns, bus, direction, identifier, flags), data in zip(numbers, self.data, strict=True):
+            yield Frame(t_ns, bus, direction, identifier, flags, data.as_py())
 
 
 class Place(NamedTuple):
@@ -81,9 +83,10 @@ class Place(NamedTuple):
 class Recording:
     """A recording opened for reading; use `Recording.open`.
 
-    `rec[name]`: values of a signal, shape (n,) or (n, count), in the order of `rec.time_s(name)`. A signal without samples gives
-    an empty array; a name it does not have a RecorderError that suggests others. `signals`, `meta`, `summary` ({} when cut),
-    `events`, `frames`, `uart`. `is_complete` is False for a cut file, `lost_bytes` says what of it could not be read.
+    `rec[name]`: values of a signal, shape (n,) or (n, count), in the order of `rec.time_s(name)`. A
+    signal without samples gives an empty array; a name it does not have a RecorderError that
+    suggests others. `signals`, `meta`, `summary` ({} when cut), `events`, `frames`, `uart`.
+    `is_complete` is False for a cut file, `lost_bytes` says what of it could not be read.
     """
 
     def __init__(self, path: Path, descriptor: int) -> None:
@@ -99,7 +102,7 @@ class Recording:
 
     @classmethod
     def open(cls, path: str | Path) -> Recording:
-        """Open a file. Raises RecorderError when it is not a recording or not even its beginning is whole."""
+        """Open a file. RecorderError when it is not a recording or its very beginning is cut."""
         path = Path(path)
         try:
             descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
@@ -158,7 +161,9 @@ class Recording:
         """Read several signals in one pass over the file; `rec[name]` then costs nothing."""
         for name in names:
             if name not in self.signals:
-                raise RecorderError(f"{self.path}: no signal {name!r}{_similar(name, self.signals)}")
+                raise RecorderError(
+                    f"{self.path}: no signal {name!r}{_similar(name, self.signals)}"
+                )
         missing = [name for name in dict.fromkeys(names) if name not in self._values]
         if not missing:
             return
@@ -177,7 +182,9 @@ class Recording:
                 np.concatenate([c[1] for c in chunks]),
             )
 
-    def _samples(self, name: str, column: pa.Array, t_ns: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def _samples(
+        self, name: str, column: pa.Array, t_ns: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
         info = self.signals[name]
         if column.null_count:
             t_ns = t_ns[column.is_valid().to_numpy(zero_copy_only=False)]
@@ -226,12 +233,18 @@ class Recording:
         chunks = [batch.column(column).flatten() for batch in batches]
         struct = pa.chunked_array(chunks, kind.value_type).combine_chunks()
         if isinstance(struct, pa.ChunkedArray):
-            struct = pa.concat_arrays(struct.chunks) if struct.num_chunks else pa.array([], kind.value_type)
+            struct = (
+                pa.concat_arrays(struct.chunks)
+                if struct.num_chunks
+                else pa.array([], kind.value_type)
+            )
         zeros = np.zeros(len(struct), np.uint32)
-        columns = {name: _numbers(struct.field(name)) for name in ("t_ns", bus, "direction")}
-        extra = [_numbers(struct.field(n)) if column == "frames" else zeros for n in ("id", "flags")]
+        t_ns, buses, directions = (_numbers(struct.field(n)) for n in ("t_ns", bus, "direction"))
+        identifiers, flags = (
+            _numbers(struct.field(n)) if column == "frames" else zeros for n in ("id", "flags")
+        )
         data = pa.chunked_array([struct.field("data")])
-        return Frames(columns["t_ns"], columns[bus], columns["direction"], *extra, data)
+        return Frames(t_ns, buses, directions, identifiers, flags, data)
 
     def _batches(self, names: list[str], last_only: bool = False) -> Iterator[pa.RecordBatch]:
         """The named columns of every batch, one batch in memory at a time."""
@@ -247,7 +260,9 @@ class Recording:
                 batch = pa.ipc.open_stream(source, options=options).read_next_batch()
                 batch.validate(full=True)
             except (*DAMAGE, MemoryError, StopIteration) as error:
-                raise RecorderError(f"{self.path}: batch {k} cannot be read: {error}; {HINT}") from error
+                raise RecorderError(
+                    f"{self.path}: batch {k} cannot be read: {error}; {HINT}"
+                ) from error
             yield batch
 
     def _message(self, k: int) -> bytes:
@@ -274,10 +289,11 @@ class Recording:
 
 
 def repair(path: str | Path) -> tuple[int, int]:
-    """Make a cut or damaged recording whole again, in place: (batches kept, bytes lost). A whole one is left as it is.
+    """Make a cut or damaged recording whole again, in place: (batches kept, bytes lost).
 
-    The new file is written beside it and then takes its name, so an interruption leaves the old one. Raises RecorderError when
-    nothing can be kept or when the file is still being written.
+    A whole one is left as it is. The new file is written beside it and then takes its name, so an
+    interruption leaves the old one. Raises RecorderError when nothing can be kept or when the file
+    is still being written.
     """
     from bms.recorder.writer import COMPRESSION, ArrowFile
 
@@ -288,11 +304,14 @@ def repair(path: str | Path) -> tuple[int, int]:
         except OSError:
             raise RecorderError(f"{path}: is being written by another recorder") from None
         keep = [k for k in range(rec.batch_count) if rec.is_whole(k)]
-        lost = rec.lost_bytes + sum(m.size for k, m in enumerate(rec._messages) if k not in set(keep))
+        lost = rec.lost_bytes + sum(
+            m.size for k, m in enumerate(rec._messages) if k not in set(keep)
+        )
         if rec.is_complete and len(keep) == rec.batch_count:
             return len(keep), 0
         new = path.with_name(path.name + ".repaired")
-        file = ArrowFile(new, rec.schema, COMPRESSION)
+        unsealed = {**rec.schema.metadata, container.CHECK_KEY.encode(): container.CHECK_EMPTY}
+        file = ArrowFile(new, rec.schema.with_metadata(unsealed), COMPRESSION)
         try:
             for k in keep:
                 source = pa.py_buffer(rec._schema_message + rec._message(k))
@@ -308,9 +327,10 @@ def repair(path: str | Path) -> tuple[int, int]:
 
 
 def _walk(path: Path, descriptor: int) -> tuple[bytes, list[Place], bool, int]:
-    """(schema message, places of the batches, whether the file was closed, where the last whole batch ends).
+    """(schema message, places of the batches, whether the file was closed, end of the last).
 
-    A closed file is walked by the heads of its messages; of a cut one every message is checked, and the first that fails ends it.
+    A closed file is walked by the heads of its messages; of a cut one every message is checked, and
+    the first that fails ends it.
     """
     size = os.fstat(descriptor).st_size
     at = len(container.MAGIC)
@@ -345,8 +365,8 @@ def _size_at(descriptor: int, at: int, file_size: int) -> int:
     length = int.from_bytes(head[4:], "little")
     if length > container.METADATA_MAX:
         return 0
-    size = container.message_size(memoryview(head + os.pread(descriptor, length, at + 8)), 0, file_size - at)
-    return size
+    head += os.pread(descriptor, length, at + 8)
+    return container.message_size(memoryview(head), 0, file_size - at)
 
 
 def _is_closed(descriptor: int, at: int, size: int) -> bool:
@@ -361,7 +381,9 @@ def _read_schema(path: Path, message: bytes) -> pa.Schema:
     schema = pa.ipc.read_schema(pa.py_buffer(message))
     for name, kind in (("t_ns", pa.int64()), ("events", container.EVENTS), ("note", pa.string())):
         if name not in schema.names or schema.field(name).type != kind:
-            raise RecorderError(f"{path}: is not a recording: column {name} is missing or of another type")
+            raise RecorderError(
+                f"{path}: is not a recording: column {name} is missing or of another type"
+            )
     return schema
 
 
@@ -371,7 +393,7 @@ def _metadata(path: Path, schema: pa.Schema) -> dict[str, Any]:
         raise RecorderError(f"{path}: is an Arrow file, but not a recording")
     if meta.get("format") != container.FORMAT:
         raise RecorderError(
-            f"{path}: recording format {meta.get('format')}; this version reads format {container.FORMAT}"
+            f"{path}: recording format {meta.get('format')}; this version reads {container.FORMAT}"
         )
     return meta
 

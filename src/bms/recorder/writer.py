@@ -1,8 +1,9 @@
-"""Writes a recording: the compiled loop fills one batch of buffers while a thread puts the one before into the file.
+"""Writes a recording: the loop fills one batch of buffers while a thread writes the one before.
 
-A batch is written when the next one has arrived: only then is it known whether an event within the next two seconds asks for its
-cells at full rate. So what a kill -9 can lose is the batch being filled and the one waiting, both bounded by how often `drain`
-is called: in virtual time 20 s of the run, a few milliseconds of work; in real time call it twice a second.
+A batch is written when the next one has arrived: only then is it known whether an event within the
+next two seconds asks for its cells at full rate. So what a kill -9 can lose is the batch being
+filled and the one waiting, both bounded by how often `drain` is called: in virtual time 20 s of the
+run, a few milliseconds of work; in real time call it twice a second.
 """
 
 from __future__ import annotations
@@ -17,7 +18,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 
 from bms._recorder import Recorder
@@ -31,21 +31,23 @@ BATCH_BYTES = 8 << 20  # a batch of a large pack has fewer rows
 SYNC_S = 1.0  # the file is told to the disk this often (wall time)
 FRAMES_PER_TICK, FRAME_BYTES = 40, 12  # room for both buses, full, with classic frames
 UART_PER_TICK, UART_BYTES = 24, 64
-# Of 58 pack signals at 100 Hz (18 of them at 10 Hz) and 6 vectors of 96 cells at 1 Hz, mostly noise: lz4 costs 0.8 us a tick and
-# 63 MB an hour, zstd 1 2.2 us and 54 MB. A loop at 2500 times real time has 4 us for a tick.
+# Of 58 pack signals at 100 Hz (18 of them at 10 Hz) and 6 vectors of 96 cells at 1 Hz, mostly
+# noise: lz4 costs 0.8 us a tick and 63 MB an hour, zstd 1 2.2 us and 54 MB. A loop at 2500 times
+# real time has 4 us for a tick.
 COMPRESSION: tuple[str, int | None] = ("lz4", None)
 
 
 class Writer:
     """Records `signals` into `path` until `close`.
 
-    metadata: JSON-ready dict kept in the file (configuration, commit, seed, versions, hashes). cells_every_s: spacing of vector
-    samples, at least 0.01 (every tick); 2 s before and after an event every tick is kept. frames, uart: also CAN frames and
-    serial bytes. Raises RecorderError when the file cannot be made, is being written by somebody else, or the disk fails (by the
-    next `drain` or by `close`).
+    metadata: JSON-ready dict kept in the file (configuration, commit, seed, versions, hashes).
+    cells_every_s: spacing of vector samples, at least 0.01 (every tick); 2 s before and after an
+    event every tick is kept. frames, uart: also CAN frames and serial bytes. Raises RecorderError
+    when the file cannot be made, is being written by somebody else, or the disk fails (by the next
+    `drain` or by `close`).
 
-    The loop calls `record_tick` on `address` and returns when that says full; then call `drain`. Tell an event to `event` at the
-    latest before the second `drain` after it.
+    The loop calls `record_tick` on `address` and returns when that says full; then call `drain`.
+    Tell an event to `event` at the latest before the second `drain` after it.
     """
 
     def __init__(
@@ -137,7 +139,9 @@ class Writer:
 
     def _raise(self) -> None:
         if self._error is not None:
-            raise RecorderError(f"{self.path}: cannot write the recording: {self._error}") from self._error
+            raise RecorderError(
+                f"{self.path}: cannot write the recording: {self._error}"
+            ) from self._error
 
     def _losses(self, t_ns: int) -> list[Event]:
         before, self._dropped = self._dropped, self._recorder.dropped()
@@ -151,7 +155,7 @@ class Writer:
     # ---- in the thread ----
 
     def _write(self) -> None:
-        """Until the end is told. After a failure batches are only given back, so that nobody waits for ever."""
+        """Until the end is told. After a failure batches are only given back, so nobody waits."""
         waiting: Any = None
         events: list[Event] = []
         while True:
@@ -171,10 +175,11 @@ class Writer:
             waiting = item
 
     def _step(self, waiting: Any, events: list[Event], end: Any) -> list[Event]:
-        """Write the waiting batch, and the end of the file when that was told. Returns the events that belong further on."""
+        """Write the waiting batch, and the end if told; the events that belong further on."""
         if waiting is not None:
             note = None if end is None else json.dumps(container.plain(end[1]))
-            batch, events = rows_of(self._shape, *waiting[:4], events, note)
+            full, rows, frames, pieces, _ = waiting
+            batch, events = rows_of(self._shape, full, rows, frames, pieces, events, note)
             self._file.write(batch)
         elif end is not None:
             self._file.write(self._shape.empty_row(events, json.dumps(container.plain(end[1]))))
@@ -184,7 +189,7 @@ class Writer:
 
 
 class _Sink:
-    """What Arrow writes into. `emit` gives what was gathered to the kernel, sealed and in one piece."""
+    """What Arrow writes into. `emit` gives what was gathered to the kernel in one piece."""
 
     closed = False
 

@@ -1,0 +1,53 @@
+"""Types of ext/bms/_recorder.pyx."""
+
+import numpy as np
+
+class Log:
+    capacity: int
+    byte_capacity: int
+    t_ns: np.ndarray
+    id: np.ndarray
+    bus: np.ndarray
+    direction: np.ndarray
+    flags: np.ndarray
+    offset: np.ndarray
+    bytes: np.ndarray
+    end: np.ndarray
+    def __init__(self, ticks: int, capacity: int, byte_capacity: int) -> None: ...
+
+class Batch:
+    ticks: int
+    t_ns: np.ndarray
+    columns: list[np.ndarray]
+    frames: Log | None
+    uart: Log | None
+
+Source = tuple[np.ndarray, float, float]
+
+class Recorder:
+    sources: list[Source]
+    frames: tuple[int, int]
+    uart: tuple[int, int]
+    batch: Batch
+    ticks: int
+    def __init__(
+        self,
+        sources: list[Source],
+        ticks: int,
+        frames: tuple[int, int] = ...,
+        uart: tuple[int, int] = ...,
+    ) -> None: ...
+    @property
+    def address(self) -> int: ...
+    def new_batch(self) -> Batch: ...
+    def install(self, batch: Batch) -> None: ...
+    def filled(self) -> tuple[int, int, int]: ...
+    def dropped(self) -> tuple[int, int, int]: ...
+    def tick(self, now_us: int) -> bool: ...
+    def ticks_until_full(self, now_us: int, period_us: int = ...) -> int: ...
+    def frame(
+        self, t_us: int, bus: int, direction: int, identifier: int, flags: int, data: bytes
+    ) -> None: ...
+    def line(self, t_us: int, direction: int, data: bytes) -> None: ...
+
+def stored_dtype(array: np.ndarray, scale: float, shift: float) -> np.dtype: ...
