@@ -2,6 +2,11 @@
  *
  * One round robin of all slots takes 192 us and runs whether or not its results are read. The noise of a conversion is a function
  * of (key, round robin, chip, channel). Result steps are those of SLUSE81. */
+#if defined __SSE2__ && !defined CHIPS_PORTABLE
+#define CHIPS_SSE2
+#include <emmintrin.h>
+#endif
+
 #include "internal.h"
 #include "philox.h"
 
@@ -16,35 +21,48 @@
 #define LANE_GPIO 4u /* lanes 0 to 3 are cells, 4 to 7 pins and references */
 #define LANES_PER_CHIP 8u
 
-/* Sixteen noise values: four Philox blocks side by side. Value 4 j + l is word j of lane l. */
-static inline void noise(uint64_t key, uint64_t round, uint32_t first_lane, double value[16])
+/* Four Philox blocks side by side: word 4 j + l is word j of the block of lane l. */
+#ifdef CHIPS_SSE2
+/* Two lanes a register, each in the low half of 64 bits, where the multiply looks; what is left in the high halves never matters. */
+static inline void noise_words(uint64_t key, uint64_t round, uint32_t first_lane, uint32_t words[16])
 {
-    uint32_t c0[4], c1[4], c2[4], c3[4], words[16];
-    uint32_t k0 = (uint32_t)key, k1 = (uint32_t)(key >> 32);
-    for (uint32_t l = 0; l < 4u; ++l) {
-        c0[l] = (uint32_t)round;
-        c1[l] = (uint32_t)(round >> 32);
-        c2[l] = first_lane + l;
-        c3[l] = 0;
+    const __m128i m0 = _mm_set1_epi64x(0xD2511F53), m1 = _mm_set1_epi64x(0xCD9E8D57);
+    const __m128i w0 = _mm_set1_epi64x(0x9E3779B9), w1 = _mm_set1_epi64x(0xBB67AE85);
+    __m128i k0 = _mm_set1_epi64x((int64_t)(key & 0xFFFFFFFFu)), k1 = _mm_set1_epi64x((int64_t)(key >> 32));
+    __m128i c0[2], c1[2], c2[2], c3[2];
+    for (uint32_t h = 0; h < 2u; ++h) {
+        const int64_t lane = (int64_t)first_lane + 2 * (int64_t)h;
+        c0[h] = _mm_set1_epi64x((int64_t)(round & 0xFFFFFFFFu));
+        c1[h] = _mm_set1_epi64x((int64_t)(round >> 32));
+        c2[h] = _mm_set_epi64x(lane + 1, lane);
+        c3[h] = _mm_setzero_si128();
     }
     for (uint32_t step = 0; step < 10u; ++step) {
-        for (uint32_t l = 0; l < 4u; ++l) {
-            const uint64_t p0 = (uint64_t)0xD2511F53u * c0[l], p1 = (uint64_t)0xCD9E8D57u * c2[l];
-            const uint32_t n0 = (uint32_t)(p1 >> 32) ^ c1[l] ^ k0, n2 = (uint32_t)(p0 >> 32) ^ c3[l] ^ k1;
-            c1[l] = (uint32_t)p1;
-            c3[l] = (uint32_t)p0;
-            c0[l] = n0;
-            c2[l] = n2;
+        for (uint32_t h = 0; h < 2u; ++h) {
+            const __m128i p0 = _mm_mul_epu32(c0[h], m0), p1 = _mm_mul_epu32(c2[h], m1);
+            c0[h] = _mm_xor_si128(_mm_srli_epi64(p1, 32), _mm_xor_si128(c1[h], k0));
+            c2[h] = _mm_xor_si128(_mm_srli_epi64(p0, 32), _mm_xor_si128(c3[h], k1));
+            c1[h] = p1;
+            c3[h] = p0;
         }
-        k0 += 0x9E3779B9u;
-        k1 += 0xBB67AE85u;
+        k0 = _mm_add_epi32(k0, w0);
+        k1 = _mm_add_epi32(k1, w1);
     }
-    memcpy(words, c0, sizeof c0);
-    memcpy(words + 4, c1, sizeof c1);
-    memcpy(words + 8, c2, sizeof c2);
-    memcpy(words + 12, c3, sizeof c3);
-    for (uint32_t k = 0; k < 16u; ++k) value[k] = philox_gauss(words[k]);
+    const __m128i *const all[4] = {c0, c1, c2, c3};
+    for (uint32_t j = 0; j < 4u; ++j) {
+        const __m128 low = _mm_castsi128_ps(all[j][0]), high = _mm_castsi128_ps(all[j][1]);
+        _mm_storeu_si128((__m128i *)(void *)(words + 4u * j), _mm_castps_si128(_mm_shuffle_ps(low, high, _MM_SHUFFLE(2, 0, 2, 0))));
+    }
 }
+#else
+static inline void noise_words(uint64_t key, uint64_t round, uint32_t first_lane, uint32_t words[16])
+{
+    for (uint32_t l = 0; l < 4u; ++l) {
+        const philox_block_t block = philox(key, round, first_lane + l);
+        for (uint32_t j = 0; j < 4u; ++j) words[4u * j + l] = block.v[j];
+    }
+}
+#endif
 
 bool adc_has_result(const chips_t *c, uint32_t chip, uint64_t now_us)
 {
@@ -95,28 +113,66 @@ static double filter_factor(const chips_t *c, uint32_t chip)
     return reg(c, chip, R_ADC_CTRL1) & 8u ? factor[reg(c, chip, R_ADC_CONF1) & 7u] : 1.0;
 }
 
-/* All sixteen cell results in register order (VCELL16 first, high byte first). */
+/* Sixteen results in register order (VCELL16 first, high byte first): v + v gain + offset + factor sigma noise, rounded. */
+#ifdef CHIPS_SSE2
+static inline __m128i two_counts(__m128d v, const double *gain, const double *offset, const double *sigma, __m128d factor, __m128i sums)
+{
+    const __m128d random = _mm_mul_pd(_mm_cvtepi32_pd(sums), _mm_set1_pd(1.0 / 147.80166891254423));
+    __m128d x = _mm_add_pd(_mm_add_pd(v, _mm_mul_pd(v, _mm_loadu_pd(gain))), _mm_loadu_pd(offset));
+    x = _mm_add_pd(x, _mm_mul_pd(_mm_mul_pd(factor, _mm_loadu_pd(sigma)), random));
+    x = _mm_mul_pd(x, _mm_set1_pd(1.0 / CELL_STEP_V));
+    x = _mm_max_pd(_mm_min_pd(x, _mm_set1_pd(32767.0)), _mm_set1_pd(-32767.0)); /* the second operand where the first is NaN */
+    return _mm_sub_epi32(_mm_cvttpd_epi32(_mm_add_pd(x, _mm_set1_pd(32768.5))), _mm_set1_epi32(32768));
+}
+
+static inline __m128i four_counts(const double *v, const double *gain, const double *offset, const double *sigma, __m128d factor,
+                                  const uint32_t *words)
+{
+    const __m128i bytes = _mm_set1_epi32(0x00FF00FF), w = _mm_loadu_si128((const __m128i *)(const void *)words);
+    const __m128i pairs = _mm_add_epi16(_mm_and_si128(w, bytes), _mm_and_si128(_mm_srli_epi32(w, 8), bytes));
+    const __m128i sums = _mm_sub_epi32(_mm_madd_epi16(pairs, _mm_set1_epi16(1)), _mm_set1_epi32(510));
+    const __m128i low = two_counts(_mm_loadu_pd(v), gain, offset, sigma, factor, sums);
+    const __m128i high = two_counts(_mm_loadu_pd(v + 2), gain + 2, offset + 2, sigma + 2, factor, _mm_srli_si128(sums, 8));
+    return _mm_unpacklo_epi64(low, high);
+}
+
+static inline void cell_counts(const double *v, const double *gain, const double *offset, const double *sigma, double factor,
+                               const uint32_t words[16], uint8_t out[32])
+{
+    const __m128d f = _mm_set1_pd(factor);
+    for (uint32_t k = 0; k < CHIPS_CHANNELS; k += 8u) {
+        __m128i x = _mm_packs_epi32(four_counts(v + k, gain + k, offset + k, sigma + k, f, words + k),
+                                    four_counts(v + k + 4, gain + k + 4, offset + k + 4, sigma + k + 4, f, words + k + 4));
+        x = _mm_shufflehi_epi16(_mm_shufflelo_epi16(x, _MM_SHUFFLE(0, 1, 2, 3)), _MM_SHUFFLE(0, 1, 2, 3));
+        x = _mm_shuffle_epi32(x, _MM_SHUFFLE(1, 0, 3, 2));
+        x = _mm_or_si128(_mm_slli_epi16(x, 8), _mm_srli_epi16(x, 8));
+        _mm_storeu_si128((__m128i *)(void *)(out + 2u * (8u - k)), x);
+    }
+}
+#else
+static inline void cell_counts(const double *v, const double *gain, const double *offset, const double *sigma, double factor,
+                               const uint32_t words[16], uint8_t out[32])
+{
+    for (uint32_t k = 0; k < CHIPS_CHANNELS; ++k) {
+        const double read_v = v[k] + v[k] * gain[k] + offset[k] + factor * sigma[k] * philox_gauss(words[k]);
+        const uint32_t raw = (uint32_t)clamped_count(read_v * (1.0 / CELL_STEP_V));
+        out[2u * (15u - k)] = (uint8_t)(raw >> 8);
+        out[2u * (15u - k) + 1u] = (uint8_t)raw;
+    }
+}
+#endif
+
 static void cell_results(const chips_t *c, uint32_t chip, const chips_view_t *view, uint64_t round, uint8_t out[32])
 {
-    double v[CHIPS_CHANNELS], random[CHIPS_CHANNELS];
-    int32_t counts[CHIPS_CHANNELS];
-    const double *const gain = c->cell_gain_frac + chip * CHIPS_CHANNELS, *const offset = c->cell_offset_v + chip * CHIPS_CHANNELS;
-    const double *const sigma = c->cell_noise_v + chip * CHIPS_CHANNELS;
-    const double factor = filter_factor(c, chip);
-    adc_pins(c, chip, view, v);
-    noise(c->noise_key, round, chip * LANES_PER_CHIP, random);
-    for (uint32_t k = 0; k < CHIPS_CHANNELS; ++k) {
-        const double read_v = v[k] + v[k] * gain[k] + offset[k] + factor * sigma[k] * random[k];
-        counts[k] = clamped_count(read_v * (1.0 / CELL_STEP_V));
-    }
-    for (uint32_t k = 0; k < CHIPS_CHANNELS; ++k) {
-        const uint32_t raw = (uint32_t)counts[CHIPS_CHANNELS - 1u - k];
-        out[2u * k] = (uint8_t)(raw >> 8);
-        out[2u * k + 1u] = (uint8_t)raw;
-    }
-    for (uint32_t k = channels_active(c, chip); k < CHIPS_CHANNELS; ++k) {
-        out[2u * (CHIPS_CHANNELS - 1u - k)] = 0x80;
-        out[2u * (CHIPS_CHANNELS - 1u - k) + 1u] = 0;
+    const uint32_t first = chip * CHIPS_CHANNELS;
+    double pin_v[CHIPS_CHANNELS];
+    uint32_t words[16];
+    adc_pins(c, chip, view, pin_v);
+    noise_words(c->noise_key, round, chip * LANES_PER_CHIP, words);
+    cell_counts(pin_v, c->cell_gain_frac + first, c->cell_offset_v + first, c->cell_noise_v + first, filter_factor(c, chip), words, out);
+    for (uint32_t k = channels_active(c, chip); k < CHIPS_CHANNELS; ++k) { /* not in use: no result */
+        out[2u * (15u - k)] = 0x80;
+        out[2u * (15u - k) + 1u] = 0;
     }
 }
 
@@ -155,15 +211,15 @@ static void put_count(uint8_t *out, double counts)
 /* Bus bar, TSREF and pins: registers 588 to 59D. */
 static void pin_results(const chips_t *c, uint32_t chip, const chips_view_t *view, uint64_t round, uint8_t *out)
 {
-    double random[16];
+    uint32_t words[16];
     const double tsref_v = reg(c, chip, R_CONTROL2) & 1u ? c->tsref_v[chip] : 0.0;
-    noise(c->noise_key, round, chip * LANES_PER_CHIP + LANE_GPIO, random);
+    noise_words(c->noise_key, round, chip * LANES_PER_CHIP + LANE_GPIO, words);
     memset(out, 0, R_RESULTS_END - R_BUSBAR_HI);
     put_count(out + (R_TSREF_HI - R_BUSBAR_HI), tsref_v * (1.0 / TSREF_STEP_V));
     for (uint32_t gpio = 0; gpio < 8u; ++gpio) {
         uint8_t *const place = out + (R_GPIO1_HI - R_BUSBAR_HI) + 2u * gpio;
         const uint32_t function = adc_gpio_function(c, chip, gpio);
-        const double pin_v = tsref_v * adc_gpio_ratio(c, chip, gpio, view, random[gpio]);
+        const double pin_v = tsref_v * adc_gpio_ratio(c, chip, gpio, view, philox_gauss(words[gpio]));
         if (function == GPIO_ADC || function == GPIO_ADC_OTUT) put_count(place, pin_v * (1.0 / GPIO_STEP_V));
         else place[0] = 0x80;
     }

@@ -92,6 +92,10 @@ void faults_clear(chips_t *c, uint32_t chip, uint32_t address, uint8_t bits)
 uint8_t faults_summary(const chips_t *c, uint32_t chip)
 {
     uint32_t summary = 0;
+    uint64_t all[5], any = 0; /* all fault registers, 530 to 557: mostly there is nothing */
+    memcpy(all, &c->registers[chip * CHIPS_REGISTERS + bank_slot(R_FAULT_COMM1)], sizeof all);
+    for (uint32_t k = 0; k < 5u; ++k) any |= all[k];
+    if (any == 0) return 0;
     for (uint32_t half = 0; half < 2u; ++half) {
         const uint32_t mask = reg(c, chip, R_FAULT_MSK1 + half);
         for (uint32_t k = 0; k < 8u; ++k) {
