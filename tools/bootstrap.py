@@ -63,7 +63,7 @@ def system_packages() -> list[str]:
         missing.append("python3-venv")
     if not (Path(sysconfig.get_paths()["include"]) / "Python.h").exists():
         missing.append("python3-dev")
-    compiler = shlex.split(os.environ.get("CC", "gcc"))[0]
+    compiler = shlex.split(os.environ.get("CC") or "gcc")[0]
     if shutil.which(compiler) is None:
         missing += ["gcc", "libc6-dev"] if compiler == "gcc" else [compiler]
     return missing
