@@ -1,8 +1,9 @@
 """Parameters of the monitor chips and sensors, and the errors each of them is born with.
 
-Errors come from named streams of the seed, so a new draw in one place never moves another. What a thermistor pin reads is a table
-over temperature: a 10 kohm NTC of B = 3435 K from pin to ground under a 10 kohm pull-up to TSREF (assumption: a common automotive
-part), R(T) = 10 kohm exp(B (1/T - 1/298.15 K)), ratio = R / (R + 10 kohm).
+Errors come from named streams of the seed, so a new draw in one place never moves another. What a
+thermistor pin reads is a table over temperature: a 10 kohm NTC of B = 3435 K from pin to ground
+under a 10 kohm pull-up to TSREF (assumption: a common automotive part), R(T) = 10 kohm exp(B (1/T -
+1/298.15 K)), ratio = R / (R + 10 kohm).
 """
 
 from __future__ import annotations
@@ -65,13 +66,14 @@ def ntc_ratio(degc: float) -> float:
     return ohm / (ohm + PULL_UP_OHM)
 
 
-def fill(
-    chips: Fields, ivt: Fields, imd: Fields, cell: Cell, pack: Pack, *, seed: int
-) -> None:
-    """Writes every parameter of chips_t, ivt_t and imd_t; state is left to chips_init, ivt_init and imd_init.
+def fill(chips: Fields, ivt: Fields, imd: Fields, cell: Cell, pack: Pack, *, seed: int) -> None:
+    """Writes every parameter of chips_t, ivt_t and imd_t.
 
-    `chips`, `ivt` and `imd` map field names to arrays over the structs. Raises ConfigError for a pack the chips cannot read:
-    more than 32 modules, more than 16 blocks in one, thermistors beyond a module, or comparator thresholds the chip lacks.
+    State is left to chips_init, ivt_init and imd_init.
+
+    `chips`, `ivt` and `imd` map field names to arrays over the structs. Raises ConfigError for a
+    pack the chips cannot read: more than 32 modules, more than 16 blocks in one, thermistors beyond
+    a module, or comparator thresholds the chip lacks.
     """
     _check(pack)
     _fill_stack(chips, pack)
