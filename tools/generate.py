@@ -3,7 +3,8 @@
     python tools/generate.py           writes what changed
     python tools/generate.py --check   writes nothing; exit code 1 if something would change
 
-The same spec gives the same bytes: no dates, no versions, no order that depends on anything but the spec.
+The same spec gives the same bytes: no dates, no versions, no order that depends on anything but the
+spec.
 """
 
 from __future__ import annotations
@@ -71,13 +72,11 @@ def _enum(prefix: str, words: Iterable[str], start: int = 0) -> str:
 
 DIAGNOSIS_ROW = """\
 typedef struct {
-    uint8_t id, group, reaction;
-    uint8_t tiers;   /* bit n: has tier n, so 1u << TIER_TRIP */
-    uint8_t latch;   /* 1: stays until a clear request */
-    uint8_t service; /* 1: the clear request must come with ServiceClear */
-    uint16_t debounce_samples;
-    uint32_t debounce_ms, deadline_ms;
-    int32_t threshold[4]; /* by tier, in the unit of the diagnosis; 0: none, or the limit is in the configuration */
+    uint8_t id, group, reaction; uint8_t tiers;   /* bit n: has tier n, so 1u << TIER_TRIP */
+    uint8_t latch;   /* 1: stays until a clear request */ uint8_t service; /* 1: the clear request
+    must come with ServiceClear */ uint16_t debounce_samples; uint32_t debounce_ms, deadline_ms;
+    int32_t threshold[4]; /* by tier, in the unit of the diagnosis; 0: none, or the limit is in the
+    configuration */
 } diagnosis_row_t;"""
 
 
@@ -87,14 +86,17 @@ def diagnoses_h() -> str:
     by_id = {row.id: row for row in rows}
     count = rows[-1].id + 1
     pages = -(-count // spec.DIAGNOSES_A_PAGE)
-    table = ["    {0},"] + [_diagnosis_row(by_id[k]) if k in by_id else "    {0}," for k in range(1, count)]
+    table = ["    {0},"] + [
+        _diagnosis_row(by_id[k]) if k in by_id else "    {0}," for k in range(1, count)
+    ]
     body = [
         "enum {",
         "    DIAG_NONE = 0,",
         *(f"    DIAG_{row.name.upper()} = {row.id}, /* {row.title} */" for row in rows),
         f"    DIAG_COUNT = {count} /* rows of the table: highest id and one */",
         "};",
-        f"enum {{ DIAG_PAGES = {pages}, DIAG_PER_PAGE = {spec.DIAGNOSES_A_PAGE} }}; /* of BmsDiagnosis */",
+        "/* Of BmsDiagnosis. */",
+        f"enum {{ DIAG_PAGES = {pages}, DIAG_PER_PAGE = {spec.DIAGNOSES_A_PAGE} }};",
         "/* Trip flags in the order of their bits in BmsState. */",
         _enum("DIAG_GROUP_", spec.GROUPS),
         _enum("TIER_", [tier.name for tier in spec.Tier]) + " /* as in BmsEvent.Tier */",
@@ -114,7 +116,8 @@ def _diagnosis_row(row: spec.Diagnosis) -> str:
     tiers = " | ".join(f"1u << TIER_{tier.upper()}" for tier in row.tiers)
     thresholds = ", ".join(str(value) for value in (0, *row.thresholds))
     return (
-        f"    {{DIAG_{row.name.upper()}, DIAG_GROUP_{row.group.upper()}, REACTION_{row.reaction.upper()}, {tiers}, "
+        f"    {{DIAG_{row.name.upper()}, DIAG_GROUP_{row.group.upper()}, "
+        f"REACTION_{row.reaction.upper()}, {tiers}, "
         f"{int(row.latch)}, {int(row.service)},\n     "
         f"{row.debounce_samples}u, {row.debounce_ms}u, {row.deadline_ms}u, {{{thresholds}}}}},"
     )
@@ -125,11 +128,15 @@ def pins_h() -> str:
     body = []
     for direction, prefix in (("input", "PIN_IN_"), ("output", "PIN_OUT_")):
         rows = [row for row in spec.pins() if row.direction == direction]
-        body += [f"#define {prefix}{row.name.upper()} (1u << {row.bit}) /* {row.text} */" for row in rows]
+        body += [
+            f"#define {prefix}{row.name.upper()} (1u << {row.bit}) /* {row.text} */" for row in rows
+        ]
         safe = sum(row.mask for row in rows if row.safe)
         body += [f"#define {prefix}SAFE {safe}u /* every {direction} at its safe level */", ""]
     text = "Digital pins: bits of ecu_pins_in_t.digital and ecu_pins_out_t.digital."
-    return _header("BMS_PINS_H", "pins.toml", text, body[:-1]).replace("#include <stdint.h>\n\n", "")
+    return _header("BMS_PINS_H", "pins.toml", text, body[:-1]).replace(
+        "#include <stdint.h>\n\n", ""
+    )
 
 
 # ---- tables ----
@@ -151,20 +158,42 @@ def messages_md() -> str:
     overview = _table(
         ("id", "message", "from", "every", "protected", "what"),
         [
-            (f"`0x{m.frame_id:03X}`", f"[{m.name}](#{m.name.lower()})", m.senders[0], _period(m), _protection(m), m.comment)
+            (
+                f"`0x{m.frame_id:03X}`",
+                f"[{m.name}](#{m.name.lower()})",
+                m.senders[0],
+                _period(m),
+                _protection(m),
+                m.comment,
+            )
             for m in database.messages
         ],
     )
     parts = []
     for m in database.messages:
         rows = [
-            (s.name, f"{s.start}, {s.length}", s.unit or "", f"{s.conversion.scale:g}", _range(s), _words(s), s.comment)
+            (
+                s.name,
+                f"{s.start}, {s.length}",
+                s.unit or "",
+                f"{s.conversion.scale:g}",
+                _range(s),
+                _words(s),
+                s.comment,
+            )
             for s in m.signals
         ]
         table = _table(("signal", "bit, bits", "unit", "step", "range", "values", "what"), rows)
-        parts.append(f"## {m.name}\n\n`0x{m.frame_id:03X}`, {m.length} bytes, from {m.senders[0]}. {m.comment}\n\n{table}")
-    intro = f"{database.dbc.attributes['BusType'].value} bus, 11-bit identifiers, little-endian. " + (
-        "Protected messages carry AUTOSAR E2E profile 1 (`ext/common/e2e.h`, `bms.protocols.e2e`), with the identifier as data ID."
+        parts.append(
+            f"## {m.name}\n\n`0x{m.frame_id:03X}`, {m.length} bytes, from {m.senders[0]}. "
+            f"{m.comment}\n\n{table}"
+        )
+    intro = (
+        f"{database.dbc.attributes['BusType'].value} bus, 11-bit identifiers, little-endian. "
+        + (
+            "Protected messages carry AUTOSAR E2E profile 1 (`ext/common/e2e.h`, "
+            "`bms.protocols.e2e`), with the identifier as data ID."
+        )
     )
     return _page("Messages of the vehicle bus", "bms.dbc", intro, overview, *parts)
 
@@ -190,16 +219,22 @@ def diagnoses_md() -> str:
     """Every diagnosis."""
     rows = [
         (
-            row.id, f"`{row.name}`", row.title, ", ".join(row.tiers), row.trigger + _thresholds(row),
+            row.id, f"`{row.name}`", row.title, ", ".join(row.tiers),
+            row.trigger + _thresholds(row),
             f"{row.debounce_samples} x {row.sample}, {row.debounce_ms} ms", row.reaction,
-            "service" if row.service else "yes" if row.latch else "", row.clear, row.deadline_ms, row.source,
+            "service" if row.service else "yes" if row.latch else "", row.clear, row.deadline_ms,
+            row.source,
         )
         for row in spec.diagnoses()
     ]  # fmt: skip
     head = (
-        "id", "name", "title", "tiers", "raised by", "debounce", "reaction", "latched", "cleared by", "deadline ms", "source",
+        "id", "name", "title", "tiers", "raised by", "debounce", "reaction", "latched",
+        "cleared by", "deadline ms", "source",
     )  # fmt: skip
-    intro = "The head of `diagnoses.toml` explains the columns. A fault is what the world does; a diagnosis is what the firmware concludes."
+    intro = (
+        "The head of `diagnoses.toml` explains the columns. A fault is what the world does; a diagnosis "
+        "is what the firmware concludes."
+    )
     return _page("Diagnoses", "diagnoses.toml", intro, _table(head, rows))
 
 
@@ -212,13 +247,26 @@ def _thresholds(row: spec.Diagnosis) -> str:
 def pins_md() -> str:
     """Every pin."""
     rows = [(row.direction, row.bit, f"`{row.name}`", row.safe, row.text) for row in spec.pins()]
-    return _page("Digital pins", "pins.toml", _table(("direction", "bit", "name", "safe level", "what"), rows))
+    return _page(
+        "Digital pins",
+        "pins.toml",
+        _table(("direction", "bit", "name", "safe level", "what"), rows),
+    )
 
 
 def signals_md() -> str:
     """Every recorded signal."""
     rows = [
-        (f"`{s.name}`", s.unit, s.kind, s.rate, s.count, f"`{s.source}`", s.message and f"`{s.message}`", s.text)
+        (
+            f"`{s.name}`",
+            s.unit,
+            s.kind,
+            s.rate,
+            s.count,
+            f"`{s.source}`",
+            s.message and f"`{s.message}`",
+            s.text,
+        )
         for s in spec.signals()
     ]
     head = ("name", "unit", "kind", "rate", "one for each of", "from", "on the wire", "what")
@@ -228,7 +276,9 @@ def signals_md() -> str:
 def main(arguments: Sequence[str] = ()) -> int:
     """Write, or with --check only compare. Returns the exit code."""
     changed = [
-        path for path, text in outputs().items() if not path.exists() or path.read_text(encoding="utf-8") != text
+        path
+        for path, text in outputs().items()
+        if not path.exists() or path.read_text(encoding="utf-8") != text
     ]
     for path in changed:
         print(path.relative_to(ROOT))

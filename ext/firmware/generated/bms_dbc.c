@@ -2131,12 +2131,12 @@ bool bms_dbc_bms_diagnosis_page_is_in_phys_range(double value)
 
 bool bms_dbc_bms_diagnosis_active_is_in_range(uint64_t value)
 {
-    return (value <= 72057594040000000ull);
+    return (value <= 72057594037927935ull);
 }
 
 bool bms_dbc_bms_diagnosis_active_is_in_phys_range(double value)
 {
-    return ((value >= 0.0) && (value <= 7.205759404e+16));
+    return ((value >= 0.0) && (value <= 7.205759403792794e+16));
 }
 
 int bms_dbc_bms_event_pack(
@@ -3141,12 +3141,12 @@ bool bms_dbc_bms_cell_balancing_group_is_in_phys_range(double value)
 
 bool bms_dbc_bms_cell_balancing_switches_is_in_range(uint64_t value)
 {
-    return (value <= 72057594040000000ull);
+    return (value <= 72057594037927935ull);
 }
 
 bool bms_dbc_bms_cell_balancing_switches_is_in_phys_range(double value)
 {
-    return ((value >= 0.0) && (value <= 7.205759404e+16));
+    return ((value >= 0.0) && (value <= 7.205759403792794e+16));
 }
 
 int bms_dbc_bms_module_pressure_pack(

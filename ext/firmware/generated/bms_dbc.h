@@ -1693,7 +1693,7 @@ struct bms_dbc_bms_diagnosis_t {
     /**
      * One bit a diagnosis, set while it is active or latched.
      *
-     * Range: 0..72057594040000000 (0..7.205759404e+16 -)
+     * Range: 0..72057594037927935 (0..72057594037927935 -)
      * Scale: 1
      * Offset: 0
      */
@@ -2170,7 +2170,7 @@ struct bms_dbc_bms_cell_balancing_t {
     /**
      * Bit b is block 56 * Group + b: set while it is bled.
      *
-     * Range: 0..72057594040000000 (0..7.205759404e+16 -)
+     * Range: 0..72057594037927935 (0..72057594037927935 -)
      * Scale: 1
      * Offset: 0
      */

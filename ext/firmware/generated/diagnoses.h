@@ -61,20 +61,19 @@ enum {
     DIAG_SOC_LOW = 51, /* State of charge low */
     DIAG_COUNT = 52 /* rows of the table: highest id and one */
 };
-enum { DIAG_PAGES = 1, DIAG_PER_PAGE = 56 }; /* of BmsDiagnosis */
+/* Of BmsDiagnosis. */
+enum { DIAG_PAGES = 1, DIAG_PER_PAGE = 56 };
 /* Trip flags in the order of their bits in BmsState. */
 enum { DIAG_GROUP_VOLTAGE = 0, DIAG_GROUP_CURRENT = 1, DIAG_GROUP_TEMPERATURE = 2, DIAG_GROUP_PRESSURE = 3, DIAG_GROUP_INSULATION = 4, DIAG_GROUP_MEASUREMENT = 5, DIAG_GROUP_CONTACTOR = 6, DIAG_GROUP_EXTERNAL = 7, DIAG_GROUP_SYSTEM = 8 };
 enum { TIER_NONE = 0, TIER_OPERATE = 1, TIER_WARN = 2, TIER_TRIP = 3 }; /* as in BmsEvent.Tier */
 enum { REACTION_NONE = 0, REACTION_DERATE = 1, REACTION_INHIBIT_CHARGE = 2, REACTION_INHIBIT = 3, REACTION_TRIP = 4 }; /* from mild to severe */
 
 typedef struct {
-    uint8_t id, group, reaction;
-    uint8_t tiers;   /* bit n: has tier n, so 1u << TIER_TRIP */
-    uint8_t latch;   /* 1: stays until a clear request */
-    uint8_t service; /* 1: the clear request must come with ServiceClear */
-    uint16_t debounce_samples;
-    uint32_t debounce_ms, deadline_ms;
-    int32_t threshold[4]; /* by tier, in the unit of the diagnosis; 0: none, or the limit is in the configuration */
+    uint8_t id, group, reaction; uint8_t tiers;   /* bit n: has tier n, so 1u << TIER_TRIP */
+    uint8_t latch;   /* 1: stays until a clear request */ uint8_t service; /* 1: the clear request
+    must come with ServiceClear */ uint16_t debounce_samples; uint32_t debounce_ms, deadline_ms;
+    int32_t threshold[4]; /* by tier, in the unit of the diagnosis; 0: none, or the limit is in the
+    configuration */
 } diagnosis_row_t;
 
 static const diagnosis_row_t diagnosis_table[DIAG_COUNT] = {

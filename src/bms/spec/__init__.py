@@ -1,19 +1,19 @@
 """The only source of messages, diagnoses, pins and recorded signals, and the way Python reads it.
 
-    bms.dbc          messages of the vehicle bus            database(), state_name(2), state_number("standby")
-    diagnoses.toml   what the firmware can conclude         diagnoses(), diagnosis("crash"), diagnosis(28)
-    pins.toml        digital pins of the control unit       pins(), pin("interlock")
-    signals.toml     every recorded signal                  signals(), signal("est_soc_frac")
+    bms.dbc          messages of the vehicle bus        database(), state_name(2)
+    diagnoses.toml   what the firmware can conclude     diagnoses(), diagnosis("crash")
+    pins.toml        digital pins of the control unit   pins(), pin("interlock")
+    signals.toml     every recorded signal              signals(), signal("est_soc_frac")
 
-`tools/generate.py` makes the C headers and the tables in docs/ from the same files. Everything is read on first use. A file that
-contradicts itself raises ConfigError.
+`tools/generate.py` makes the C headers and the tables in docs/ from the same files. Everything is
+read on first use. A file that contradicts itself raises ConfigError.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from enum import IntEnum
-from functools import lru_cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any, Literal
 
@@ -34,7 +34,8 @@ DIAGNOSES_A_PAGE = 56
 """Bits of BmsDiagnosis.Active."""
 
 Group = Literal[
-    "voltage", "current", "temperature", "pressure", "insulation", "measurement", "contactor", "external", "system"
+    "voltage", "current", "temperature", "pressure", "insulation", "measurement", "contactor",
+    "external", "system",
 ]  # fmt: skip
 GROUPS: tuple[str, ...] = Group.__args__  # type: ignore[attr-defined]
 """Trip flags in the order of their bits in BmsState."""
@@ -53,7 +54,7 @@ Reaction = Literal["none", "derate", "inhibit_charge", "inhibit", "trip"]
 REACTIONS: tuple[str, ...] = Reaction.__args__  # type: ignore[attr-defined]
 
 
-class Diagnosis(Frozen):
+class Diagnosis(Frozen, frozen=True):
     """One conclusion of the firmware. The head of diagnoses.toml explains every field."""
 
     id: int
@@ -76,7 +77,7 @@ class Diagnosis(Frozen):
     service: bool = False
 
 
-class Pin(Frozen):
+class Pin(Frozen, frozen=True):
     """One digital level of the control unit; `safe` is what to assume when it cannot be known."""
 
     name: str
@@ -91,8 +92,10 @@ class Pin(Frozen):
         return 1 << self.bit
 
 
-class Signal(Frozen, rename={"source": "from"}):
-    """One recorded signal. The head of signals.toml explains every field; `source` is its key `from`."""
+class Signal(Frozen, frozen=True, rename={"source": "from"}):
+    """One recorded signal. The head of signals.toml explains every field; `source` is its key
+    `from`.
+    """
 
     name: str
     unit: str
@@ -106,16 +109,16 @@ class Signal(Frozen, rename={"source": "from"}):
     offset: float = 0.0
 
 
-class _Diagnoses(Frozen):
+class _Diagnoses(Frozen, frozen=True):
     diagnosis: tuple[Diagnosis, ...]
 
 
-class _Pins(Frozen):
+class _Pins(Frozen, frozen=True):
     input: tuple[Pin, ...]
     output: tuple[Pin, ...]
 
 
-class _Signals(Frozen):
+class _Signals(Frozen, frozen=True):
     signal: tuple[Signal, ...]
 
 
@@ -123,7 +126,9 @@ class _Signals(Frozen):
 
 
 def read_diagnoses(path: str | Path) -> tuple[Diagnosis, ...]:
-    """Rows by rising id. ConfigError for an unknown key, a repeated id or name, or a row that contradicts itself."""
+    """Rows by rising id. ConfigError for an unknown key, a repeated id or name, or a row that
+    contradicts itself.
+    """
     rows = config.load(path, _Diagnoses).diagnosis
     _unique(path, "diagnosis", "id", [row.id for row in rows])
     _unique(path, "diagnosis", "name", [row.name for row in rows])
@@ -139,15 +144,23 @@ def _check_diagnosis(path: str | Path, key: str, row: Diagnosis) -> None:
     config.between(path, f"{key}.debounce_ms", row.debounce_ms, 1, row.deadline_ms)
     order = [Tier[tier] for tier in row.tiers]
     config.require(
-        bool(order) and order == sorted(set(order)), path, f"{key}.tiers", row.tiers, "tiers in order"
+        bool(order) and order == sorted(set(order)),
+        path,
+        f"{key}.tiers",
+        row.tiers,
+        "tiers in order",
     )
     trips = row.reaction == "trip"
     config.require(
         trips == ("trip" in row.tiers) or row.reaction.startswith("inhibit"),
         path, f"{key}.reaction", row.reaction, "trip where, and only where, there is a trip tier",
     )  # fmt: skip
-    config.require(row.latch or not trips, path, f"{key}.latch", row.latch, "true, because it trips")
-    config.require(row.latch or not row.service, path, f"{key}.service", row.service, "false without latch")
+    config.require(
+        row.latch or not trips, path, f"{key}.latch", row.latch, "true, because it trips"
+    )
+    config.require(
+        row.latch or not row.service, path, f"{key}.service", row.service, "false: no latch"
+    )
     for tier, threshold in zip((Tier.operate, Tier.warn, Tier.trip), row.thresholds, strict=True):
         config.require(
             not threshold or tier in order, path, f"{key}.thresholds", row.thresholds,
@@ -156,7 +169,7 @@ def _check_diagnosis(path: str | Path, key: str, row: Diagnosis) -> None:
 
 
 def read_pins(path: str | Path) -> tuple[Pin, ...]:
-    """Inputs, then outputs, each by bit. ConfigError for an unknown key or a repeated name or bit."""
+    """Inputs, then outputs, each by bit. ConfigError for an unknown key or a name or bit twice."""
     file = config.load(path, _Pins)
     pins: list[Pin] = []
     for direction, rows in (("input", file.input), ("output", file.output)):
@@ -169,17 +182,27 @@ def read_pins(path: str | Path) -> tuple[Pin, ...]:
 
 
 def read_signals(path: str | Path) -> tuple[Signal, ...]:
-    """Rows in file order. ConfigError for an unknown key, a repeated name, or a prefix that does not say the kind."""
+    """Rows in file order. ConfigError for an unknown key, a repeated name, or a prefix that does
+    not say the kind.
+    """
     rows = config.load(path, _Signals).signal
     _unique(path, "signal", "name", [row.name for row in rows])
     prefixes = {"truth": "true_", "measured": "meas_", "estimated": "est_", "command": "cmd_"}
     for i, row in enumerate(rows):
         start = prefixes[row.kind]
         config.require(
-            row.name.startswith(start), path, f"signal[{i}].name", row.name, f"{start}... for {row.kind}"
+            row.name.startswith(start),
+            path,
+            f"signal[{i}].name",
+            row.name,
+            f"{start}... for {row.kind}",
         )
         config.require(
-            row.source.count(".") == 1, path, f"signal[{i}].from", row.source, "part.field of the world"
+            row.source.count(".") == 1,
+            path,
+            f"signal[{i}].from",
+            row.source,
+            "part.field of the world",
         )
     return rows
 
@@ -187,7 +210,11 @@ def read_signals(path: str | Path) -> tuple[Signal, ...]:
 def _unique(path: str | Path, table: str, key: str, values: Sequence[Any]) -> None:
     for i, value in enumerate(values):
         config.require(
-            value not in values[:i], path, f"{table}[{i}].{key}", value, f"another {key}: this one is taken"
+            value not in values[:i],
+            path,
+            f"{table}[{i}].{key}",
+            value,
+            f"another {key}: this one is taken",
         )
 
 
@@ -209,7 +236,9 @@ def diagnosis(key: int | str) -> Diagnosis:
 
 
 def diagnosis_name(code: int) -> str:
-    """Name of an id as it came from a frame; "diagnosis 77" for one that is not in the table, "none" for 0."""
+    """Name of an id as it came from a frame; "diagnosis 77" for one that is not in the table,
+    "none" for 0.
+    """
     names = {row.id: row.name for row in diagnoses()}
     return names.get(code, f"diagnosis {code}" if code else "none")
 
@@ -250,7 +279,7 @@ def database() -> Any:
     return cantools.database.load_file(str(DBC), database_format="dbc", strict=True)
 
 
-@lru_cache(maxsize=None)
+@cache
 def choices(message: str, name: str) -> dict[int, str]:
     """The enumeration of a signal: number to word. Empty if it has none."""
     found = database().get_message_by_name(message).get_signal_by_name(name).choices
