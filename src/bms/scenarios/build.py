@@ -179,7 +179,7 @@ class _Context:
             "charge_current_a": 0.0,
             "charge_voltage_v": 0.0,
             "charge_steps": (),
-            "until": {k: v for k, v in msgspec.structs.asdict(spec.until).items() if v is not None},
+            "until": _until(spec.until),
         }
         parts |= _BUILD[type(spec)](self, spec)
         return Phase(**parts)
@@ -214,6 +214,11 @@ class _Context:
             "obeys_limits": obeys_limits,
             "distance_m": cycle.distance_m * repeat,
         }
+
+
+def _until(until: model.Until) -> dict[str, float | str]:
+    asked = {k: v for k, v in msgspec.structs.asdict(until).items() if v is not None}
+    return {name.removesuffix("_frac"): value for name, value in asked.items()}
 
 
 def _rest(context: _Context, spec: model.RestSpec) -> dict[str, Any]:

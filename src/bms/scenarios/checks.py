@@ -79,7 +79,7 @@ def _check_phase(spec: PhaseSpec, file: str | Path, key: str) -> None:
 
 
 def _check_until(until: Until, file: str | Path, key: str) -> None:
-    for name in ("soc_above", "soc_below"):
+    for name in ("soc_above_frac", "soc_below_frac"):
         value = getattr(until, name)
         if value is not None:
             config.between(file, f"{key}.{name}", value, 0.0, 1.0)

@@ -8,17 +8,20 @@ so a user's scenario is told about in the same way.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from functools import lru_cache
 from typing import Any, Protocol
 
 import numpy as np
 
 from bms.model import Cell, CriticalCurrent, Pack
 from bms.plant.loads import Array
-from bms.units import BOLTZMANN_EV_PER_K, REFERENCE_K, ZERO_DEGC_K
+from bms.rng import exact_exp
+from bms.units import BOLTZMANN_EV_PER_K, REFERENCE_K, kelvin
 
 from .model import Phase, Plan
 
 Values = np.ndarray[Any, Any]
+_DEGC = np.arange(-60.0, 301.0)
 TICKS_MAX = 1_000_000  # of a long run every second, third, ... tick is read
 SHORT_FRAC = 0.005  # less undelivered energy than this is not worth a sentence
 
@@ -247,7 +250,7 @@ def _warming(run: _Run) -> Iterator[str]:
             yield f"{phase.name}: {target} degC not reached in {phase.duration_s / 60.0:.0f} min."
         else:
             minutes = (end - start) / 60.0
-            yield f"{phase.name}: the coldest sensor passed {target} degC after {minutes:.1f} min."
+            yield f"{phase.name}: the coldest cell passed {target} degC after {minutes:.1f} min."
     heater = np.asarray(run.recording["cmd_heater_frac"], dtype=np.float64)
     times = np.asarray(run.recording.time_s("cmd_heater_frac"), dtype=np.float64)
     if len(heater) > 1 and heater.max() > 0.0:
@@ -340,14 +343,20 @@ def critical_use(
     t = pack.topology
     module = (np.arange(current_a.shape[1]) % t.blocks) // t.blocks_per_module
     at_25 = critical.plating_ma_per_cm2 if plating else critical.stripping_ma_per_cm2
-    kelvin = core_degc + ZERO_DEGC_K
-    warm = np.exp(critical.activation_ev / BOLTZMANN_EV_PER_K * (1.0 / REFERENCE_K - 1.0 / kelvin))
+    warm = np.interp(core_degc, _DEGC, _arrhenius(critical.activation_ev))
     reference_kpa = max(cell.pressure.reference_kpa, 1.0)
     pressed = (
         np.maximum(pressure_kpa[:, module] / reference_kpa, 1e-3) ** critical.pressure_exponent
     )
     density = (-current_a if plating else current_a) * 1e3 / cell.geometry.electrode_area_cm2
     return np.asarray(np.maximum(density, 0.0) / (at_25 * warm * pressed))
+
+
+@lru_cache
+def _arrhenius(activation_ev: float) -> Values:
+    """exp(Ea/k (1/298.15 K - 1/T)) on the grid _DEGC."""
+    per_k = activation_ev / BOLTZMANN_EV_PER_K
+    return np.array([exact_exp(per_k * (1.0 / REFERENCE_K - 1.0 / kelvin(t))) for t in _DEGC])
 
 
 def _critical(run: _Run) -> Iterator[str]:

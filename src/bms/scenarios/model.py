@@ -21,16 +21,17 @@ Request = Literal["standby", "drive", "charge"]
 
 
 class Until(Frozen, frozen=True):
-    """A phase ends early as soon as any one of these holds, 2 s after its start at the soonest.
+    """A phase ends early as soon as any one of these holds. None: not asked.
 
-    All are what the BMS reports, because a vehicle or a laboratory sees no more. None: not asked.
+    SoC, current and temperature are the pack's own, as a laboratory measures them; the state is
+    what the BMS reports.
     """
 
-    soc_above: float | None = None  # fraction of the pack
-    soc_below: float | None = None
-    current_below_a: float | None = None  # magnitude
+    soc_above_frac: float | None = None
+    soc_below_frac: float | None = None
+    current_below_a: float | None = None  # magnitude, after it was above once
     state: str | None = None  # as bms.dbc names it: "standby", "normal_drive", ...
-    temperature_above_degc: float | None = None  # coldest sensor
+    temperature_above_degc: float | None = None  # core of the coldest cell
 
 
 class PhaseSpec(Frozen, frozen=True, tag_field="kind"):
@@ -193,7 +194,7 @@ class Phase:
     "charge": a charger of at most charge_current_a and charge_voltage_v; charge_steps are
     (until_soc_frac, current_a), rising in SoC, and the first whose SoC is above the reported one
     gives the current (none: the last). obeys_limits: the load is clipped to the limits the BMS
-    sends. `until` holds the conditions of `Until` that were asked, by name.
+    sends. `until` holds the conditions of `Until` that were asked, "soc_above" for soc_above_frac.
     """
 
     name: str
