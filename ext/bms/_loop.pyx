@@ -1,0 +1,189 @@
+# distutils: sources = ext/loop/loop.c ext/loop/vehicle.c
+"""The closed loop as one block of memory: see ext/loop/loop.h, and sim.py for how it is filled."""
+
+include "fields.pxi"
+
+from libc.stdint cimport uint8_t, uint64_t
+from libc.string cimport memcpy
+
+cdef extern from "time.h" nogil:
+    ctypedef struct timespec:
+        long tv_sec
+        long tv_nsec
+    int clock_gettime(int, timespec *)
+    int CLOCK_MONOTONIC
+
+cdef extern from "ecu_api.h":
+    ctypedef struct ecu_api_t:
+        pass
+
+cdef extern from "recorder/record.h":
+    ctypedef struct recorder_t:
+        pass
+
+cdef extern from "loop/loop.h" nogil:
+    ctypedef struct world_t:
+        pass
+    ctypedef struct loop_inputs_t:
+        const ecu_api_t *firmware
+        const void *config
+        size_t config_size
+        recorder_t *recorder
+        const double *profile
+        uint32_t profile_count
+    size_t loop_arena_size(const ecu_api_t *)
+    int loop_start(world_t *, const loop_inputs_t *)
+    uint32_t loop_run(world_t *, const loop_inputs_t *, uint32_t, uint32_t *)
+    uint64_t loop_truth_hash(const world_t *, uint64_t)
+    const field_t loop_fields[]
+    const size_t loop_field_count
+    const field_t plant_fields[]
+    const size_t plant_field_count
+    const field_t chips_fields[]
+    const size_t chips_field_count
+    const field_t ivt_fields[]
+    const size_t ivt_field_count
+    const field_t imd_fields[]
+    const size_t imd_field_count
+    const field_t vehicle_fields[]
+    const size_t vehicle_field_count
+
+cdef extern from *:
+    """
+    #include "loop/loop.h"
+    static const size_t place_of_part[6] = {offsetof(world_t, loop), offsetof(world_t, plant), offsetof(world_t, chips),
+        offsetof(world_t, ivt), offsetof(world_t, imd), offsetof(world_t, vehicle)};
+    """
+    const size_t place_of_part[6]
+
+DONE, RECORDER_FULL, EVENTS_FULL, CONDITION = 0, 1, 2, 3
+EVENT_STATE, EVENT_DIAGNOSIS, EVENT_CONTACTOR, EVENT_FUSE, EVENT_RESET = 1, 2, 3, 4, 5
+UNTIL_SOC_ABOVE, UNTIL_SOC_BELOW, UNTIL_CURRENT_BELOW, UNTIL_STATE, UNTIL_TEMPERATURE_ABOVE = 1, 2, 4, 8, 16
+
+
+cdef const field_t *_table(int part, size_t *count):
+    if part == 0:
+        count[0] = loop_field_count
+        return loop_fields
+    if part == 1:
+        count[0] = plant_field_count
+        return plant_fields
+    if part == 2:
+        count[0] = chips_field_count
+        return chips_fields
+    if part == 3:
+        count[0] = ivt_field_count
+        return ivt_fields
+    if part == 4:
+        count[0] = imd_field_count
+        return imd_fields
+    count[0] = vehicle_field_count
+    return vehicle_fields
+
+
+PARTS = ("loop", "plant", "chips", "ivt", "imd", "vehicle")
+
+
+def describe():
+    """{part: [(name, unit, text, offset, count, dtype)]} of every field of the world."""
+    cdef size_t count = 0
+    cdef const field_t *table
+    found = {}
+    for part in range(6):
+        table = _table(part, &count)
+        found[PARTS[part]] = _describe(table, count)
+    return found
+
+
+cdef class World:
+    """The arena: plant, chips, sensors, vehicle, queues, and behind them the firmware's state.
+
+    `parts["plant"]["cell_soc_frac"]` is a writable array over the arena, shape (count of the field,). `firmware_bytes` is the
+    firmware's state. `recorder` and `profile` may be set before `run`.
+    """
+
+    cdef object _memory
+    cdef uint8_t[::1] _bytes
+    cdef world_t *_world
+    cdef loop_inputs_t _inputs
+    cdef object _keep
+    cdef const uint8_t[::1] _config
+    cdef double[::1] _profile
+    cdef public dict parts
+    cdef public object firmware_bytes
+
+    def __init__(self, uintptr_t firmware_api, bytes config):
+        self._inputs.firmware = <const ecu_api_t *>firmware_api
+        size = loop_arena_size(self._inputs.firmware)
+        room = np.zeros(size + 64, np.uint8)
+        start = -room.ctypes.data % 64
+        self._keep = room
+        self._memory = room[start:start + size]
+        self._bytes = self._memory
+        self._world = <world_t *>&self._bytes[0]
+        self._config = config if config else b"\0"
+        self._inputs.config = <const void *>&self._config[0]
+        self._inputs.config_size = len(config)
+        self.parts = {}
+        cdef size_t count = 0
+        cdef const field_t *table
+        for part in range(6):
+            table = _table(part, &count)
+            self.parts[PARTS[part]] = _views(self._memory, place_of_part[part], table, count)
+
+    def start(self):
+        """Derive and reset everything after the fields were filled; returns the code of the firmware's ecu_init (0: accepted)."""
+        code = loop_start(self._world, &self._inputs)
+        size = int(self.parts["loop"]["firmware_size"][0])
+        self.firmware_bytes = self._memory[len(self._memory) - (size + 63) // 64 * 64:][:size]
+        return code
+
+    def set_recorder(self, uintptr_t address):
+        """Address of a recorder_t, or 0 for none."""
+        self._inputs.recorder = <recorder_t *>address
+
+    def set_profile(self, values):
+        """Demand of the phase, float64 of shape (n,); kept by reference. None for no demand."""
+        if values is None or len(values) == 0:
+            self._inputs.profile = NULL
+            self._inputs.profile_count = 0
+            return
+        self._profile = np.ascontiguousarray(values, np.float64)
+        self._inputs.profile = &self._profile[0]
+        self._inputs.profile_count = len(self._profile)
+
+    def run(self, uint32_t milliseconds):
+        """Step; returns (milliseconds done, reason)."""
+        cdef uint32_t why = 0, done
+        with nogil:
+            done = loop_run(self._world, &self._inputs, milliseconds, &why)
+        return done, why
+
+    def time_ticks(self, int ticks):
+        """Run `ticks` control periods of 10 ms and return the wall time of each in microseconds, shape (ticks,)."""
+        cdef double[::1] out = np.zeros(ticks)
+        cdef timespec a, b
+        cdef uint32_t why = 0
+        cdef int k
+        with nogil:
+            for k in range(ticks):
+                clock_gettime(CLOCK_MONOTONIC, &a)
+                loop_run(self._world, &self._inputs, 10, &why)
+                clock_gettime(CLOCK_MONOTONIC, &b)
+                out[k] = (b.tv_sec - a.tv_sec) * 1e6 + (b.tv_nsec - a.tv_nsec) * 1e-3
+        return np.asarray(out)
+
+    def truth_hash_now(self):
+        """The truth hash including the plant's present state."""
+        return loop_truth_hash(self._world, int(self.parts["loop"]["truth_hash"][0]))
+
+    def snapshot(self):
+        """Everything that changes, as bytes."""
+        return bytes(self._memory)
+
+    def restore(self, bytes snapshot):
+        """Put a snapshot of the same build and configuration back."""
+        if len(snapshot) != len(self._memory):
+            raise ValueError(f"snapshot has {len(snapshot)} bytes, this world has {len(self._memory)}")
+        cdef const uint8_t[::1] view = snapshot
+        memcpy(&self._bytes[0], &view[0], len(snapshot))

@@ -1,0 +1,442 @@
+#include "loop/loop.h"
+
+#include "loop/hash.h"
+#include "pins.h"
+
+#define FIELD_OWNER loop_t
+FIELD_TABLE(loop_fields, LOOP_FIELDS);
+#undef FIELD_OWNER
+const size_t loop_field_count = FIELD_COUNT(loop_fields);
+
+#define WATCHDOG_LIMIT_MS 100u
+#define NVM_PROGRAM_MS 3u /* typical page program time of a serial flash */
+#define NVM_ERASE_MS 40u
+#define COIL_PINS (PIN_OUT_MAIN_PLUS | PIN_OUT_MAIN_MINUS | PIN_OUT_PRECHARGE)
+
+static size_t round_up(size_t size) { return (size + 63u) & ~(size_t)63u; }
+static ecu_t *firmware_of(world_t *w) { return (ecu_t *)(void *)((uint8_t *)w + round_up(sizeof *w)); }
+size_t loop_arena_size(const ecu_api_t *firmware) { return round_up(sizeof(world_t)) + round_up(firmware->size()); }
+
+/* ---- events ---- */
+
+static void event(loop_t *l, uint32_t kind, uint32_t code, uint32_t level, int32_t index, float value)
+{
+    if (l->event_count >= LOOP_EVENTS_MAX) {
+        l->events_lost++;
+        return;
+    }
+    const uint32_t k = l->event_count++;
+    l->event_us[k] = l->elapsed_us;
+    l->event_kind[k] = kind;
+    l->event_code[k] = code;
+    l->event_level[k] = level;
+    l->event_index[k] = index;
+    l->event_value[k] = value;
+}
+
+/* ---- frames ---- */
+
+static void queue_put(loop_t *l, loop_queue_t *q, const ecu_can_frame_t *frame)
+{
+    if (q->head - q->tail >= LOOP_QUEUE) {
+        l->frames_dropped++;
+        return;
+    }
+    q->frame[q->head++ & (LOOP_QUEUE - 1u)] = *frame;
+}
+
+/* Bits of a classical data frame with worst-case stuffing (ISO 11898-1): 47 fixed of which 34 + 8n can be stuffed. */
+static double frame_bits(const ecu_can_frame_t *frame)
+{
+    const uint32_t payload = 8u * frame->length;
+    return (double)(47u + payload + (33u + payload) / 4u);
+}
+
+static bool queue_take(loop_t *l, loop_queue_t *q, uint32_t bus, ecu_can_frame_t *frame)
+{
+    if (q->head == q->tail || l->bus_credit_bits[bus] <= 0.0) return false;
+    *frame = q->frame[q->tail++ & (LOOP_QUEUE - 1u)];
+    l->bus_credit_bits[bus] -= frame_bits(frame);
+    l->can_frames++;
+    return true;
+}
+
+static void trace_frame(world_t *w, const loop_inputs_t *in, const ecu_can_frame_t *frame, uint8_t direction)
+{
+    loop_t *l = &w->loop;
+    const uint64_t head = (uint64_t)frame->id | (uint64_t)frame->bus << 32 | (uint64_t)frame->flags << 40 | (uint64_t)direction << 48;
+    l->trace_hash = hash_bytes(hash_word(l->trace_hash, head), frame->data, frame->length);
+    if (in->recorder) record_frame(in->recorder, l->elapsed_us, frame, direction);
+}
+
+/* ---- the ECU from outside: power, watchdog, sleep, memory ---- */
+
+static int firmware_boot(world_t *w, const loop_inputs_t *in, uint8_t cause)
+{
+    loop_t *l = &w->loop;
+    ecu_boot_t boot;
+    memset(&boot, 0, sizeof boot);
+    boot.now_us = l->start_us + l->elapsed_us;
+    boot.reset_cause = cause;
+    for (uint32_t k = 0; k < 16u; ++k) boot.entropy[k] = (uint8_t)(hash_word(l->seed + l->resets, k) >> 24);
+    boot.config = in->config;
+    boot.config_size = in->config_size;
+    memset(&w->out, 0, sizeof w->out);
+    l->watchdog_ms = 0;
+    l->sleep_until_us = 0;
+    l->nvm_left_ms = 0;
+    return in->firmware->init(firmware_of(w), &boot);
+}
+
+static void firmware_reset(world_t *w, uint8_t cause)
+{
+    loop_t *l = &w->loop;
+    l->resets++;
+    l->reset_cause = cause;
+    l->booting_ms = l->boot_ms ? l->boot_ms : 1u;
+    memset(&w->out, 0, sizeof w->out); /* an ECU in reset drives nothing */
+    event(l, LOOP_EVENT_RESET, cause, 0, -1, 0.0f);
+}
+
+static void nvm_execute(loop_t *l, ecu_nvm_t *op)
+{
+    uint8_t *page = l->nvm + (size_t)op->page * ECU_NVM_PAGE;
+    op->status = ECU_NVM_OK;
+    if (op->page >= ECU_NVM_PAGES) {
+        op->status = ECU_NVM_FAILED;
+    } else if (op->op == ECU_NVM_READ) {
+        memcpy(op->data, page, ECU_NVM_PAGE);
+    } else if (op->op == ECU_NVM_PROGRAM) {
+        for (uint32_t k = 0; k < ECU_NVM_PAGE; ++k) page[k] &= op->data[k];
+    } else if (op->op == ECU_NVM_ERASE) {
+        memset(page, 0xFF, ECU_NVM_PAGE);
+    } else {
+        op->status = ECU_NVM_FAILED;
+    }
+}
+
+static void nvm_step(world_t *w)
+{
+    loop_t *l = &w->loop;
+    w->in.nvm_done.op = ECU_NVM_NONE;
+    if (l->nvm_left_ms == 0u && w->out.nvm_want.op != ECU_NVM_NONE) {
+        memcpy(l->nvm_pending, &w->out.nvm_want, sizeof w->out.nvm_want);
+        l->nvm_left_ms = w->out.nvm_want.op == ECU_NVM_READ ? 1u : w->out.nvm_want.op == ECU_NVM_ERASE ? NVM_ERASE_MS : NVM_PROGRAM_MS;
+    }
+    if (l->nvm_left_ms == 0u) return;
+    if (--l->nvm_left_ms == 0u) {
+        memcpy(&w->in.nvm_done, l->nvm_pending, sizeof w->in.nvm_done);
+        nvm_execute(l, &w->in.nvm_done);
+    }
+}
+
+static uint32_t input_pins(const world_t *w)
+{
+    const loop_t *l = &w->loop;
+    const plant_t *p = &w->plant;
+    const double current = p->pack_current_a < 0.0 ? -p->pack_current_a : p->pack_current_a;
+    uint32_t pins = 0;
+    if (l->ignition) pins |= PIN_IN_IGNITION;
+    if (l->interlock) pins |= PIN_IN_INTERLOCK;
+    if (l->crash) pins |= PIN_IN_CRASH;
+    if (p->contactor_closed & 1u) pins |= PIN_IN_MAIN_PLUS_FEEDBACK;
+    if (p->contactor_closed & 2u) pins |= PIN_IN_MAIN_MINUS_FEEDBACK;
+    if (p->contactor_closed & 4u) pins |= PIN_IN_PRECHARGE_FEEDBACK;
+    if (current > l->comparator_a) pins |= PIN_IN_OVERCURRENT;
+    if (w->chips.fault_line) pins |= PIN_IN_CHIP_FAULT;
+    return pins;
+}
+
+/* Counts beyond their arrays come from a foreign firmware gone wrong; they are cut, counted, and never followed. */
+static void bound_output(loop_t *l, ecu_out_t *out)
+{
+    if (out->can_count > ECU_CAN_OUT_MAX) {
+        out->can_count = ECU_CAN_OUT_MAX;
+        l->step_errors++;
+    }
+    for (uint32_t k = 0; k < ECU_UART_COUNT; ++k) {
+        if (out->uart[k].count > ECU_UART_OUT_MAX) {
+            out->uart[k].count = ECU_UART_OUT_MAX;
+            l->step_errors++;
+        }
+    }
+    for (uint32_t k = 0; k < out->can_count; ++k) {
+        if (out->can[k].length > 64u || out->can[k].bus >= ECU_CAN_BUS_COUNT) {
+            out->can[k].length = out->can[k].length > 64u ? 64u : out->can[k].length;
+            out->can[k].bus = out->can[k].bus >= ECU_CAN_BUS_COUNT ? 0u : out->can[k].bus;
+            l->step_errors++;
+        }
+    }
+}
+
+/* What is said once must not be said again by an ECU that was not stepped. Levels on pins stay. */
+static void clear_messages(ecu_out_t *out)
+{
+    out->watchdog_kick = false;
+    out->reset_wanted = false;
+    out->can_count = 0;
+    out->sleep_ms = 0;
+    out->nvm_want.op = ECU_NVM_NONE;
+    for (uint32_t k = 0; k < ECU_UART_COUNT; ++k) {
+        out->uart[k].count = 0;
+        out->uart[k].low_us = 0;
+    }
+}
+
+static bool is_asleep(const world_t *w, uint32_t pins)
+{
+    const loop_t *l = &w->loop;
+    if (l->sleep_until_us <= l->elapsed_us) return false;
+    return pins == l->input_pins && w->in.can_count == 0u && w->in.uart_count[0] == 0u;
+}
+
+static void firmware_step(world_t *w, const loop_inputs_t *in)
+{
+    loop_t *l = &w->loop;
+    clear_messages(&w->out);
+    if (l->booting_ms) {
+        if (--l->booting_ms) return;
+        if (firmware_boot(w, in, (uint8_t)l->reset_cause)) return; /* refused its configuration: stays silent, watchdog bites */
+    }
+    const uint32_t pins = input_pins(w);
+    nvm_step(w);
+    if (is_asleep(w, pins)) return;
+    w->in.now_us = l->start_us + l->elapsed_us;
+    w->in.pins.supply_mv = l->supply_mv;
+    w->in.pins.digital = pins;
+    memset(&w->out.pins, 0, sizeof w->out.pins);
+    in->firmware->step(firmware_of(w), &w->in, &w->out);
+    bound_output(l, &w->out);
+    l->trace_hash = hash_word(l->trace_hash, (uint64_t)pins << 32 | w->out.pins.digital);
+    l->trace_hash = hash_word(l->trace_hash, (uint64_t)w->out.pins.heater_pptt << 16 | w->out.pins.pump_pptt);
+    l->input_pins = pins;
+    l->sleep_until_us = w->out.sleep_ms ? l->elapsed_us + 1000u * (uint64_t)w->out.sleep_ms : 0u;
+    l->watchdog_ms = w->out.watchdog_kick || w->out.sleep_ms ? 0u : l->watchdog_ms + 1u;
+    if (w->out.reset_wanted) firmware_reset(w, ECU_RESET_SOFTWARE);
+    else if (l->watchdog_ms > WATCHDOG_LIMIT_MS) firmware_reset(w, ECU_RESET_WATCHDOG);
+}
+
+static void apply_output(world_t *w, const loop_inputs_t *in)
+{
+    loop_t *l = &w->loop;
+    plant_t *p = &w->plant;
+    const ecu_pins_out_t *pins = &w->out.pins;
+    l->commanded_pins = pins->digital;
+    p->coil_command = pins->digital & COIL_PINS;
+    p->fuse_trigger = pins->digital & PIN_OUT_FUSE_TRIGGER ? 1u : 0u;
+    p->heater_frac = (double)(pins->heater_pptt > 10000u ? 10000u : pins->heater_pptt) * 1e-4;
+    p->pump_frac = (double)(pins->pump_pptt > 10000u ? 10000u : pins->pump_pptt) * 1e-4;
+    const ecu_uart_out_t *line = &w->out.uart[0];
+    if (line->count || line->low_us) {
+        l->trace_hash = hash_bytes(hash_word(l->trace_hash, line->low_us), line->bytes, line->count);
+        if (in->recorder) record_bytes(in->recorder, l->elapsed_us, 1u, line->bytes, line->count);
+    }
+    for (uint32_t k = 0; k < w->out.can_count; ++k) queue_put(l, &w->from_firmware[w->out.can[k].bus], &w->out.can[k]);
+}
+
+/* ---- the other side of the wires ---- */
+
+static void uart_step(world_t *w, const loop_inputs_t *in)
+{
+    loop_t *l = &w->loop;
+    const chips_view_t view = {w->plant.block_voltage_v, w->plant.cell_surface_degc, w->plant.module_pressure_kpa, w->plant.ambient_degc};
+    uint16_t count = 0;
+    chips_exchange(&w->chips, l->elapsed_us, &view, &w->out.uart[0], w->in.uart_bytes[0], &count);
+    w->in.uart_count[0] = count;
+    if (count) {
+        l->trace_hash = hash_bytes(l->trace_hash, w->in.uart_bytes[0], count);
+        if (in->recorder) record_bytes(in->recorder, l->elapsed_us, 0u, w->in.uart_bytes[0], count);
+    }
+}
+
+static void sensors_step(world_t *w)
+{
+    loop_t *l = &w->loop;
+    ecu_can_frame_t frames[16];
+    uint16_t count = 0;
+    ivt_step(&w->ivt, l->elapsed_us, w->plant.pack_current_a, w->plant.pack_voltage_v, w->plant.link_voltage_v, NULL, 0, frames, &count, 8);
+    uint16_t more = 0;
+    imd_step(&w->imd, l->elapsed_us, w->plant.insulation_kohm, w->plant.pack_voltage_v, frames + count, &more, 8);
+    for (uint32_t k = 0; k < (uint32_t)count + more; ++k) {
+        frames[k].bus = ECU_BUS_SENSOR;
+        queue_put(l, &w->to_firmware[ECU_BUS_SENSOR], &frames[k]);
+    }
+}
+
+static double profile_value(world_t *w, const loop_inputs_t *in)
+{
+    loop_t *l = &w->loop;
+    if (!in->profile || in->profile_count == 0u || l->profile_step_us == 0u) return 0.0;
+    /* The index only moves forward, so no division is paid on the way. */
+    while (l->profile_index + 1u < in->profile_count
+           && l->profile_from_us + (uint64_t)(l->profile_index + 1u) * l->profile_step_us <= l->elapsed_us) l->profile_index++;
+    return in->profile[l->profile_index];
+}
+
+static void vehicle_side(world_t *w, const loop_inputs_t *in)
+{
+    vehicle_t *v = &w->vehicle;
+    plant_t *p = &w->plant;
+    ecu_can_frame_t request;
+    if (v->kind == VEHICLE_POWER || v->kind == VEHICLE_CURRENT) v->demand = profile_value(w, in);
+    vehicle_tick(v, w->loop.elapsed_us, p->link_voltage_v, &request);
+    queue_put(&w->loop, &w->to_firmware[ECU_BUS_VEHICLE], &request);
+    if (v->kind == VEHICLE_CHARGE) {
+        p->load_mode = PLANT_LOAD_CHARGER;
+        p->charger_current_a = v->charger_now_a;
+        p->charger_voltage_v = v->charge_voltage_v;
+        if (v->obeys_limits && (double)v->obs_charge_voltage_limit_v < p->charger_voltage_v) p->charger_voltage_v = (double)v->obs_charge_voltage_limit_v;
+    } else {
+        p->load_mode = v->kind == VEHICLE_REST ? PLANT_LOAD_OPEN : PLANT_LOAD_CURRENT;
+        p->load_current_a = v->delivered_a;
+    }
+}
+
+static void frames_step(world_t *w, const loop_inputs_t *in)
+{
+    loop_t *l = &w->loop;
+    ecu_can_frame_t frame;
+    uint16_t count = 0;
+    for (uint32_t bus = 0; bus < ECU_CAN_BUS_COUNT; ++bus) {
+        if (w->to_firmware[bus].head == w->to_firmware[bus].tail && w->from_firmware[bus].head == w->from_firmware[bus].tail) continue;
+        /* What was not used is lost, what was overdrawn by the last frame is paid back. */
+        const double owed = l->bus_credit_bits[bus] < 0.0 ? l->bus_credit_bits[bus] : 0.0;
+        l->bus_credit_bits[bus] = owed + l->bus_bits_per_ms[bus];
+        while (count < ECU_CAN_IN_MAX && queue_take(l, &w->to_firmware[bus], bus, &w->in.can[count])) trace_frame(w, in, &w->in.can[count++], 0);
+        while (queue_take(l, &w->from_firmware[bus], bus, &frame)) {
+            vehicle_event_t e;
+            trace_frame(w, in, &frame, 1);
+            if (bus == ECU_BUS_VEHICLE && vehicle_receive(&w->vehicle, l->elapsed_us, &frame, &e))
+                event(l, LOOP_EVENT_DIAGNOSIS, e.diagnosis, e.tier * 2u + e.raised, e.index, e.value);
+        }
+    }
+    w->in.can_count = count;
+}
+
+/* ---- looking on ---- */
+
+uint64_t loop_truth_hash(const world_t *w, uint64_t hash)
+{
+    const plant_t *p = &w->plant;
+    const size_t cells = (size_t)p->blocks * p->parallel, modules = p->modules;
+    hash = hash_bytes(hash, (const uint8_t *)p->cell_soc_frac, cells * sizeof(double));
+    hash = hash_bytes(hash, (const uint8_t *)p->cell_core_degc, cells * sizeof(double));
+    hash = hash_bytes(hash, (const uint8_t *)p->cell_surface_degc, cells * sizeof(double));
+    hash = hash_bytes(hash, (const uint8_t *)p->cell_current_a, cells * sizeof(double));
+    hash = hash_bytes(hash, (const uint8_t *)p->block_voltage_v, p->blocks * sizeof(double));
+    hash = hash_bytes(hash, (const uint8_t *)p->module_pressure_kpa, modules * sizeof(double));
+    const double pack[3] = {p->pack_voltage_v, p->link_voltage_v, p->pack_current_a};
+    return hash_bytes(hash, (const uint8_t *)pack, sizeof pack);
+}
+
+static void watch(world_t *w)
+{
+    loop_t *l = &w->loop;
+    const vehicle_t *v = &w->vehicle;
+    const plant_t *p = &w->plant;
+    if (p->contactor_closed != l->seen_contactors) {
+        event(l, LOOP_EVENT_CONTACTOR, p->contactor_closed, l->seen_contactors, -1, (float)p->pack_current_a);
+        l->seen_contactors = p->contactor_closed;
+    }
+    if (v->obs_state != l->seen_state) {
+        event(l, LOOP_EVENT_STATE, v->obs_state, l->seen_state, -1, 0.0f);
+        l->seen_state = v->obs_state;
+    }
+    if (p->fuse_blown != l->seen_fuse) {
+        event(l, LOOP_EVENT_FUSE, p->fuse_blown, 0, -1, (float)p->pack_current_a);
+        l->seen_fuse = p->fuse_blown;
+    }
+    const uint32_t trip = v->obs_flags & VEHICLE_FLAG_TRIP;
+    if (trip && !l->seen_trip) l->trips++;
+    l->seen_trip = trip;
+    if (!v->obs_soc_valid) return;
+    const double truth = p->pack_soc_frac, miss = (double)v->obs_soc_frac - truth, size = miss < 0.0 ? -miss : miss;
+    if (l->score_count == 0u) l->soc_start_frac = truth;
+    l->score_count++;
+    l->score_square_sum += miss * miss;
+    l->score_max_error = size > l->score_max_error ? size : l->score_max_error;
+    l->score_width_sum += (double)v->obs_soc_high_frac - (double)v->obs_soc_low_frac;
+    l->score_inside += truth >= (double)v->obs_soc_low_frac && truth <= (double)v->obs_soc_high_frac;
+}
+
+static double coldest_core(const plant_t *p)
+{
+    double coldest = p->cell_core_degc[0];
+    for (size_t c = 1; c < (size_t)p->blocks * p->parallel; ++c) coldest = p->cell_core_degc[c] < coldest ? p->cell_core_degc[c] : coldest;
+    return coldest;
+}
+
+static bool phase_is_over(world_t *w)
+{
+    loop_t *l = &w->loop;
+    const plant_t *p = &w->plant;
+    if (l->until == 0u) return false;
+    if (l->until & LOOP_UNTIL_STATE && w->vehicle.obs_state == l->until_state) return true;
+    if (l->until & LOOP_UNTIL_SOC_ABOVE && p->pack_soc_frac > l->until_soc_above_frac) return true;
+    if (l->until & LOOP_UNTIL_SOC_BELOW && p->pack_soc_frac < l->until_soc_below_frac) return true;
+    if (l->until & LOOP_UNTIL_TEMPERATURE_ABOVE && coldest_core(p) > l->until_temperature_above_degc) return true;
+    const double current = p->pack_current_a < 0.0 ? -p->pack_current_a : p->pack_current_a;
+    if (current >= l->until_current_below_a) l->until_current_seen = 1;
+    return l->until & LOOP_UNTIL_CURRENT_BELOW && l->until_current_seen && current < l->until_current_below_a;
+}
+
+/* ---- start and run ---- */
+
+int loop_start(world_t *w, const loop_inputs_t *in)
+{
+    loop_t *l = &w->loop;
+    plant_init(&w->plant);
+    chips_init(&w->chips);
+    ivt_init(&w->ivt);
+    imd_init(&w->imd);
+    vehicle_init(&w->vehicle, l->elapsed_us);
+    memset(w->to_firmware, 0, sizeof w->to_firmware);
+    memset(w->from_firmware, 0, sizeof w->from_firmware);
+    memset(&w->in, 0, sizeof w->in);
+    l->trace_hash = 0x736F6C6964u;
+    l->truth_hash = 0x736F6C6964u;
+    l->firmware_size = in->firmware->size();
+    memset(firmware_of(w), 0, in->firmware->size());
+    return firmware_boot(w, in, ECU_RESET_POWER_ON);
+}
+
+static uint32_t run(world_t *w, const loop_inputs_t *in, uint32_t milliseconds, uint32_t *why)
+{
+    loop_t *l = &w->loop;
+    *why = LOOP_DONE;
+    for (uint32_t done = 0; done < milliseconds; ++done) {
+        const bool is_tick = l->steps % 10u == 0u;
+        if (is_tick) vehicle_side(w, in);
+        plant_step_ms(&w->plant);
+        uart_step(w, in);
+        memcpy(w->plant.bleed_on, w->chips.bleed_on, w->plant.blocks);
+        l->elapsed_us += 1000u;
+        l->steps++;
+        if (is_tick) sensors_step(w);
+        frames_step(w, in);
+        firmware_step(w, in);
+        apply_output(w, in);
+        if (!is_tick) continue;
+        watch(w);
+        if (l->steps % 1000u == 1u) l->truth_hash = loop_truth_hash(w, l->truth_hash);
+        if (in->recorder && record_tick(in->recorder, l->elapsed_us)) *why = LOOP_RECORDER_FULL;
+        if (l->event_count > LOOP_EVENTS_MAX / 2) *why = LOOP_EVENTS_FULL;
+        if (phase_is_over(w)) *why = LOOP_CONDITION;
+        if (*why != LOOP_DONE) return done + 1u;
+    }
+    return milliseconds;
+}
+
+/* Rounding to nearest, denormals kept, whatever the host program had set: part of "the same bits everywhere". */
+uint32_t loop_run(world_t *w, const loop_inputs_t *in, uint32_t milliseconds, uint32_t *why)
+{
+#if defined(__SSE__)
+    const uint32_t kept = __builtin_ia32_stmxcsr();
+    __builtin_ia32_ldmxcsr(0x1F80u);
+    const uint32_t done = run(w, in, milliseconds, why);
+    __builtin_ia32_ldmxcsr(kept);
+    return done;
+#else
+    return run(w, in, milliseconds, why);
+#endif
+}

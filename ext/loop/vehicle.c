@@ -1,0 +1,254 @@
+#include "loop/vehicle.h"
+
+#include "bms_dbc.h"
+#include "e2e.h"
+
+#include <string.h>
+
+#define FIELD_OWNER vehicle_t
+FIELD_TABLE(vehicle_fields, VEHICLE_FIELDS);
+#undef FIELD_OWNER
+const size_t vehicle_field_count = FIELD_COUNT(vehicle_fields);
+
+#define COUNTER_NONE 255u
+#define COUNTER_STEP_MAX 3u /* frames that may be lost in between */
+
+static const float nan_f = __builtin_nanf("");
+
+void vehicle_init(vehicle_t *v, uint64_t now_us)
+{
+    (void)now_us;
+    memset(v->last_counter, COUNTER_NONE, sizeof v->last_counter);
+    v->obs_charge_limit_a = v->obs_discharge_limit_a = v->obs_charge_voltage_limit_v = 0.0f;
+    v->obs_temperature_min_degc = v->obs_temperature_max_degc = v->obs_core_max_degc = nan_f;
+    v->obs_insulation_kohm = v->obs_pressure_min_kpa = v->obs_pressure_max_kpa = nan_f;
+    v->obs_cell_voltage_max_v = v->obs_cell_voltage_min_v = nan_f;
+    v->obs_soc_frac = v->obs_soc_low_frac = v->obs_soc_high_frac = v->obs_soh_frac = nan_f;
+    for (uint32_t k = 0; k < VEHICLE_BLOCKS_MAX; ++k) v->obs_cell_voltage_v[k] = v->obs_cell_soc_frac[k] = nan_f;
+    for (uint32_t k = 0; k < VEHICLE_SENSORS_MAX; ++k) v->obs_sensor_degc[k] = nan_f;
+    for (uint32_t k = 0; k < VEHICLE_MODULES_MAX; ++k) v->obs_module_pressure_kpa[k] = nan_f;
+}
+
+/* ---- what the BMS says ---- */
+
+/* End-to-end profile 1: check code over the identifier and the data, counter 0 to 14 that moves on by one to three. */
+static bool is_protected(vehicle_t *v, const ecu_can_frame_t *f, uint32_t slot)
+{
+    const uint8_t counter = f->data[1] & 15u, last = v->last_counter[slot];
+    const uint32_t step = last == COUNTER_NONE ? 1u : (uint32_t)(counter + 15u - last) % 15u;
+    const bool is_good = counter < 15u && e2e_p01_crc((uint16_t)f->id, f->data, f->length) == f->data[0];
+    if (is_good) v->last_counter[slot] = counter;
+    if (is_good && step >= 1u && step <= COUNTER_STEP_MAX) return true;
+    v->e2e_errors++;
+    return false;
+}
+
+static void take_state(vehicle_t *v, const ecu_can_frame_t *f)
+{
+    struct bms_dbc_bms_state_t m;
+    if (!is_protected(v, f, 0) || bms_dbc_bms_state_unpack(&m, f->data, f->length) != 0) return;
+    v->obs_state = m.state;
+    v->obs_contactors = (uint32_t)m.contactor_main_plus | (uint32_t)m.contactor_main_minus << 1 | (uint32_t)m.contactor_precharge << 2;
+    v->obs_diagnosis_count = m.active_diagnoses;
+    v->obs_trip_diagnosis = m.first_trip_diagnosis;
+    const uint8_t trips[9] = {m.trip_voltage, m.trip_current, m.trip_temperature, m.trip_pressure, m.trip_insulation,
+                              m.trip_measurement, m.trip_contactor, m.trip_external, m.trip_system};
+    uint32_t flags = 0;
+    for (uint32_t k = 0; k < 9u; ++k) flags |= trips[k] ? VEHICLE_FLAG_TRIP_FIRST << k : 0u;
+    if (flags) flags |= VEHICLE_FLAG_TRIP;
+    if (m.derated) flags |= VEHICLE_FLAG_DERATED;
+    if (m.warning) flags |= VEHICLE_FLAG_WARNING;
+    if (m.charge_allowed) flags |= VEHICLE_FLAG_CHARGE_ALLOWED;
+    if (m.discharge_allowed) flags |= VEHICLE_FLAG_DISCHARGE_ALLOWED;
+    if (m.balancing_active) flags |= VEHICLE_FLAG_BALANCING;
+    if (m.clear_needed) flags |= VEHICLE_FLAG_CLEAR_NEEDED;
+    v->obs_flags = flags;
+}
+
+static void take_pack(vehicle_t *v, const ecu_can_frame_t *f)
+{
+    struct bms_dbc_bms_pack_t m;
+    if (!is_protected(v, f, 1) || bms_dbc_bms_pack_unpack(&m, f->data, f->length) != 0) return;
+    v->obs_pack_voltage_v = m.pack_voltage == 0xFFFFu ? nan_f : (float)m.pack_voltage * 0.1f;
+    v->obs_link_voltage_v = m.link_voltage == 0xFFFFu ? nan_f : (float)m.link_voltage * 0.1f;
+    v->obs_pack_current_a = m.pack_current == INT16_MIN ? nan_f : (float)m.pack_current * 0.05f;
+}
+
+static void take_limits(vehicle_t *v, uint64_t now_us, const ecu_can_frame_t *f)
+{
+    struct bms_dbc_bms_limits_t m;
+    if (!is_protected(v, f, 2) || bms_dbc_bms_limits_unpack(&m, f->data, f->length) != 0) return;
+    v->obs_charge_limit_a = (float)m.charge_current_limit * 0.1f;
+    v->obs_discharge_limit_a = (float)m.discharge_current_limit * 0.1f;
+    v->obs_charge_voltage_limit_v = (float)m.charge_voltage_limit * 0.1f;
+    v->limits_us = now_us;
+}
+
+static void take_soc(vehicle_t *v, const ecu_can_frame_t *f)
+{
+    struct bms_dbc_bms_soc_t m;
+    if (!is_protected(v, f, 3) || bms_dbc_bms_soc_unpack(&m, f->data, f->length) != 0) return;
+    v->obs_soc_valid = m.soc_valid;
+    v->obs_soc_frac = m.soc_valid ? (float)m.soc * 1e-4f : nan_f;
+    v->obs_soc_low_frac = m.soc_valid ? (float)m.soc_low * 1e-4f : nan_f;
+    v->obs_soc_high_frac = m.soc_valid ? (float)m.soc_high * 1e-4f : nan_f;
+    v->obs_soh_frac = m.soh == 0xFFu ? nan_f : (float)m.soh * 0.005f;
+}
+
+static float volts_14(uint16_t raw) { return raw == 0x3FFFu ? nan_f : (float)raw * 0.0005f; }
+static float share_14(uint16_t raw) { return raw == 0x3FFFu ? nan_f : (float)raw * 1e-4f; }
+static float degc_12(int16_t raw) { return raw == -2048 ? nan_f : (float)raw * 0.1f; }
+static float kpa_16(uint16_t raw) { return raw == 0xFFFFu ? nan_f : (float)raw; }
+
+static void put(float *to, uint32_t limit, uint32_t first, const float *values, uint32_t count)
+{
+    for (uint32_t k = 0; k < count && first + k < limit; ++k) to[first + k] = values[k];
+}
+
+static void take_cells(vehicle_t *v, const ecu_can_frame_t *f)
+{
+    if (f->id == BMS_DBC_BMS_CELL_VOLTAGES_FRAME_ID) {
+        struct bms_dbc_bms_cell_voltages_t m;
+        if (bms_dbc_bms_cell_voltages_unpack(&m, f->data, f->length) != 0) return;
+        const float x[4] = {volts_14(m.cell0), volts_14(m.cell1), volts_14(m.cell2), volts_14(m.cell3)};
+        put(v->obs_cell_voltage_v, VEHICLE_BLOCKS_MAX, 4u * m.group, x, 4);
+    } else if (f->id == BMS_DBC_BMS_CELL_SOC_FRAME_ID) {
+        struct bms_dbc_bms_cell_soc_t m;
+        if (bms_dbc_bms_cell_soc_unpack(&m, f->data, f->length) != 0) return;
+        const float x[4] = {share_14(m.cell0), share_14(m.cell1), share_14(m.cell2), share_14(m.cell3)};
+        put(v->obs_cell_soc_frac, VEHICLE_BLOCKS_MAX, 4u * m.group, x, 4);
+    } else if (f->id == BMS_DBC_BMS_CELL_TEMPERATURES_FRAME_ID) {
+        struct bms_dbc_bms_cell_temperatures_t m;
+        if (bms_dbc_bms_cell_temperatures_unpack(&m, f->data, f->length) != 0) return;
+        const uint8_t raw[6] = {m.sensor0, m.sensor1, m.sensor2, m.sensor3, m.sensor4, m.sensor5};
+        float x[6];
+        for (uint32_t k = 0; k < 6u; ++k) x[k] = raw[k] == 255u ? nan_f : (float)raw[k] - 60.0f;
+        put(v->obs_sensor_degc, VEHICLE_SENSORS_MAX, 6u * m.group, x, 6);
+    } else if (f->id == BMS_DBC_BMS_CELL_BALANCING_FRAME_ID) {
+        struct bms_dbc_bms_cell_balancing_t m;
+        if (bms_dbc_bms_cell_balancing_unpack(&m, f->data, f->length) != 0) return;
+        for (uint32_t k = 0; k < 56u; ++k) {
+            const float x = (float)(m.switches >> k & 1u);
+            put(v->obs_cell_bleeding, VEHICLE_BLOCKS_MAX, 56u * m.group + k, &x, 1);
+        }
+    } else if (f->id == BMS_DBC_BMS_MODULE_PRESSURE_FRAME_ID) {
+        struct bms_dbc_bms_module_pressure_t m;
+        if (bms_dbc_bms_module_pressure_unpack(&m, f->data, f->length) != 0) return;
+        const float x[3] = {kpa_16(m.module0), kpa_16(m.module1), kpa_16(m.module2)};
+        put(v->obs_module_pressure_kpa, VEHICLE_MODULES_MAX, 3u * m.group, x, 3);
+    }
+}
+
+static void take_slow(vehicle_t *v, const ecu_can_frame_t *f)
+{
+    if (f->id == BMS_DBC_BMS_CELL_VOLTAGE_EXTREMES_FRAME_ID) {
+        struct bms_dbc_bms_cell_voltage_extremes_t m;
+        if (bms_dbc_bms_cell_voltage_extremes_unpack(&m, f->data, f->length) != 0) return;
+        v->obs_cell_voltage_max_v = volts_14(m.cell_voltage_max);
+        v->obs_cell_voltage_min_v = volts_14(m.cell_voltage_min);
+    } else if (f->id == BMS_DBC_BMS_TEMPERATURES_FRAME_ID) {
+        struct bms_dbc_bms_temperatures_t m;
+        if (bms_dbc_bms_temperatures_unpack(&m, f->data, f->length) != 0) return;
+        v->obs_temperature_max_degc = degc_12(m.temperature_max);
+        v->obs_temperature_min_degc = degc_12(m.temperature_min);
+        v->obs_core_max_degc = degc_12(m.core_temperature_max);
+    } else if (f->id == BMS_DBC_BMS_PRESSURE_FRAME_ID) {
+        struct bms_dbc_bms_pressure_t m;
+        if (bms_dbc_bms_pressure_unpack(&m, f->data, f->length) != 0) return;
+        v->obs_pressure_min_kpa = kpa_16(m.pressure_min);
+        v->obs_pressure_max_kpa = kpa_16(m.pressure_max);
+    } else if (f->id == BMS_DBC_BMS_INSULATION_FRAME_ID) {
+        struct bms_dbc_bms_insulation_t m;
+        if (bms_dbc_bms_insulation_unpack(&m, f->data, f->length) != 0) return;
+        v->obs_insulation_kohm = kpa_16(m.insulation);
+    } else if (f->id == BMS_DBC_BMS_THERMAL_FRAME_ID) {
+        struct bms_dbc_bms_thermal_t m;
+        if (bms_dbc_bms_thermal_unpack(&m, f->data, f->length) != 0) return;
+        v->obs_heater_frac = (float)m.heater_duty * 1e-4f;
+        v->obs_pump_frac = (float)m.pump_duty * 1e-4f;
+    }
+}
+
+static bool take_event(const ecu_can_frame_t *f, vehicle_event_t *event)
+{
+    struct bms_dbc_bms_event_t m;
+    if (bms_dbc_bms_event_unpack(&m, f->data, f->length) != 0) return false;
+    event->diagnosis = m.diagnosis_id;
+    event->tier = m.tier;
+    event->raised = m.raised;
+    event->index = m.index == 0xFFFu ? -1 : (int32_t)m.index;
+    event->value = (float)m.value;
+    return true;
+}
+
+bool vehicle_receive(vehicle_t *v, uint64_t now_us, const ecu_can_frame_t *f, vehicle_event_t *event)
+{
+    if (f->flags != 0u || f->length != 8u) {
+        v->malformed++;
+        return false;
+    }
+    v->frames_seen++;
+    switch (f->id) {
+    case BMS_DBC_BMS_STATE_FRAME_ID: take_state(v, f); return false;
+    case BMS_DBC_BMS_PACK_FRAME_ID: take_pack(v, f); return false;
+    case BMS_DBC_BMS_LIMITS_FRAME_ID: take_limits(v, now_us, f); return false;
+    case BMS_DBC_BMS_SOC_FRAME_ID: take_soc(v, f); return false;
+    case BMS_DBC_BMS_EVENT_FRAME_ID: return take_event(f, event);
+    default: break;
+    }
+    if (f->id >= BMS_DBC_BMS_CELL_VOLTAGES_FRAME_ID) take_cells(v, f);
+    else take_slow(v, f);
+    return false;
+}
+
+/* ---- what the vehicle does ---- */
+
+static double wanted_charge_a(const vehicle_t *v)
+{
+    double wanted = v->charge_current_a;
+    if (v->step_count == 0u || !v->obs_soc_valid) return wanted;
+    const uint32_t steps = v->step_count < VEHICLE_STEPS_MAX ? v->step_count : VEHICLE_STEPS_MAX;
+    double step = v->step_current_a[steps - 1u];
+    for (uint32_t k = steps; k-- > 0u;)
+        if ((double)v->obs_soc_frac < v->step_soc_frac[k]) step = v->step_current_a[k];
+    return step < wanted ? step : wanted;
+}
+
+void vehicle_tick(vehicle_t *v, uint64_t now_us, double link_voltage_v, ecu_can_frame_t *request)
+{
+    const bool is_heard = v->limits_us != 0u && now_us - v->limits_us <= v->silent_us;
+    const double charge_limit = is_heard ? (double)v->obs_charge_limit_a : 0.0;
+    const double discharge_limit = is_heard ? (double)v->obs_discharge_limit_a : 0.0;
+
+    double amps = 0.0;
+    if (v->kind == VEHICLE_CURRENT) amps = v->demand;
+    if (v->kind == VEHICLE_POWER && link_voltage_v > 1.0) amps = v->demand / link_voltage_v;
+    if (v->obeys_limits) {
+        amps = amps > discharge_limit ? discharge_limit : amps;
+        amps = amps < -charge_limit ? -charge_limit : amps;
+    }
+    v->delivered_a = amps;
+
+    double charge = v->kind == VEHICLE_CHARGE ? wanted_charge_a(v) : 0.0;
+    if (v->obeys_limits && charge > charge_limit) charge = charge_limit;
+    const double step = v->charger_slew_a_per_s * 0.01;
+    if (charge > v->charger_now_a + step) charge = v->charger_now_a + step;
+    v->charger_now_a = charge; /* a charger may always fall at once */
+
+    struct bms_dbc_vcu_request_t m;
+    memset(&m, 0, sizeof m);
+    m.mode = (uint8_t)v->request;
+    m.clear_request = (uint8_t)(v->clear_request != 0u);
+    m.balance_allowed = 1;
+    m.heating_allowed = 1;
+    const double kw10 = amps * link_voltage_v * 0.01;
+    m.power_demand = (int16_t)(kw10 > 32767.0 ? 32767.0 : kw10 < -32767.0 ? -32767.0 : kw10);
+    v->counter = v->counter >= 14u ? 0u : v->counter + 1u;
+    m.counter = (uint8_t)v->counter;
+    memset(request, 0, sizeof *request);
+    request->id = BMS_DBC_VCU_REQUEST_FRAME_ID;
+    request->bus = ECU_BUS_VEHICLE;
+    request->length = 8;
+    (void)bms_dbc_vcu_request_pack(request->data, &m, 8);
+    request->data[0] = e2e_p01_crc((uint16_t)request->id, request->data, 8);
+}

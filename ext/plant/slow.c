@@ -1,0 +1,145 @@
+/* Every tick: what ten steps did to the slow state, and the tangents for the next ten. */
+#include <string.h>
+
+#include "internal.h"
+
+#define AREA_LEFT_MIN 0.02 /* a cell never loses all contact: its resistance stays finite */
+
+/* Charge, diffusion, hysteresis; heat by its own terms. */
+KERNEL end_body(plant_t *restrict p)
+{
+    const uint32_t blocks = p->blocks;
+    const double tick_s = (double)STEPS_A_TICK * 1e-6 * (double)p->step_us;
+    const double per_farad = 1.0 / p->diffusion_farad, per_swing = 1.0 / p->hysteresis_soc_frac, account = p->account_ohmic;
+    for (uint32_t k = 0; k < p->parallel; ++k) {
+        const size_t row = (size_t)k * blocks;
+        INDEPENDENT for (size_t b = 0; b < blocks; ++b) {
+            const size_t c = row + b;
+            const double q = p->cell_charge_c[c], kelvin = p->cell_core_degc[c] + ZERO_DEGC_K, size = q < 0.0 ? -q : q;
+            const double leak = p->cell_leak_a[c] * tick_s, v2 = p->cell_v2_v[c];
+            const double half = 0.5 * tick_s * p->cell_diffusion_s[c] * per_farad;
+            const double v2_after = ((1.0 - half) * v2 + q * per_farad) / (1.0 + half), v2_mean = 0.5 * (v2 + v2_after);
+            const double swing = 0.5 * size * p->cell_per_as[c] * per_swing, h = p->cell_hysteresis[c];
+            const double side = q > 0.0 ? 1.0 : -1.0; /* no charge, no swing: the sign then does not matter */
+            const double moved = (q + leak) * p->cell_per_as[c];
+            const double entropic = p->cell_entropic_v_per_k[c];
+            const double ohmic = p->cell_square_a2s[c] * p->cell_resistance_ohm[c] * account;
+            const double transfer = p->cell_transfer_v2s[c] * p->cell_transfer_s[c];
+            const double diffusion = v2_mean * v2_mean * p->cell_diffusion_s[c] * tick_s;
+            const double loop = p->cell_hysteresis_v[c] * q;
+            const double reversible = -q * kelvin * entropic;
+            const double shorted = p->cell_short_siemens[c] * p->block_square_v2s[b];
+            const double leaked = leak * (p->cell_base_v[c] + p->cell_hysteresis_v[c] + v2 - kelvin * entropic);
+            p->cell_soc_frac[c] -= moved;
+            p->cell_v2_v[c] = v2_after;
+            p->cell_hysteresis[c] = ((1.0 - swing) * h + 2.0 * side * swing) / (1.0 + swing);
+            p->cell_current_a[c] = q * (1.0 / tick_s);
+            p->cell_throughput_as[c] += size;
+            p->cell_recent_as[c] += q;
+            p->cell_ohmic_sum_j[c] += ohmic;
+            p->cell_transfer_sum_j[c] += transfer;
+            p->cell_diffusion_sum_j[c] += diffusion;
+            p->cell_hysteresis_sum_j[c] += loop;
+            p->cell_reversible_sum_j[c] += reversible;
+            p->cell_short_sum_j[c] += shorted;
+            p->cell_leak_sum_j[c] += leaked;
+            p->cell_heat_j[c] = (((ohmic + transfer) + (diffusion + loop)) + ((reversible + shorted) + leaked)) + p->cell_heat_w[c] * tick_s;
+        }
+    }
+}
+TWICE(end)
+
+/* Tables at the present state. Temperature is taken half a tick ahead, so that the scheme stays second order. */
+KERNEL begin_body(plant_t *restrict p)
+{
+    const uint32_t blocks = p->blocks;
+    const double tick_s = (double)STEPS_A_TICK * 1e-6 * (double)p->step_us, per_farad = 1.0 / p->diffusion_farad;
+    const double transfer_s = 1.0 / p->transfer_ohm, diffusion_s = 1.0 / p->diffusion_ohm;
+    for (uint32_t k = 0; k < p->parallel; ++k) {
+        const size_t row = (size_t)k * blocks;
+        INDEPENDENT for (size_t b = 0; b < blocks; ++b) {
+            const size_t c = row + b;
+            const double core = p->cell_core_degc[c], ahead = core + 0.5 * (core - p->cell_core_before_degc[c]);
+            const double x = (ahead - PLANT_TEMPERATURE_LOW_DEGC) * (1.0 / PLANT_TEMPERATURE_STEP_K);
+            const int32_t n = INDEX(x, PLANT_TEMPERATURE_POINTS);
+            const double f = x - (double)n;
+            const double electrolyte = p->electrolyte_law[n] + f * (p->electrolyte_law[n + 1] - p->electrolyte_law[n]);
+            const double contact = p->contact_law[n] + f * (p->contact_law[n + 1] - p->contact_law[n]);
+            const double transfer = p->transfer_inverse[n] + f * (p->transfer_inverse[n + 1] - p->transfer_inverse[n]);
+            const double diffusion = p->diffusion_inverse[n] + f * (p->diffusion_inverse[n + 1] - p->diffusion_inverse[n]);
+            const double y = p->cell_soc_frac[c] * (double)(PLANT_SOC_POINTS - 1);
+            const int32_t m = INDEX(y, PLANT_SOC_POINTS);
+            const double g = y - (double)m, warmer = core - REFERENCE_DEGC;
+            const double entropic = p->entropic_v_per_k[m] + g * p->entropic_slope[m];
+            const double ocv = p->ocv_v[m] + g * p->ocv_slope_v[m] + warmer * entropic;
+            const double slope = (p->ocv_slope_v[m] + warmer * p->entropic_slope[m]) * (double)(PLANT_SOC_POINTS - 1);
+            const double lost = p->cell_void_frac[c] + p->cell_void_lost_frac[c] + p->cell_contact_loss_frac[c], left = 1.0 - lost;
+            const double area = left < AREA_LEFT_MIN ? AREA_LEFT_MIN : left;
+            const double scale = p->cell_resistance_scale[c], per_scale = 1.0 / scale;
+            const double r0 = scale * (p->electrolyte_ohm * electrolyte
+                                       + (p->contact_ohm * contact * p->block_contact[b] + p->cell_interphase_ohm[c]) / area);
+            const double out = diffusion_s * diffusion * per_scale, hysteresis = p->hysteresis_v * p->cell_hysteresis[c];
+            p->cell_core_before_degc[c] = core;
+            p->cell_resistance_ohm[c] = r0;
+            p->cell_siemens[c] = 1.0 / r0;
+            p->cell_transfer_s[c] = transfer_s * transfer * per_scale;
+            p->cell_diffusion_s[c] = out;
+            p->cell_entropic_v_per_k[c] = entropic;
+            p->cell_hysteresis_v[c] = hysteresis;
+            /* The decay of v2 over half the tick is in the tangent, so that its energy is right in the mean. */
+            p->cell_base_v[c] = ocv - hysteresis - p->cell_v2_v[c] * (1.0 - 0.5 * tick_s * out * per_farad);
+            p->cell_slope_v_per_c[c] = slope * p->cell_per_as[c] + per_farad;
+            p->cell_charge_c[c] = 0.0;
+            p->cell_square_a2s[c] = 0.0;
+            p->cell_transfer_v2s[c] = 0.0;
+        }
+    }
+}
+TWICE(begin)
+
+KERNEL blocks_body(plant_t *restrict p)
+{
+    const uint32_t blocks = p->blocks;
+    INDEPENDENT for (size_t b = 0; b < blocks; ++b) {
+        p->block_extra_s[b] = p->bleed_used[b] ? p->bleed_s : 0.0;
+        p->block_ohm[b] = 0.0;
+        p->block_square_v2s[b] = 0.0;
+    }
+    for (uint32_t k = 0; k < p->parallel; ++k) {
+        const size_t row = (size_t)k * blocks;
+        INDEPENDENT for (size_t b = 0; b < blocks; ++b) {
+            p->block_ohm[b] += p->cell_siemens[row + b];
+            p->block_extra_s[b] += p->cell_short_siemens[row + b];
+        }
+    }
+    INDEPENDENT for (size_t b = 0; b < blocks; ++b) p->block_ohm[b] = 1.0 / (p->block_ohm[b] + p->block_extra_s[b]);
+}
+TWICE(blocks)
+
+static void bled(plant_t *p)
+{
+    double sum = 0.0;
+    for (uint32_t b = 0; b < p->blocks; b += 8u) {
+        uint64_t eight;
+        memcpy(&eight, p->bleed_used + b, 8); /* nearly always nobody bleeds; the arrays are longer than blocks */
+        for (uint32_t j = 0; eight && j < 8u; ++j)
+            if (p->bleed_used[b + j]) sum += p->block_square_v2s[b + j];
+    }
+    p->energy_bled_j += sum * p->bleed_s;
+}
+
+void plant_tick_end(plant_t *p)
+{
+    end(p);
+    bled(p);
+}
+
+void plant_tick_begin(plant_t *p)
+{
+    /* The switches of the tick to come, so that what conducts and what is counted as bled are the same. */
+    memcpy(p->bleed_used, p->bleed_on, p->blocks);
+    begin(p);
+    blocks(p);
+    p->string_ohm = lane_sum(p->block_ohm, p->blocks);
+    plant_electric_coefficients(p, 1e-6 * (double)p->step_us);
+}
