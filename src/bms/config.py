@@ -1,13 +1,13 @@
 """TOML files into frozen structs; every refusal names file, key, value and what was expected.
 
     tree = load_toml(path)                        # syntax, encoding
-    values, provenance = strip(tree, path)        # cells and packs: every value says where it is from
+    values, provenance = strip(tree, path)        # cells and packs: each value says where from
     cell = convert(values, model.Cell, path)      # keys, types, finite numbers
     rising(path, "electric.ocv_v", cell.electric.ocv_v)      # what a type cannot say
 
-In a file with provenance a value is written as `key = { value = 77.0, source = "..." }`, or with `assumption` in place of
-`source`. A table may instead carry one `source` or `assumption` for all plain values below it. Files without provenance
-(scenarios) skip `strip`.
+In a file with provenance a value is written as `key = { value = 77.0, source = "..." }`, or with
+`assumption` in place of `source`. A table may instead carry one `source` or `assumption` for all
+plain values below it. Files without provenance (scenarios) skip `strip`.
 """
 
 from __future__ import annotations
@@ -27,7 +27,9 @@ from .errors import ConfigError
 T = TypeVar("T")
 Tree = dict[str, Any]
 
-WORDS = ("name", "title", "description")  # a file's own words about itself need no provenance
+WORDS = ("name", "title", "description")
+"""A file's own words about itself: they need no provenance."""
+
 _ORIGINS = ("source", "assumption")
 
 
@@ -41,7 +43,7 @@ NOTHING = _Nothing()
 
 
 def load_toml(path: str | Path) -> Tree:
-    """Parse a TOML file. ConfigError names the line when it is not TOML, or says why it cannot be read."""
+    """Parse a TOML file; ConfigError names the line that is not TOML, or why it cannot be read."""
     try:
         text = Path(path).read_text(encoding="utf-8")
     except OSError as error:
@@ -61,8 +63,9 @@ def load_toml(path: str | Path) -> Tree:
 def strip(tree: Tree, file: object, exempt: Sequence[str] = WORDS) -> tuple[Tree, dict[str, str]]:
     """Separate values from provenance.
 
-    Returns the tree of plain values and `{dotted key: "source: ..." | "assumption: ..."}`, one entry for each value. Top-level
-    keys in `exempt` need none. ConfigError for a value that does not say where it is from.
+    Returns the tree of plain values and `{dotted key: "source: ..." | "assumption: ..."}`, one
+    entry for each value. Top-level keys in `exempt` need none. ConfigError for a value that does
+    not say where it is from.
     """
     provenance: dict[str, str] = {}
 
@@ -107,7 +110,7 @@ def _leaf_origin(leaf: Tree, file: object, key: str) -> str:
     for name in leaf:
         if name not in ("value", *_ORIGINS):
             raise ConfigError(
-                file, f"{key}.{name}", leaf[name], "only `value` with `source` or `assumption`"
+                file, f"{key}.{name}", leaf[name], "`value` with `source` or `assumption`"
             )
     if isinstance(leaf["value"], dict):
         raise ConfigError(file, key, leaf["value"], "a number, a text or an array as `value`")
@@ -120,8 +123,9 @@ def _leaf_origin(leaf: Tree, file: object, key: str) -> str:
 def convert(tree: Tree, type_: type[T], file: object, added: Mapping[str, Any] | None = None) -> T:
     """Build a struct from plain values; integers pass as floats, nothing else is bent.
 
-    `added` holds fields that the loader fills and a file may not. ConfigError for an unknown key (with the nearest known
-    one, or the unit that is missing from it), a missing key, a wrong type, and NaN or infinity anywhere.
+    `added` holds fields that the loader fills and a file may not. ConfigError for an unknown key
+    (with the nearest known one, or the unit that is missing from it), a missing key, a wrong
+    type, and NaN or infinity anywhere.
     """
     added = added or {}
     for name in added:
@@ -186,7 +190,7 @@ def _join(path: str, name: str) -> str:
 
 
 def _fields(type_: Any, steps: Sequence[tuple[str, str]]) -> list[str]:
-    """Names of the fields of the struct that a path leads to; all candidates where the type is a union."""
+    """Fields of the struct that a path leads to; of every candidate where the type is a union."""
     here = [msgspec.inspect.type_info(type_)]
     for name, _ in [*steps, ("", "")]:
         here = [leaf for node in here for leaf in _alternatives(node)]
@@ -227,9 +231,10 @@ def _nearest(name: str, known: Sequence[str]) -> str:
 
 
 def override(tree: Tree, assignment: str, provenance: dict[str, str] | None = None) -> None:
-    """Change one value in place from `a.b.c=VALUE`, VALUE in TOML (a bare word is a text). The key must exist.
+    """Change one value in place: `a.b.c=VALUE`, VALUE in TOML or a bare word. The key must exist.
 
-    For a tree of plain values; with `provenance` the origin of the value becomes "assumption: set by hand".
+    For a tree of plain values; with `provenance` the origin of the value becomes "assumption: set
+    by hand".
     """
     key, equals, text = assignment.partition("=")
     *tables, last = (part.strip() for part in key.split("."))
@@ -237,7 +242,7 @@ def override(tree: Tree, assignment: str, provenance: dict[str, str] | None = No
         raise ConfigError("option", assignment, NOTHING, "KEY=VALUE")
     table = tree
     for name in tables:
-        table = table.get(name, NOTHING) if isinstance(table, dict) else NOTHING  # type: ignore[assignment]
+        table = table.get(name, NOTHING) if isinstance(table, dict) else NOTHING
     if not isinstance(table, dict) or last not in table:
         known = [k for k, _ in _leaves(tree)]
         raise ConfigError("option", key.strip(), text, _nearest(key.strip(), known))
@@ -255,9 +260,10 @@ def names(folder: Path) -> tuple[str, ...]:
 
 
 def resolve(name_or_path: str | Path, folder: Path, kind: str, beside: Path | None = None) -> Path:
-    """The file of a library name, or the path itself (relative to `beside` if given, else to the working folder).
+    """The file of a library name, or the path itself (relative to `beside` if given).
 
-    Anything with a slash or ending in .toml is a path. ConfigError suggests close names. `kind` is a word for messages.
+    Anything with a slash or ending in .toml is a path. ConfigError suggests close names. `kind`
+    is a word for messages.
     """
     text = str(name_or_path)
     if "/" in text or "\\" in text or text.endswith(".toml"):
@@ -301,7 +307,7 @@ def rising(file: object, key: str, values: Sequence[float]) -> None:
 
 
 def ordered(file: object, key: str, triplet: Sequence[float], *, up: bool) -> None:
-    """operate, warn, trip from mild to severe: rising for an upper limit, falling for a lower one."""
+    """operate, warn, trip from mild to severe: rising for an upper limit, else falling."""
     mild, warn, severe = triplet
     good = mild <= warn <= severe if up else mild >= warn >= severe
     order = "operate <= warn <= trip" if up else "operate >= warn >= trip"

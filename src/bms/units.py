@@ -1,6 +1,6 @@
 """Constants, small conversions and the way quantities are written for people.
 
-Temperatures are in degC everywhere; kelvin appears only inside rate laws, and only through `kelvin`.
+Temperatures are in degC everywhere; kelvin appears only inside rate laws, through `kelvin`.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ def celsius(temperature_k: float) -> float:
 
 
 def arrhenius(activation_ev: float, temperature_k: float) -> float:
-    """How many times faster than at 25 degC; for tables and plots (libm), never for simulated state.
+    """How many times faster than at 25 degC. For tables and plots (libm), never for simulation.
 
     >>> round(1 / arrhenius(0.36, 273.15), 1)
     3.6

@@ -28,8 +28,8 @@ def names() -> tuple[str, ...]:
 def load(name_or_path: str | Path = DEFAULT, beside: Path | None = None) -> Cell:
     """Read and check a cell.
 
-    A name of the library, or a path (relative to the folder `beside` if given). ConfigError names file, key, value and
-    expectation for anything that cannot be.
+    A name of the library, or a path (relative to the folder `beside` if given). ConfigError names
+    file, key, value and expectation for anything that cannot be.
     """
     path = config.resolve(name_or_path, FOLDER, "cell", beside)
     values, provenance = config.strip(config.load_toml(path), path)
@@ -37,7 +37,7 @@ def load(name_or_path: str | Path = DEFAULT, beside: Path | None = None) -> Cell
 
 
 def build(values: config.Tree, provenance: dict[str, str], file: object) -> Cell:
-    """A checked cell from plain values, as `load` does it after reading; for values changed on the way."""
+    """A checked cell from plain values: the second half of `load`, for values changed between."""
     cell = config.convert(values, Cell, file, {"provenance": provenance, "file": str(file)})
     check(cell)
     return cell

@@ -1,4 +1,4 @@
-"""What must hold within a cell file beyond types: order, range, and numbers that follow from each other."""
+"""What must hold within a cell file beyond types: order, range, numbers that follow from others."""
 
 from __future__ import annotations
 
@@ -31,15 +31,18 @@ def check(cell: Cell) -> None:
 
 
 SIGNED = {  # may be negative; every other number may not
-    "entropic_v_per_k", "exponent", "pressure_exponent", "cathode_um_per_ah", "anode_um_per_ah", "thermal_um_per_k",
-    "temperature_min_charge_degc", "temperature_min_discharge_degc", "temperature_max_charge_degc",
+    "entropic_v_per_k", "exponent", "pressure_exponent", "cathode_um_per_ah",
+    "anode_um_per_ah", "thermal_um_per_k", "temperature_min_charge_degc",
+    "temperature_min_discharge_degc", "temperature_max_charge_degc",
     "temperature_max_discharge_degc",
 }  # fmt: skip
 POSITIVE = {  # zero would divide, or make no cell
-    "length_m", "width_m", "thickness_m", "mass_kg", "electrode_area_cm2", "layers", "capacity_ah", "electrolyte_ohm",
-    "charge_transfer_ohm", "charge_transfer_tau_s", "diffusion_ohm", "diffusion_tau_s", "hysteresis_soc_frac",
-    "reference_kpa", "plating_ma_per_cm2", "stripping_ma_per_cm2", "healing_tau_s", "initial_ohm", "minimum_ohm",
-    "heat_capacity_j_per_kg_k", "core_frac", "core_surface_w_per_k", "short_ohm", "weibull_shape",
+    "length_m", "width_m", "thickness_m", "mass_kg", "electrode_area_cm2", "layers",
+    "capacity_ah", "electrolyte_ohm", "charge_transfer_ohm", "charge_transfer_tau_s",
+    "diffusion_ohm", "diffusion_tau_s", "hysteresis_soc_frac", "reference_kpa",
+    "plating_ma_per_cm2", "stripping_ma_per_cm2", "healing_tau_s", "initial_ohm",
+    "minimum_ohm", "heat_capacity_j_per_kg_k", "core_frac", "core_surface_w_per_k",
+    "short_ohm", "weibull_shape",
 }  # fmt: skip
 
 
@@ -74,13 +77,28 @@ def _check_classification(cell: Cell) -> None:
             "1 for a liquid electrolyte",
         )
     else:
-        require(made.liquid_frac < 1.0, cell.file, f"{key}.liquid_frac", made.liquid_frac,
-                f"less than 1 for a {made.electrolyte} electrolyte")  # fmt: skip
+        require(
+            made.liquid_frac < 1.0,
+            cell.file,
+            f"{key}.liquid_frac",
+            made.liquid_frac,
+            f"less than 1 for a {made.electrolyte} electrolyte",
+        )
     dry = made.weight_loss_frac <= 0.005
-    require(not (dry and made.electrolyte == "liquid"), cell.file, f"{key}.weight_loss_frac", made.weight_loss_frac,
-            "more than 0.005: a liquid electrolyte evaporates")  # fmt: skip
-    require(dry or made.liquid_frac > 0.0, cell.file, f"{key}.liquid_frac", made.liquid_frac,
-            f"more than 0: a weight loss of {made.weight_loss_frac:g} needs some liquid")  # fmt: skip
+    require(
+        not (dry and made.electrolyte == "liquid"),
+        cell.file,
+        f"{key}.weight_loss_frac",
+        made.weight_loss_frac,
+        "more than 0.005: a liquid electrolyte evaporates",
+    )
+    require(
+        dry or made.liquid_frac > 0.0,
+        cell.file,
+        f"{key}.liquid_frac",
+        made.liquid_frac,
+        f"more than 0: a weight loss of {made.weight_loss_frac:g} needs some liquid",
+    )
 
 
 def _check_electric(file: str, electric: Electric) -> None:
@@ -92,8 +110,13 @@ def _check_electric(file: str, electric: Electric) -> None:
     )
     for name in ("ocv_v", "entropic_v_per_k"):
         values = getattr(electric, name)
-        require(len(values) == len(grid), file, f"electric.{name}", f"{len(values)} values",
-                f"{len(grid)} values, one for each of ocv_soc_frac")  # fmt: skip
+        require(
+            len(values) == len(grid),
+            file,
+            f"electric.{name}",
+            f"{len(values)} values",
+            f"{len(grid)} values, one for each of ocv_soc_frac",
+        )
     rising(file, "electric.ocv_v", electric.ocv_v)
     for i, slope in enumerate(electric.entropic_v_per_k):
         between(file, f"electric.entropic_v_per_k[{i}]", slope, -0.002, 0.002)
@@ -105,17 +128,32 @@ def _check_limits(file: str, limits: Limits) -> None:
     for side in ("charge", "discharge"):
         low = getattr(limits, f"temperature_min_{side}_degc")
         high = getattr(limits, f"temperature_max_{side}_degc")
-        require(low[0] < high[0], file, f"limits.temperature_min_{side}_degc", low[0],
-                f"less than temperature_max_{side}_degc, {high[0]:g}")  # fmt: skip
+        require(
+            low[0] < high[0],
+            file,
+            f"limits.temperature_min_{side}_degc",
+            low[0],
+            f"less than temperature_max_{side}_degc, {high[0]:g}",
+        )
         positive(file, f"limits.current_{side}_a", getattr(limits, f"current_{side}_a")[0])
 
 
 def _check_voltages(cell: Cell) -> None:
     limits, ocv = cell.limits, cell.electric.ocv_v
-    require(ocv[-1] <= limits.voltage_max_v[0], cell.file, "electric.ocv_v", ocv[-1],
-            f"at most limits.voltage_max_v operate, {limits.voltage_max_v[0]:g}")  # fmt: skip
-    require(ocv[0] >= limits.voltage_min_v[0], cell.file, "electric.ocv_v", ocv[0],
-            f"at least limits.voltage_min_v operate, {limits.voltage_min_v[0]:g}")  # fmt: skip
+    require(
+        ocv[-1] <= limits.voltage_max_v[0],
+        cell.file,
+        "electric.ocv_v",
+        ocv[-1],
+        f"at most limits.voltage_max_v operate, {limits.voltage_max_v[0]:g}",
+    )
+    require(
+        ocv[0] >= limits.voltage_min_v[0],
+        cell.file,
+        "electric.ocv_v",
+        ocv[0],
+        f"at least limits.voltage_min_v operate, {limits.voltage_min_v[0]:g}",
+    )
     span = ocv[-1] - ocv[0]
     between(cell.file, "electric.hysteresis_v", cell.electric.hysteresis_v, 0.0, 0.1 * span)
 
@@ -142,18 +180,30 @@ def _check_mechanics(cell: Cell) -> None:
         file, "breathing.anode_um_per_ah", grown.anode_um_per_ah, 0.95 * lithium, 1.05 * lithium
     )
     swing = (grown.anode_um_per_ah + grown.cathode_um_per_ah) * cell.electric.capacity_ah
-    require(0 < swing < 0.5e6 * geometry.thickness_m, file, "breathing", round(swing, 1),
-            "a growth of more than 0 and less than half the cell's thickness, in um")  # fmt: skip
+    require(
+        0 < swing < 0.5e6 * geometry.thickness_m,
+        file,
+        "breathing",
+        round(swing, 1),
+        "a growth of more than 0 and less than half the cell's thickness, in um",
+    )
     if geometry.format != "cylindrical":
         sheet = geometry.electrode_area_cm2 / geometry.layers
         face = geometry.length_m * geometry.width_m * 1e4
-        require(0.5 * face <= sheet <= face, file, "geometry.electrode_area_cm2", geometry.electrode_area_cm2,
-                f"layers x a sheet that fills 50 to 100 % of the face of {face:.4g} cm2")  # fmt: skip
+        require(
+            0.5 * face <= sheet <= face,
+            file,
+            "geometry.electrode_area_cm2",
+            geometry.electrode_area_cm2,
+            f"layers x a sheet that fills 50 to 100 % of the face of {face:.4g} cm2",
+        )
 
 
 def _check_critical(cell: Cell) -> None:
-    """`claimed` carries the operate limits of current at reference pressure and 25 degC, or at the coldest the cell works if
-    that is warmer; `literature` is not above it."""
+    """`claimed` carries the operate limits of current; `literature` is not above it.
+
+    At reference pressure and 25 degC, or at the coldest operate temperature if that is warmer.
+    """
     area, file, limits = cell.geometry.electrode_area_cm2, cell.file, cell.limits
     claimed, measured = cell.critical_current_claimed, cell.critical_current_literature
     for name, side in (("plating_ma_per_cm2", "charge"), ("stripping_ma_per_cm2", "discharge")):
@@ -161,10 +211,20 @@ def _check_critical(cell: Cell) -> None:
         warm_k = max(REFERENCE_K, kelvin(getattr(limits, f"temperature_min_{side}_degc")[0]))
         rise = arrhenius(claimed.activation_ev, warm_k)
         needed = getattr(limits, f"current_{side}_a")[0] * 1e3 / area / rise
-        require(value >= needed, file, f"critical_current_claimed.{name}", value,
-                f"at least {needed:.3g}, which the operate limit of current asks for")  # fmt: skip
-        require(literature <= value, file, f"critical_current_literature.{name}", literature,
-                f"at most the claimed value, {value:g}")  # fmt: skip
+        require(
+            value >= needed,
+            file,
+            f"critical_current_claimed.{name}",
+            value,
+            f"at least {needed:.3g}, which the operate limit of current asks for",
+        )
+        require(
+            literature <= value,
+            file,
+            f"critical_current_literature.{name}",
+            literature,
+            f"at most the claimed value, {value:g}",
+        )
     for name, law in (("claimed", claimed), ("literature", measured)):
         _check_law(file, f"critical_current_{name}", law)
 
@@ -188,12 +248,22 @@ def _check_heat(cell: Cell) -> None:
     between(file, "thermal.melting_degc", cell.thermal.melting_degc, 60.0, LITHIUM_MELTS_DEGC)
     for name in ("temperature_max_charge_degc", "temperature_max_discharge_degc"):
         trip = getattr(limits, name)[2]
-        require(trip <= cell.thermal.melting_degc - 20.0, file, f"limits.{name}[2]", trip,
-                f"at least 20 K below thermal.melting_degc, {cell.thermal.melting_degc:g}")  # fmt: skip
+        require(
+            trip <= cell.thermal.melting_degc - 20.0,
+            file,
+            f"limits.{name}[2]",
+            trip,
+            f"at least 20 K below thermal.melting_degc, {cell.thermal.melting_degc:g}",
+        )
         for stage in ("first", "second"):
             onset = getattr(cell.runaway, stage).onset_degc
-            require(onset > trip, file, f"runaway.{stage}.onset_degc", onset,
-                    f"more than limits.{name} trip, {trip:g}")  # fmt: skip
+            require(
+                onset > trip,
+                file,
+                f"runaway.{stage}.onset_degc",
+                onset,
+                f"more than limits.{name} trip, {trip:g}",
+            )
     between(file, "resistance.electrolyte_temperature.activation_ev", law.activation_ev, 0.0, 1.5)
     if law.law == "vtf":
         key = "resistance.electrolyte_temperature"

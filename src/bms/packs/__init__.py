@@ -29,8 +29,9 @@ def names() -> tuple[str, ...]:
 def load(name_or_path: str | Path = DEFAULT, cell: Cell | None = None) -> Pack:
     """Read a pack and check it against `cell`, or against the cell it names.
 
-    A name of the library or a path; a cell given as a path in the file is looked up beside the file, and `Pack.cell` then
-    holds the full path. ConfigError names file, key, value and expectation.
+    A name of the library or a path; a cell given as a path in the file is looked up beside the
+    file, and `Pack.cell` then holds the full path. ConfigError names file, key, value and
+    expectation.
     """
     path = config.resolve(name_or_path, FOLDER, "pack")
     values, provenance = config.strip(config.load_toml(path), path, (*config.WORDS, "cell"))
@@ -40,7 +41,7 @@ def load(name_or_path: str | Path = DEFAULT, cell: Cell | None = None) -> Pack:
 def build(
     values: config.Tree, provenance: dict[str, str], file: object, cell: Cell | None = None
 ) -> Pack:
-    """A checked pack from plain values, as `load` does it after reading; for values changed on the way."""
+    """A checked pack from plain values: the second half of `load`, for values changed between."""
     pack = config.convert(values, Pack, file, {"provenance": provenance, "file": str(file)})
     if cell is None:
         named = config.resolve(pack.cell, cells.FOLDER, "cell", Path(str(file)).parent)
