@@ -623,7 +623,7 @@ extern "C" {
 /**
  * Signals in message VcuRequest.
  *
- * What the vehicle wants from the battery. Its loss for longer than the budget of vcu_request_lost opens the contactors.
+ * What the vehicle wants from the battery. Its loss for longer than the budget of vcu_timeout opens the contactors.
  *
  * All signal values are as on the CAN bus.
  */

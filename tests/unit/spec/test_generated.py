@@ -63,12 +63,13 @@ def test_generated_c_compiles_without_a_warning(compiler: str, tmp_path: Path) -
         pytest.skip(f"no {compiler} here")
     use = tmp_path / "use.c"
     use.write_text(
-        '#include "diagnoses.h"\n#include "pins.h"\n#include "e2e.h"\n#include "bms_dbc.h"\n'
+        '#include "diagnoses.h"\n#include "pins.h"\n#include "schedule.h"\n'
+        '#include "e2e.h"\n#include "bms_dbc.h"\n'
         "int use(uint8_t *d, uint8_t *c);\n"
         "int use(uint8_t *d, uint8_t *c) {\n"
         "  e2e_p01_rx_t rx = {E2E_P01_NO_COUNTER}; e2e_p01_protect(256u, d, 8u, c);\n"
         "  return (int)e2e_is_usable(e2e_p01_check(&rx, 256u, d, 8u))\n"
-        "    + diagnosis_table[DIAG_CRASH].reaction; }\n"
+        "    + diagnosis_table[DIAG_CRASH].reaction + message_schedule[0].id; }\n"
     )
     folder = ROOT / "ext" / "firmware" / "generated"
     include = [f"-I{folder}", f"-I{ROOT / 'ext' / 'common'}"]
@@ -124,3 +125,14 @@ def test_pin_masks_are_the_bits(tmp_path: Path) -> None:
         for p in spec.pins()
     }
     assert "#define PIN_OUT_SAFE 0u" in text
+
+
+def test_the_schedule_holds_every_cyclic_message_of_the_bms() -> None:
+    rows = re.findall(r"\{0x(\w+)u, (\d+)u, (\d+)u, (\w+)\}", generate.schedule_h())
+    found = {int(number, 16): (int(period), protected) for number, period, _, protected in rows}
+    assert found == {
+        m.frame_id: (m.cycle_time, "true" if "E2EProfile" in m.dbc.attributes else "false")
+        for m in spec.database().messages
+        if m.senders == ["BMS"] and m.cycle_time
+    }
+    assert all(int(start) < int(period) and int(start) % 10 == 0 for _, period, start, _ in rows)
