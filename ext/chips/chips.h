@@ -82,7 +82,7 @@ typedef struct {
     A(u16, fet_stuck_on, CHIPS_MAX, "bits", "balancing FETs that cannot open") \
     A(u16, fet_stuck_off, CHIPS_MAX, "bits", "balancing FETs that cannot close") \
     S(u32, chain_cut_at, "1", "k > 0: the cable between chips k - 1 and k is cut") \
-    S(u32, cut_answers, "bool", "chips below a cut answer all the same; silicon waits for the upper chip for ever") \
+    S(u32, cut_answers, "bool", "chips answer without a top of stack above them; silicon waits for ever") \
     S(u32, wake_stops_at, "1", "k > 0: the wake tone never reaches chip k") \
     S(u32, late_ms, "ms", "answers start so much later") \
     S(u32, drop_bytes, "1", "this many next answer bytes are lost") \

@@ -46,7 +46,7 @@ typedef struct {
 typedef struct {
     uint8_t chip[CHIPS_MAX]; /* in the order the frame meets them */
     uint32_t count;
-    bool ends_at_top, is_cut;
+    bool ends_at_top;
 } reach_t;
 
 void frame_fault(chips_t *c, uint8_t debug_bit)
@@ -70,13 +70,10 @@ static void reach(const chips_t *c, uint64_t now_us, bool everywhere, reach_t *o
     const bool reverse = (reg(c, 0, R_CONTROL1) & CONTROL1_DIR_SEL) != 0;
     uint32_t chip = 0;
     out->count = 0;
-    out->ends_at_top = out->is_cut = false;
+    out->ends_at_top = false;
     while (chip < CHIPS_MAX && out->count < CHIPS_MAX) {
         const bool turned = ((reg(c, chip, R_CONTROL1) & CONTROL1_DIR_SEL) != 0) == reverse;
-        if (!chip_talks(c, chip, now_us) || (!turned && !everywhere)) {
-            out->is_cut = true;
-            return;
-        }
+        if (!chip_talks(c, chip, now_us) || (!turned && !everywhere)) return;
         out->chip[out->count++] = (uint8_t)chip;
         if (reg(c, chip, R_COMM_CTRL) & COMM_TOP_STACK) {
             out->ends_at_top = true;
@@ -132,7 +129,7 @@ static void answer(chips_t *c, uint32_t chip, const command_t *q, const chips_vi
 
 static void read_all(chips_t *c, const command_t *q, const reach_t *r, const chips_view_t *view, uint64_t now_us)
 {
-    const bool completes = q->type == SINGLE_READ || r->ends_at_top || (r->is_cut && c->cut_answers);
+    const bool completes = q->type == SINGLE_READ || r->ends_at_top || c->cut_answers;
     uint32_t answering = 0, highest = 0;
     c->answer_next = c->answer_count = 0;
     for (uint32_t k = r->count; completes && k-- > 0;) {

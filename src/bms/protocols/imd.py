@@ -1,6 +1,6 @@
 """An insulation monitor on CAN.
 
-It is a device of the kind Bender's iso165C is, with a frame layout of our own, not a copy of theirs.
+It is of the kind of Bender's iso165C, with a frame layout of our own, not a copy of theirs.
 All numbers are big-endian, identifiers 11-bit.
 
 037, each second, 8 bytes: 0-1 resistance of the weaker pole to chassis in kohm, FFFF not known,

@@ -1,6 +1,8 @@
 """Isabellenhuette IVT-S current sensor on CAN, after the vendor's DBC of 2020-08-12.
 
-500 kbit/s, 11-bit identifiers. Results 521 to 528, 6 bytes: channel, status, signed 32-bit big-endian value.
+500 kbit/s, 11-bit identifiers.
+
+Results 521 to 528, 6 bytes: channel, status, signed 32-bit big-endian value.
 Command 411, 8 bytes, byte 0 = command; response 511, byte 0 = command | 80, BF after a restart, FF
 for an unknown command.
 """
