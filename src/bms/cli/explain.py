@@ -59,7 +59,7 @@ def explain(name: str) -> list[Entry]:
 
 def suggestions(name: str) -> list[str]:
     """Known names that look like this one, at most five."""
-    known = {n.lower(): n for names, _ in _catalogue() for n in names}
+    known = {names[0].lower(): names[0] for names, _ in _catalogue()}
     wanted = name.strip().lower()
     inside = [n for n in known if len(wanted) >= 3 and wanted in n]
     close = difflib.get_close_matches(wanted, known, n=5, cutoff=0.6)

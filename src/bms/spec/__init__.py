@@ -27,9 +27,6 @@ FOLDER = Path(__file__).parent
 DBC, DIAGNOSES, PINS, SIGNALS = (
     FOLDER / name for name in ("bms.dbc", "diagnoses.toml", "pins.toml", "signals.toml")
 )
-BUS = 0
-"""Bus number (ecu.h) of the messages in bms.dbc."""
-
 DIAGNOSES_A_PAGE = 56
 """Bits of BmsDiagnosis.Active."""
 

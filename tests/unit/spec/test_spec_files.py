@@ -288,6 +288,27 @@ def test_truth_comes_from_the_world_and_readings_only_from_what_crossed_the_wire
             assert part in ("plant", "chips"), s.name
 
 
+def test_signals_come_from_fields_that_exist_and_vectors_from_arrays(project_dir: Path) -> None:
+    headers = {
+        "plant": "plant/plant.h",
+        "chips": "chips/chips.h",
+        "loop": "loop/loop.h",
+        "vehicle": "loop/vehicle.h",
+    }
+    fields = {
+        part: {
+            name: kind
+            for kind, name in re.findall(
+                r"\b([SA])\(\w+, (\w+),", (project_dir / "ext" / file).read_text(encoding="utf-8")
+            )
+        }
+        for part, file in headers.items()
+    }
+    for s in spec.signals():
+        part, _, field = s.source.partition(".")
+        assert fields[part].get(field) == ("A" if s.count else "S"), s.name
+
+
 def test_signals_name_messages_that_exist() -> None:
     for s in spec.signals():
         if s.message:
