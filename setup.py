@@ -1,8 +1,8 @@
 """Builds the compiled modules: every ext/bms/_NAME.pyx becomes bms._NAME.
 
-A module names the C files it is made of in its own first lines (`# distutils: sources = ...`), so there is no second list here.
-BMS_CC (or CC) chooses the compiler; BMS_CFLAGS adds compiler options (sanitizers, coverage, -O0); BMS_ONLY="_plant _chips" builds
-only those modules.
+A module names the C files it is made of in its own first lines (`# distutils: sources = ...`), so
+there is no second list here. BMS_CC (or CC) chooses the compiler; BMS_CFLAGS adds compiler options
+(sanitizers, coverage, -O0); BMS_ONLY="_plant _chips" builds only those modules.
 """
 
 import copy
@@ -14,11 +14,11 @@ from Cython.Build import cythonize
 from setuptools import Extension, setup
 from setuptools.command.build_ext import build_ext
 
-# Strict floating point: no contraction, no reassociation, NaN kept. Elementwise operations then give the same bits at every
-# vector width and with every compiler, which is what lets a trace be reproduced anywhere.
+# Strict floating point: no contraction, no reassociation, NaN kept. Elementwise operations then
+# give the same bits at every vector width and with every compiler: traces can be reproduced.
 FLAGS = [
-    "-std=c99", "-D_DEFAULT_SOURCE", "-O3", "-ffp-contract=off", "-fno-math-errno", "-fno-trapping-math", "-funsigned-char",
-    "-fvisibility=hidden",
+    "-std=c99", "-D_DEFAULT_SOURCE", "-O3", "-ffp-contract=off", "-fno-math-errno",
+    "-fno-trapping-math", "-funsigned-char", "-fvisibility=hidden",
 ]  # fmt: skip
 
 if os.environ.get("BMS_CC"):
@@ -26,11 +26,13 @@ if os.environ.get("BMS_CC"):
 only = os.environ.get("BMS_ONLY", "").split()
 extra = os.environ.get("BMS_CFLAGS", "").split()
 modules = sorted(p for p in Path("ext/bms").glob("_*.pyx") if not only or p.stem in only)
-headers = [str(p) for p in Path("ext").rglob("*.h")] + [str(p) for p in Path("ext").rglob("*.pxi")]
+headers = [str(p) for p in Path("ext").rglob("*") if p.suffix in (".h", ".pxi", ".pxd")]
+places = ["ext", "ext/common", "ext/firmware", "ext/firmware/generated", numpy.get_include()]
+directives = {"boundscheck": False, "wraparound": False, "cdivision": True, "embedsignature": True}
 
 
 class BuildEachApart(build_ext):
-    """Several modules share C files; each gets object files of its own, so that modules can be compiled at the same time."""
+    """Modules share C files; with object files of their own they compile side by side."""
 
     def build_extension(self, ext):
         apart = copy.copy(self)
@@ -42,7 +44,7 @@ extensions = [
     Extension(
         f"bms.{path.stem}",
         [str(path)],
-        include_dirs=["ext", "ext/common", "ext/firmware", "ext/firmware/generated", numpy.get_include()],
+        include_dirs=places,
         define_macros=[("NPY_NO_DEPRECATED_API", "NPY_1_7_API_VERSION")],
         extra_compile_args=FLAGS + extra,
         extra_link_args=[flag for flag in extra if "sanitize" in flag or "coverage" in flag],
@@ -58,6 +60,6 @@ setup(
         extensions,
         build_dir="build/cython",
         language_level=3,
-        compiler_directives={"boundscheck": False, "wraparound": False, "cdivision": True, "embedsignature": True},
+        compiler_directives=directives,
     ),
 )

@@ -60,7 +60,10 @@ def test_test_files_have_names_of_their_own() -> None:
     names = Counter(
         PurePosixPath(path).name
         for path in tree()
-        if path.startswith("tests/") and path.endswith(".py") and "__init__" not in path
+        if path.startswith("tests/")
+        and path.endswith(".py")
+        and "__init__" not in path
+        and "conftest" not in path
     )
     assert not [name for name, count in names.items() if count > 1]
 
