@@ -60,6 +60,7 @@ double plant_enthalpy_v(const plant_t *p, double soc_frac);
 void plant_electric_step(plant_t *p, double step_s);
 void plant_electric_coefficients(plant_t *p, double step_s);
 double plant_electric_emf(plant_t *p);
+void plant_electric_spread(plant_t *p); /* string charge to the cells, before a tick ends */
 /* slow.c */
 void plant_tick_end(plant_t *p);   /* charge, polarisation, hysteresis, heat of the ten steps that were */
 void plant_tick_begin(plant_t *p); /* tangents and resistances for the ten to come */

@@ -1,3 +1,5 @@
+#include <string.h>
+
 #include "internal.h"
 
 #define FIELD_OWNER plant_t
@@ -29,7 +31,7 @@ static void stored(plant_t *p)
 {
     double chemical = 0.0, polarised = 0.0, core = 0.0, surface = 0.0;
     for (uint32_t c = 0; c < plant_cells(p); ++c) {
-        chemical += p->cell_capacity_now_as[c] * plant_enthalpy_v(p, p->cell_soc_frac[c] - p->cell_charge_c[c] * p->cell_per_as[c]);
+        chemical += p->cell_capacity_now_as[c] * plant_enthalpy_v(p, p->cell_soc_frac[c]);
         const double v2 = p->cell_v2_v[c];
         polarised += 0.5 * (p->transfer_farad * p->cell_v1_v[c] * p->cell_v1_v[c] + p->diffusion_farad * v2 * v2);
         core += p->cell_core_degc[c];
@@ -41,7 +43,7 @@ static void stored(plant_t *p)
                           + p->coolant_degc * p->coolant_j_per_k;
 }
 
-/* The balance is closed at the ends of ticks; within one, the heat of the steps since is not yet booked. */
+/* The balance closes at the end of a tick; inside one, charge and heat of the steps since are not yet booked. */
 void plant_energy(plant_t *p)
 {
     const uint32_t cells = plant_cells(p);
@@ -98,11 +100,12 @@ void plant_init(plant_t *p)
     for (uint32_t m = 0; m < p->modules; ++m) p->module_set_kpa[m] = 0.0;
     plant_pressure_tick(p);
     plant_contact_tick(p);
+    memset(p->cell_law_index, 0xFF, sizeof p->cell_law_index); /* in no interval yet */
     plant_tick_begin(p);
     p->last_s = 0.0;
     p->pack_current_a = 0.0;
     p->pack_voltage_v = plant_electric_emf(p);
-    for (uint32_t b = 0; b < p->blocks; ++b) p->block_voltage_v[b] = p->block_emf_v[b];
+    for (uint32_t b = 0; b < p->blocks; ++b) p->block_voltage_v[b] = p->cell_base_v[b]; /* at rest */
     p->energy_aged_j = 0.0;
     stored(p);
     p->energy_start_j = p->energy_chemical_j + p->energy_polarised_j + p->energy_thermal_j;

@@ -224,6 +224,12 @@ enum { PLANT_MAIN_PLUS = 1, PLANT_MAIN_MINUS = 2, PLANT_PRECHARGE = 4 };
 #define PLANT_INNER(S, A)                                                                                                        \
     S(f64, step_s, "s", "length of the step under way")                                                                           \
     S(f64, string_ohm, "ohm", "inner resistance of all blocks in the tick")                                                       \
+    S(u32, is_uniform, "1", "1 while one current flows in all cells")                                                             \
+    S(u32, extra_any, "1", "1 while a balancing resistor or a short conducts")                                                    \
+    S(f64, string_charge_c, "As", "charge moved in the tick, one current for all")                                                \
+    S(f64, string_square_a2s, "A2s", "integral of i^2 over the tick, one current for all")                                        \
+    S(f64, emf_sum_v, "V", "sum of the blocks' Thevenin voltages")                                                                \
+    S(u32, pieces_moved, "1", "not 0: a cell left its piece of a table")                                                          \
     S(u32, hot_cells, "1", "1 while a cell is above the onset of runaway")                                                        \
     S(u32, forced_any, "1", "1 while heat is forced into a cell")                                                                 \
     S(f64, plate_half_degc, "degC", "plate at half the tick")                                                                     \
@@ -255,7 +261,20 @@ enum { PLANT_MAIN_PLUS = 1, PLANT_MAIN_MINUS = 2, PLANT_PRECHARGE = 4 };
     A(f64, block_square_v2s, PLANT_BLOCKS_MAX, "V2s", "integral of V^2 over the tick")                                            \
     A(f64, cell_base_v, PLANT_CELLS_MAX, "V", "slow emf at the start of the tick")                                                \
     A(f64, cell_slope_v_per_c, PLANT_CELLS_MAX, "V/As", "its fall with the charge moved")                                         \
-    A(f64, cell_emf_v, PLANT_CELLS_MAX, "V", "emf of the step")                                                                   \
+    A(i32, cell_law_index, PLANT_CELLS_MAX, "1", "interval of the temperature tables")                                           \
+    A(i32, cell_soc_index, PLANT_CELLS_MAX, "1", "interval of the tables over SoC")                                              \
+    A(f64, piece_electrolyte, PLANT_CELLS_MAX, "1", "start of the piece of the table")                                           \
+    A(f64, rise_electrolyte, PLANT_CELLS_MAX, "1", "rise over it")                                                               \
+    A(f64, piece_contact, PLANT_CELLS_MAX, "1", "start of the piece of the table")                                               \
+    A(f64, rise_contact, PLANT_CELLS_MAX, "1", "rise over it")                                                                   \
+    A(f64, piece_transfer, PLANT_CELLS_MAX, "1", "start of the piece of the table")                                              \
+    A(f64, rise_transfer, PLANT_CELLS_MAX, "1", "rise over it")                                                                  \
+    A(f64, piece_diffusion, PLANT_CELLS_MAX, "1", "start of the piece of the table")                                             \
+    A(f64, rise_diffusion, PLANT_CELLS_MAX, "1", "rise over it")                                                                 \
+    A(f64, piece_ocv_v, PLANT_CELLS_MAX, "V", "start of the piece of the table")                                                 \
+    A(f64, rise_ocv_v, PLANT_CELLS_MAX, "V", "rise over it")                                                                     \
+    A(f64, piece_entropic, PLANT_CELLS_MAX, "V/K", "start of the piece of the table")                                            \
+    A(f64, rise_entropic, PLANT_CELLS_MAX, "V/K", "rise over it")                                                                \
     A(f64, cell_siemens, PLANT_CELLS_MAX, "S", "1 / R0")                                                                          \
     A(f64, cell_keep_1, PLANT_CELLS_MAX, "1", "v1' = keep v1 + gain i")                                                           \
     A(f64, cell_gain_1, PLANT_CELLS_MAX, "ohm", "v1' = keep v1 + gain i")                                                         \
