@@ -140,7 +140,10 @@ def test_a_bad_setting_is_refused_with_key_value_and_expectation(
         (MINIMAL + REST.replace("standby", "park"), ["phase.rest.request", "park"]),
         (MINIMAL + REST.replace("1.0", "-1.0"), ["phase.rest.duration_s", "above 0"]),
         (MINIMAL + REST.replace("1.0", "nan"), ["phase.rest.duration_s", "finite"]),
-        (MINIMAL + REST + "until.soc_above_frac = 2.0\n", ["phase.rest.until.soc_above_frac", "2.0"]),
+        (
+            MINIMAL + REST + "until.soc_above_frac = 2.0\n",
+            ["phase.rest.until.soc_above_frac", "2.0"],
+        ),
         (
             MINIMAL + '[phase.c]\nkind = "charge"\nrequest = "charge"\nduration_s = 1.0\n'
             "steps = [{until_soc_frac = 0.9, c_rate = 1.0}, {until_soc_frac = 0.5, c_rate = 1.0}]",
