@@ -249,18 +249,25 @@ static void uart_step(world_t *w, const loop_inputs_t *in)
     }
 }
 
+static void sensor_frames(world_t *w, ecu_can_frame_t *frames, uint32_t count)
+{
+    for (uint32_t k = 0; k < count; ++k) {
+        frames[k].bus = ECU_BUS_SENSOR;
+        queue_put(&w->loop, &w->to_firmware[ECU_BUS_SENSOR], &frames[k]);
+    }
+}
+
 static void sensors_step(world_t *w)
 {
-    loop_t *l = &w->loop;
-    ecu_can_frame_t frames[16];
+    enum { MOST = 8 };
+    const plant_t *p = &w->plant;
+    ecu_can_frame_t frames[MOST];
     uint16_t count = 0;
-    ivt_step(&w->ivt, l->elapsed_us, w->plant.pack_current_a, w->plant.pack_voltage_v, w->plant.link_voltage_v, NULL, 0, frames, &count, 8);
-    uint16_t more = 0;
-    imd_step(&w->imd, l->elapsed_us, w->plant.insulation_kohm, w->plant.pack_voltage_v, frames + count, &more, 8);
-    for (uint32_t k = 0; k < (uint32_t)count + more; ++k) {
-        frames[k].bus = ECU_BUS_SENSOR;
-        queue_put(l, &w->to_firmware[ECU_BUS_SENSOR], &frames[k]);
-    }
+    ivt_step(&w->ivt, w->loop.elapsed_us, p->pack_current_a, p->pack_voltage_v, p->link_voltage_v, NULL, 0, frames, &count, MOST);
+    sensor_frames(w, frames, count);
+    count = 0;
+    imd_step(&w->imd, w->loop.elapsed_us, p->insulation_kohm, p->pack_voltage_v, frames, &count, MOST);
+    sensor_frames(w, frames, count);
 }
 
 static double profile_value(world_t *w, const loop_inputs_t *in)

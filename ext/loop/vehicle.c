@@ -10,15 +10,12 @@ FIELD_TABLE(vehicle_fields, VEHICLE_FIELDS);
 #undef FIELD_OWNER
 const size_t vehicle_field_count = FIELD_COUNT(vehicle_fields);
 
-#define COUNTER_NONE 255u
-#define COUNTER_STEP_MAX 3u /* frames that may be lost in between */
-
 static const float nan_f = __builtin_nanf("");
 
 void vehicle_init(vehicle_t *v, uint64_t now_us)
 {
     (void)now_us;
-    memset(v->last_counter, COUNTER_NONE, sizeof v->last_counter);
+    memset(v->last_counter, E2E_P01_NO_COUNTER, sizeof v->last_counter);
     v->obs_charge_limit_a = v->obs_discharge_limit_a = v->obs_charge_voltage_limit_v = 0.0f;
     v->obs_temperature_min_degc = v->obs_temperature_max_degc = v->obs_core_max_degc = nan_f;
     v->obs_insulation_kohm = v->obs_pressure_min_kpa = v->obs_pressure_max_kpa = nan_f;
@@ -31,16 +28,13 @@ void vehicle_init(vehicle_t *v, uint64_t now_us)
 
 /* ---- what the BMS says ---- */
 
-/* End-to-end profile 1: check code over the identifier and the data, counter 0 to 14 that moves on by one to three. */
 static bool is_protected(vehicle_t *v, const ecu_can_frame_t *f, uint32_t slot)
 {
-    const uint8_t counter = f->data[1] & 15u, last = v->last_counter[slot];
-    const uint32_t step = last == COUNTER_NONE ? 1u : (uint32_t)(counter + 15u - last) % 15u;
-    const bool is_good = counter < 15u && e2e_p01_crc((uint16_t)f->id, f->data, f->length) == f->data[0];
-    if (is_good) v->last_counter[slot] = counter;
-    if (is_good && step >= 1u && step <= COUNTER_STEP_MAX) return true;
-    v->e2e_errors++;
-    return false;
+    e2e_p01_rx_t receiver = {v->last_counter[slot]};
+    const bool is_usable = e2e_is_usable(e2e_p01_check(&receiver, (uint16_t)f->id, f->data, f->length));
+    v->last_counter[slot] = receiver.counter;
+    if (!is_usable) v->e2e_errors++;
+    return is_usable;
 }
 
 static void take_state(vehicle_t *v, const ecu_can_frame_t *f)
@@ -243,12 +237,10 @@ void vehicle_tick(vehicle_t *v, uint64_t now_us, double link_voltage_v, ecu_can_
     m.heating_allowed = 1;
     const double kw10 = amps * link_voltage_v * 0.01;
     m.power_demand = (int16_t)(kw10 > 32767.0 ? 32767.0 : kw10 < -32767.0 ? -32767.0 : kw10);
-    v->counter = v->counter >= 14u ? 0u : v->counter + 1u;
-    m.counter = (uint8_t)v->counter;
     memset(request, 0, sizeof *request);
     request->id = BMS_DBC_VCU_REQUEST_FRAME_ID;
     request->bus = ECU_BUS_VEHICLE;
     request->length = 8;
     (void)bms_dbc_vcu_request_pack(request->data, &m, 8);
-    request->data[0] = e2e_p01_crc((uint16_t)request->id, request->data, 8);
+    e2e_p01_protect((uint16_t)request->id, request->data, 8, &v->counter);
 }

@@ -40,7 +40,7 @@ enum { VEHICLE_REST = 0, VEHICLE_POWER = 1, VEHICLE_CURRENT = 2, VEHICLE_CHARGE 
     S(f64, delivered_a, "A", "current demand after the advertised limits, positive discharges")                                   \
     S(u64, silent_us, "us", "silence of the BMS's limits after which nothing is drawn or charged")                                \
     S(u64, limits_us, "us", "when the last valid limits arrived")                                                                 \
-    S(u32, counter, "1", "end-to-end counter of the request")                                                                     \
+    S(u8, counter, "1", "end-to-end counter of the next request")                                                                     \
     A(u8, last_counter, 8, "1", "end-to-end counters last seen from the BMS, one a protected message; 255 none")                  \
     S(u32, e2e_errors, "1", "protected frames with a wrong check code or counter")                                                \
     S(u32, malformed, "1", "frames with a wrong length or kind")                                                                  \
