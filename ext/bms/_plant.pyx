@@ -7,7 +7,7 @@ from libc.stdint cimport uint8_t, uint32_t
 from libc.string cimport memcpy
 
 cdef extern from "time.h" nogil:
-    ctypedef struct timespec:
+    cdef struct timespec:
         long tv_sec
         long tv_nsec
     int clock_gettime(int, timespec *)
