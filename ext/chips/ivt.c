@@ -227,8 +227,11 @@ void ivt_step(ivt_t *s, uint64_t now_us, double current_a, double pack_v, double
         ++s->sum_count[k];
     }
     const double counted_a = seen_a * (1.0 + s->current_gain_frac) + s->current_offset_a;
-    s->charge_as += counted_a * 1e-3;
-    s->energy_ws += counted_a * pack_v * 1e-3;
+    const double counted_w = counted_a * pack_v;
+    if (counted_w > -1e9 && counted_w < 1e9) { /* an unknown current must not spoil the counters for ever */
+        s->charge_as += counted_a * 1e-3;
+        s->energy_ws += counted_w * 1e-3;
+    }
     for (uint32_t k = 0; k < in_count; ++k) {
         if (in[k].id != ID_COMMAND || in[k].length != 8 || in[k].flags != 0 || s->silent) continue;
         ecu_can_frame_t *const frame = frame_at(s, out, out_count, out_max, ID_RESPONSE, 8);

@@ -3,16 +3,22 @@
 import msgspec
 import numpy as np
 import pytest
+from bms._chips import Chips, Imd, Ivt
 
 import bms.cells
 import bms.packs
-from bms._chips import Chips, Imd, Ivt
 from bms.plant import chips as plant_chips
 from bms.protocols import bq79616 as bq
-from bms.protocols.bq79616 import BROADCAST, SINGLE, STACK, Read, Write
+from bms.protocols.bq79616 import BROADCAST, SINGLE, Read, Write
 
 PACK = bms.packs.load("car_96s1p")
 CELL = bms.cells.load(PACK.cell)
+
+ERRORS = (
+    *("cell_voltage_offset_v", "cell_voltage_gain_frac", "cell_voltage_noise_v"),
+    *("temperature_offset_k", "temperature_noise_k", "pressure_offset_kpa", "pressure_noise_kpa"),
+    *("current_offset_a", "current_gain_frac", "current_noise_a", "insulation_error_frac"),
+)
 
 
 def built(n=2, per_module=16, last=None, seed=1, ideal=True, **sensors):
@@ -20,10 +26,7 @@ def built(n=2, per_module=16, last=None, seed=1, ideal=True, **sensors):
     blocks = (n - 1) * per_module + (last or per_module)
     thermistors = tuple(b for b in PACK.sensors.temperature_blocks if b < per_module)
     topology = msgspec.structs.replace(PACK.topology, blocks=blocks, blocks_per_module=per_module)
-    quiet = {name: 0.0 for name in (
-        "cell_voltage_offset_v", "cell_voltage_gain_frac", "cell_voltage_noise_v", "temperature_offset_k",
-        "temperature_noise_k", "pressure_offset_kpa", "pressure_noise_kpa", "current_offset_a",
-        "current_gain_frac", "current_noise_a", "insulation_error_frac")}  # fmt: skip
+    quiet = dict.fromkeys(ERRORS, 0.0)
     changed = (quiet if ideal else {}) | {"temperature_blocks": thermistors} | sensors
     pack = msgspec.structs.replace(
         PACK, topology=topology, sensors=msgspec.structs.replace(PACK.sensors, **changed)
