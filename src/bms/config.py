@@ -165,42 +165,79 @@ def _explain(message: str, tree: Tree, type_: Any, file: object) -> ConfigError:
     )
     assert found is not None
     what, steps = found["what"], re.findall(r"\.([^.\[\]]+)|\[(\d+|\.\.\.)\]", found["path"] or "")
-    here: Any = tree
-    path, known_path = "", True
-    for name, index in steps:
-        path += (f".{name}" if path else name) if name else f"[{index}]"
-        try:
-            here = here[name] if name else here[int(index)]
-        except (KeyError, IndexError, TypeError, ValueError):
-            known_path = False
-            break
-    value = here if known_path else NOTHING
+    path, here = _follow(tree, steps, type_, message)
+    nodes = _nodes(type_, path)
+    known = [f.encode_name for n in nodes for f in getattr(n, "fields", ())]
     if unknown := re.search(r"unknown field `(.*)`", what):
-        name = unknown[1]
-        child = value.get(name, NOTHING) if isinstance(value, dict) else NOTHING
-        return ConfigError(file, _join(path, name), child, _nearest(name, _fields(type_, steps)))
+        child = here.get(unknown[1], NOTHING) if isinstance(here, dict) else NOTHING
+        return ConfigError(file, _dotted([*path, unknown[1]]), child, _nearest(unknown[1], known))
     if missing := re.search(r"missing required field `(.*)`", what):
-        return ConfigError(file, _join(path, missing[1]), NOTHING, "a value: the key is missing")
-    expected = re.sub(r"^Expected ", "", what).replace("`", "")
-    return ConfigError(file, path, value, re.sub(r", got .*$", "", expected))
+        key = _dotted([*path, missing[1]])
+        return ConfigError(file, key, NOTHING, "a value: the key is missing")
+    choices = [str(v) for n in nodes for v in getattr(n, "values", ())]
+    if choices and what.startswith("Invalid"):
+        return ConfigError(file, _dotted(path), here, "one of " + ", ".join(choices))
+    expected = re.sub(r", got .*$", "", what.replace("`", "").removeprefix("Expected "))
+    return ConfigError(file, _dotted(path), here, expected)
 
 
-def _join(path: str, name: str) -> str:
-    return f"{path}.{name}" if path else name
+def _follow(
+    tree: Tree, steps: Sequence[tuple[str, str]], type_: Any, message: str
+) -> tuple[list[str | int], Any]:
+    """The path of a message as keys and indices, and the value there (NOTHING if it has none).
+
+    msgspec writes `[...]` for a key of a mapping: it is the one that fails alone as it did
+    among the others.
+    """
+    path: list[str | int] = []
+    here: Any = tree
+    for name, index in steps:
+        key: str | int = name or (int(index) if index.isdigit() else index)
+        if index == "..." and isinstance(here, dict):
+            alone = (k for k in here if _fails(_keep(tree, path, k), type_, message))
+            key = next(alone, key)
+        try:
+            here = here[key]
+        except (KeyError, IndexError, TypeError):
+            return [*path, key], NOTHING
+        path.append(key)
+    return path, here
 
 
-def _fields(type_: Any, steps: Sequence[tuple[str, str]]) -> list[str]:
-    """Fields of the struct that a path leads to; of every candidate where the type is a union."""
-    here = [msgspec.inspect.type_info(type_)]
-    for name, _ in [*steps, ("", "")]:
-        here = [leaf for node in here for leaf in _alternatives(node)]
-        if name:
-            structs = [n for n in here if isinstance(n, msgspec.inspect.StructType)]
-            here = [f.type for s in structs for f in s.fields if f.encode_name == name] + [
-                n.value_type for n in here if isinstance(n, msgspec.inspect.DictType)
+def _keep(tree: Any, path: Sequence[str | int], key: str) -> Any:
+    """A copy in which the mapping at `path` has only one key left."""
+    if not path:
+        return {key: tree[key]}
+    copy = tree.copy()
+    copy[path[0]] = _keep(tree[path[0]], path[1:], key)
+    return copy
+
+
+def _fails(tree: Tree, type_: Any, message: str) -> bool:
+    try:
+        msgspec.convert(tree, type_)
+    except msgspec.ValidationError as error:
+        return str(error) == message
+    return False
+
+
+def _dotted(path: Sequence[str | int]) -> str:
+    """`electric.ocv_v[3]`."""
+    text = "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in path)
+    return text.removeprefix(".")
+
+
+def _nodes(type_: Any, path: Sequence[str | int]) -> list[Any]:
+    """The types that a path leads to; several where one of them is a union."""
+    here = list(_alternatives(msgspec.inspect.type_info(type_)))
+    for step in path:
+        if isinstance(step, str):
+            fields = [
+                f.type for n in here for f in getattr(n, "fields", ()) if f.encode_name == step
             ]
-    structs = [n for n in here if isinstance(n, msgspec.inspect.StructType)]
-    return [f.encode_name for s in structs for f in s.fields]
+            values = [n.value_type for n in here if isinstance(n, msgspec.inspect.DictType)]
+            here = [leaf for node in (*fields, *values) for leaf in _alternatives(node)]
+    return here
 
 
 def _alternatives(node: Any) -> Iterator[Any]:
@@ -268,13 +305,15 @@ def resolve(name_or_path: str | Path, folder: Path, kind: str, beside: Path | No
     text = str(name_or_path)
     if "/" in text or "\\" in text or text.endswith(".toml"):
         path = Path(text) if beside is None else beside / text
-        if not path.is_file():
-            raise ConfigError(path, "", NOTHING, f"a {kind} file there")
-        return path
-    path = folder / f"{text}.toml"
-    if text and path.is_file():
+        try:
+            found = path.is_file()
+        except OSError:  # a name longer than the file system takes
+            found = False
+        require(found, path, "", NOTHING, f"a {kind} file there")
         return path
     known = names(folder)
+    if text in known:
+        return folder / f"{text}.toml"
     close = difflib.get_close_matches(text, known, n=3, cutoff=0.4)
     hint = "did you mean " + " or ".join(close) if close else "known: " + ", ".join(known)
     raise ConfigError(kind, "name", text, f"the name of a {kind} or a path to its file; {hint}")

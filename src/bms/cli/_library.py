@@ -18,9 +18,11 @@ def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]
     from rich.console import Console
     from rich.table import Table
 
-    table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, padding=(0, 1))
+    table = Table(
+        title=title, title_justify="left", box=SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False
+    )
     for i, column in enumerate(columns):
-        table.add_column(column, no_wrap=i == 0)
+        table.add_column(column, no_wrap=i == 0, overflow="fold")
     for row in rows:
         table.add_row(*row)
     Console(width=None if sys.stdout.isatty() else 200, highlight=False).print(table)
@@ -53,7 +55,7 @@ def provenance_lines(part: Any, skip: Sequence[str]) -> Iterator[str]:
         table, _, name = key.rpartition(".")
         if table != section:
             section, told = table, ""
-            yield f"\n{table}"
+            yield f"\n{table or 'in all'}"
         yield f"  {name:32} {shown(name, value)}"
         if origin != told:
             told = origin

@@ -42,7 +42,7 @@ def run(args: argparse.Namespace) -> int:
         "stripping",
     ]
     _library.print_table(
-        "Cells (Wh/kg at rest voltage; critical currents in mA/cm² at 25 °C, claimed | literature)",
+        "Cells (critical currents in mA/cm² at 25 °C, claimed | literature)",
         columns,
         [_cells(r) for r in rows],
     )
