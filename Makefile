@@ -30,7 +30,7 @@ test-tools: ## as root: the compilers some tests compare with (else those tests 
 	@$(PYTHON) tools/bootstrap.py --compilers
 
 generate: ## C, enums and tables from src/bms/spec
-	@$(BOOTSTRAP) test
+	@$(BOOTSTRAP)
 	@$(VENV)/python tools/generate.py
 
 lint: ## ruff, mypy and the house rules
