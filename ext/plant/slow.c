@@ -29,7 +29,7 @@ KERNEL end_body(plant_t *restrict p)
             const double loop = p->cell_hysteresis_v[c] * q;
             const double reversible = -q * kelvin * entropic;
             const double shorted = p->cell_short_siemens[c] * p->block_square_v2s[b];
-            const double leaked = leak * (p->cell_base_v[c] + p->cell_hysteresis_v[c] + v2 - kelvin * entropic);
+            const double leaked = leak * (p->cell_base_v[c] + p->cell_hysteresis_v[c] + v2 * (1.0 - half) - kelvin * entropic);
             p->cell_soc_frac[c] -= moved;
             p->cell_v2_v[c] = v2_after;
             p->cell_hysteresis[c] = ((1.0 - swing) * h + 2.0 * side * swing) / (1.0 + swing);
