@@ -1,0 +1,297 @@
+"""The plots of one recording. Each function draws what the recording has, or returns None."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
+
+from bms.report import lanes
+from bms.report.style import (
+    BLUE,
+    ESTIMATE,
+    GREEN,
+    LIMIT,
+    MEASURED,
+    ORANGE,
+    PURPLE,
+    RED,
+    SKY,
+    SOFT,
+    TRUTH,
+    dots,
+    thin,
+)  # fmt: skip
+from bms.report.view import Line, View
+
+WIDTH_IN, HEIGHT_IN = 8.6, 2.9
+
+
+class Plot(NamedTuple):
+    """One picture of a report. `name` is also the name of its PNG file."""
+
+    name: str
+    title: str
+    caption: str
+    draw: Callable[[View], Figure | None]
+
+
+def canvas(
+    view: View, rows: int = 1, heights: tuple[float, ...] = (), *, marks: bool = True
+) -> tuple[Figure, list[Any]]:
+    """A figure with `rows` plots that share the time axis."""
+    figure = Figure(
+        figsize=(WIDTH_IN, HEIGHT_IN * sum(heights or (1,) * rows)), layout="constrained"
+    )
+    axes = figure.subplots(rows, 1, sharex=True, squeeze=False, height_ratios=heights or None)[:, 0]
+    for ax in axes:
+        ax.yaxis.set_major_locator(MaxNLocator(5))
+        ax.set_xlim(*view.span())
+        for at in view.marks() if marks else ():
+            ax.axvline(at, color=RED, linewidth=0.9, alpha=0.55, zorder=0.5)
+    axes[-1].set_xlabel(f"time ({view.unit})")
+    return figure, list(axes)
+
+
+def draw(ax: Any, line: Line | None, label: str, scale: float = 1.0, **style: Any) -> bool:
+    """Draw a line if there is one; measurements as dots."""
+    if line is None:
+        return False
+    y = line.y * scale
+    t, y = dots(line.t, y) if style.get("linestyle") == "none" else thin(line.t, y)
+    ax.plot(t, y, label=label, **style)
+    return True
+
+
+def band(
+    ax: Any, low: Line | None, high: Line | None, label: str, scale: float = 1.0, **style: Any
+) -> None:
+    """Fill between two lines of equal times."""
+    if low is None or high is None or low.t.size != high.t.size:
+        return
+    every = max(1, low.t.size // 2400)
+    part = slice(None, None, every)
+    ax.fill_between(
+        low.t[part], low.y[part] * scale, high.y[part] * scale, label=label, linewidth=0, **style
+    )
+
+
+def finish(ax: Any, label: str) -> None:
+    ax.set_ylabel(label)
+    handles, _ = ax.get_legend_handles_labels()
+    if handles:
+        columns = min(len(handles), 4)
+        ax.legend(loc="lower left", bbox_to_anchor=(0, 1.0), ncols=columns, borderaxespad=0.2,
+                  handlelength=1.9, columnspacing=1.4)  # fmt: skip
+
+
+def soc(view: View) -> Figure | None:
+    truth, estimate = view.line("true_soc_frac"), view.line("est_soc_frac")
+    if truth is None and estimate is None:
+        return None
+    figure, (ax,) = canvas(view)
+    low, high = view.line("est_soc_low_frac"), view.line("est_soc_high_frac")
+    band(ax, low, high, "interval of the estimate", 100, color=SKY, alpha=0.35)
+    draw(ax, truth, "truth", 100, **TRUTH)
+    draw(ax, estimate, "estimate", 100, **ESTIMATE)
+    finish(ax, "state of charge (%)")
+    return figure
+
+
+def soc_error(view: View) -> Figure | None:
+    truth, estimate = view.line("true_soc_frac"), view.line("est_soc_frac")
+    if truth is None or estimate is None or truth.y.size != estimate.y.size:
+        return None
+    figure, (ax,) = canvas(view)
+    low, high = view.line("est_soc_low_frac"), view.line("est_soc_high_frac")
+    if low is not None and high is not None and low.y.size == high.y.size == truth.y.size:
+        below, above = Line(low.t, low.y - estimate.y), Line(high.t, high.y - estimate.y)
+        band(ax, below, above, "interval of the estimate", 100, color=SKY, alpha=0.35)
+    draw(ax, Line(truth.t, truth.y - estimate.y), "truth − estimate", 100, **TRUTH)
+    ax.axhline(0, **ESTIMATE)
+    finish(ax, "percentage points")
+    return figure
+
+
+def pack_voltage(view: View) -> Figure | None:
+    link = view.line("true_link_voltage_v"), view.line("meas_link_voltage_v")
+    has_link = any(line is not None for line in link)
+    figure, axes = canvas(view, 2, (1.0, 0.45)) if has_link else canvas(view)
+    drawn = draw(axes[0], view.line("true_pack_voltage_v"), "truth", **TRUTH)
+    drawn |= draw(axes[0], view.line("meas_pack_voltage_v"), "measured", **MEASURED)
+    finish(axes[0], "pack (V)")
+    if has_link:
+        draw(axes[1], link[0], "truth", **TRUTH)
+        draw(axes[1], link[1], "measured", **MEASURED)
+        axes[1].set_ylabel("link (V)")
+    return figure if drawn or has_link else None
+
+
+def current(view: View) -> Figure | None:
+    figure, (ax,) = canvas(view)
+    drawn = draw(ax, view.line("true_pack_current_a"), "truth", **TRUTH)
+    drawn |= draw(ax, view.line("meas_pack_current_a"), "measured", **MEASURED)
+    draw(ax, view.line("est_discharge_limit_a"), "limits the BMS advertises", **LIMIT)
+    draw(ax, view.line("est_charge_limit_a"), "_charge", -1.0, **LIMIT)
+    finish(ax, "current (A), + discharges")
+    return figure if drawn else None
+
+
+def power(view: View) -> Figure | None:
+    amperes, volts = view.line("true_pack_current_a"), view.line("true_pack_voltage_v")
+    if amperes is None or volts is None or amperes.y.size != volts.y.size:
+        return None
+    figure, (ax,) = canvas(view)
+    watts = amperes.y.astype(float) * volts.y
+    t, kilowatts = thin(amperes.t, watts * 1e-3)
+    ax.fill_between(t, kilowatts, 0, where=kilowatts > 0, color=ORANGE, alpha=0.75, linewidth=0,
+                    label="out of the pack")  # fmt: skip
+    ax.fill_between(t, kilowatts, 0, where=kilowatts < 0, color=GREEN, alpha=0.75, linewidth=0,
+                    label="into the pack")  # fmt: skip
+    finish(ax, "power (kW)")
+    return figure
+
+
+def cell_voltages(view: View) -> Figure | None:
+    name = "true_cell_voltage_v"
+    low, high = view.reduced(name, "min"), view.reduced(name, "max")
+    measured = view.line("meas_cell_voltage_min_v"), view.line("meas_cell_voltage_max_v")
+    if low is None and measured[0] is None:
+        return None
+    figure, (ax, below) = canvas(view, 2, (1.0, 0.6))
+    band(ax, low, high, "all cells, truth", color=SOFT, alpha=0.3)
+    draw(ax, low, "lowest and highest, truth", **TRUTH)
+    draw(ax, high, "_high", **TRUTH)
+    draw(ax, measured[0], "measured", **MEASURED)
+    draw(ax, measured[1], "_measured", **MEASURED)
+    finish(ax, "cell voltage (V)")
+    draw(below, view.reduced(name, "spread"), "truth", 1e3, **TRUTH)
+    if (
+        measured[0] is not None
+        and measured[1] is not None
+        and measured[0].y.size == measured[1].y.size
+    ):
+        spread = Line(measured[0].t, measured[1].y - measured[0].y)
+        draw(below, spread, "measured", 1e3, **MEASURED)
+    finish(below, "spread (mV)")
+    return figure
+
+
+def temperatures(view: View) -> Figure | None:
+    figure, (ax,) = canvas(view)
+    core = "true_cell_temperature_core_degc"
+    low, high = view.reduced(core, "min"), view.reduced(core, "max")
+    band(ax, low, high, "cores, truth", color=SOFT, alpha=0.3)
+    drawn = draw(ax, high, "hottest core, truth", **TRUTH)
+    surface = view.reduced("true_cell_temperature_surface_degc", "max")
+    drawn |= draw(ax, surface, "hottest surface, truth", color=PURPLE, linewidth=1.2)
+    drawn |= draw(ax, view.line("meas_temperature_max_degc"), "measured", **MEASURED)
+    drawn |= draw(ax, view.line("meas_temperature_min_degc"), "_measured", **MEASURED)
+    drawn |= draw(ax, view.line("est_core_max_degc"), "hottest core, estimate", **ESTIMATE)
+    drawn |= draw(ax, view.line("true_coolant_degc"), "coolant", color=GREEN, linewidth=1.0)
+    finish(ax, "temperature (°C)")
+    return figure if drawn else None
+
+
+def pressure(view: View) -> Figure | None:
+    modules = view.line("true_module_pressure_kpa")
+    measured = [view.line(f"meas_module_pressure_{x}_kpa") for x in ("min", "max")]
+    if modules is None and measured[0] is None:
+        return None
+    figure, (ax,) = canvas(view)
+    low, high = (view.reduced("true_module_pressure_kpa", x) for x in ("min", "max"))
+    band(ax, low, high, "all modules, truth", color=SOFT, alpha=0.3)
+    draw(ax, low, "lowest and highest, truth", **TRUTH)
+    draw(ax, high, "_high", **TRUTH)
+    draw(ax, measured[0], "measured", **MEASURED)
+    draw(ax, measured[1], "_measured", **MEASURED)
+    finish(ax, "stack pressure (kPa)")
+    return figure
+
+
+def health(view: View) -> Figure | None:
+    """Only where it moves: most runs are too short."""
+    found = view.line("est_soh_frac")
+    if found is None or np.nanmax(found.y) - np.nanmin(found.y) < 1e-3:
+        return None
+    figure, (ax,) = canvas(view)
+    draw(ax, found, "state of health, estimate", 100, **ESTIMATE)
+    finish(ax, "% of rated capacity")
+    return figure
+
+
+def insulation(view: View) -> Figure | None:
+    """Only where it moves."""
+    truth = view.line("true_insulation_kohm")
+    if truth is None or np.nanmax(truth.y) < 1.05 * np.nanmin(truth.y):
+        return None
+    figure, (ax,) = canvas(view)
+    draw(ax, truth, "truth", **TRUTH)
+    draw(ax, view.line("meas_insulation_kohm"), "measured", **MEASURED)
+    ax.set_yscale("log")
+    ax.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+    ax.yaxis.set_major_formatter("{x:g}")
+    ax.yaxis.set_minor_formatter(NullFormatter())
+    finish(ax, "insulation (kΩ)")
+    return figure
+
+
+def actuators(view: View) -> Figure | None:
+    """Only where the heater or the pump did something."""
+    lines = [
+        (view.line(f"cmd_{x}_frac"), f"{x} duty", c)
+        for x, c in (("heater", ORANGE), ("pump", BLUE))
+    ]
+    used = [
+        (line, label, colour) for line, label, colour in lines if line and np.nanmax(line.y) > 0
+    ]
+    if not used:
+        return None
+    figure, (ax,) = canvas(view)
+    for line, label, colour in used:
+        draw(ax, line, label, 100, color=colour, linewidth=1.4)
+    finish(ax, "duty (%)")
+    return figure
+
+
+PLOTS = (
+    Plot("soc", "State of charge",
+         "What the pack holds, and what the firmware believes it holds, with the interval it "
+         "vouches for.", soc),
+    Plot("soc_error", "Error of the estimate", "The truth should stay inside the band.", soc_error),
+    Plot("current", "Current",
+         "The load obeys the limits the BMS advertises on CAN, unless the scenario says otherwise.",
+         current),
+    Plot("power", "Power", "At the terminals of the pack.", power),
+    Plot("pack_voltage", "Pack voltage",
+         "The link follows the pack once the contactors are closed.", pack_voltage),
+    Plot("cell_voltages", "Cell voltages", "Read from the monitor chips as bytes.", cell_voltages),
+    Plot("temperatures", "Temperatures",
+         "Sensors see surfaces; limits protect cores, so the firmware estimates them.",
+         temperatures),
+    Plot("pressure", "Stack pressure",
+         "A lithium anode breathes: pressure moves with charge, temperature and creep.", pressure),
+    Plot("states", "States and contactors",
+         "What the firmware said, drove and read back, and what really happened.", lanes.states),
+    Plot("events", "Events", "One lane a kind; the numbers are those of the table.", lanes.events),
+    Plot("actuators", "Heater and pump", "Duty the firmware asks for.", actuators),
+    Plot("health", "Health", "Estimated capacity over rated capacity.", health),
+    Plot("insulation", "Insulation", "Between the poles and the chassis.", insulation),
+)  # fmt: skip
+
+WANTED = (
+    "true_soc_frac", "est_soc_frac", "est_soc_low_frac", "est_soc_high_frac",
+    "true_pack_voltage_v", "true_link_voltage_v", "meas_pack_voltage_v",
+    "true_pack_current_a", "meas_pack_current_a", "est_charge_limit_a", "est_discharge_limit_a",
+    "true_cell_voltage_v", "meas_cell_voltage_min_v", "meas_cell_voltage_max_v",
+    "true_cell_temperature_core_degc", "true_cell_temperature_surface_degc",
+    "meas_temperature_max_degc", "meas_temperature_min_degc", "est_core_max_degc",
+    "true_coolant_degc", "true_module_pressure_kpa",
+    "meas_module_pressure_min_kpa", "meas_module_pressure_max_kpa",
+    "cmd_state", "cmd_flags", "cmd_contactors", "true_contactors", "meas_contactors",
+    "cmd_heater_frac", "cmd_pump_frac", "est_soh_frac", "true_insulation_kohm",
+    "meas_insulation_kohm",
+)  # fmt: skip
