@@ -1,0 +1,373 @@
+/* Driver of a stack of BQ79616 monitor chips on one serial line. Registers, frames and times after TI SLUSE81 and SLVAE86.
+ *
+ * One command a millisecond at most, and none while an answer is on its way: the line is half duplex, and a command would cut the
+ * answer. Start-up runs wake -> addresses -> count and part numbers -> configuration -> run. Whatever goes wrong for long ends in a
+ * new start-up; meanwhile readings age, and that is what protect.c sees. */
+#include "bms.h"
+#include "crc.h"
+#include "util.h"
+
+#define BMS_FILE 1u
+
+#define BAUD 1000000u
+#define WAKE_LOW_US 2250u     /* wake ping: 2.0 to 2.5 ms */
+#define WAKE_SETTLE_US 13000u /* ping, and up to 10 ms */
+#define WAKE_CHIP_US 12000u   /* a chip up the stack: 1.6 ms to forward the tone, 10 ms to settle */
+#define CLEAR_LOW_US 17u      /* communication clear: 15 to 20 bit times */
+#define ANSWER_SLACK_MS 4u    /* turnaround, and the way through the rig */
+#define GPIO_PERIOD_US 100000u
+#define STATUS_PERIOD_US 100000u
+#define CONFIG_PERIOD_US 1000000u
+#define FAILED_SCANS_MAX 3u
+#define PART_79616 0x21u
+#define BLEED_TIMER 1u           /* 10 s: what a chip does at most when the host dies */
+#define BLEED_REFRESH_MS 6000u
+
+enum {
+    REG_ACTIVE_CELL = 0x003, REG_OV_THRESH = 0x009, REG_GPIO_CONF1 = 0x00E, REG_FAULT_MSK1 = 0x016, REG_COMM_TIMEOUT = 0x019,
+    REG_DIR0_ADDR = 0x306, REG_COMM_CTRL = 0x308, REG_CONTROL1 = 0x309, REG_CONTROL2 = 0x30A, REG_ADC_CTRL1 = 0x30D,
+    REG_CB_CELL16 = 0x318, REG_OVUV_CTRL = 0x32C, REG_BAL_CTRL2 = 0x32F, REG_FAULT_RST1 = 0x331, REG_OTP_ECC_DATAIN1 = 0x343,
+    REG_PARTID = 0x500, REG_DEV_STAT = 0x52C, REG_VCELL16 = 0x568, REG_TSREF = 0x58C
+};
+enum { INIT_SINGLE_WRITE = 0x90, INIT_BROADCAST_READ = 0xC0, INIT_BROADCAST_WRITE = 0xD0 };
+enum { CONTROL1_ADDR_WR = 0x01, CONTROL1_SEND_WAKE = 0x20, COMM_STACK = 0x02, COMM_TOP = 0x01 };
+
+static const uint8_t ALL_FAULTS[2] = {0xFFu, 0xFFu};
+
+/* ---- commands ------------------------------------------------------------------------------------------------------------- */
+
+static void send(ecu_out_t *out, uint32_t init, uint32_t chip, uint32_t address, const uint8_t *data, uint32_t count)
+{
+    ecu_uart_out_t *const uart = &out->uart[0];
+    uint8_t *const frame = uart->bytes + uart->count;
+    uint32_t n = 0;
+    frame[n++] = (uint8_t)(init | (count - 1u));
+    if (init == INIT_SINGLE_WRITE) frame[n++] = (uint8_t)chip;
+    frame[n++] = (uint8_t)(address >> 8);
+    frame[n++] = (uint8_t)address;
+    memcpy(frame + n, data, count);
+    n += count;
+    put_u16_le(frame + n, crc16_modbus(frame, n));
+    uart->count = (uint16_t)(uart->count + n + 2u);
+    uart->baud = BAUD;
+}
+
+static void write_all(ecu_out_t *out, uint32_t address, uint8_t value)
+{
+    send(out, INIT_BROADCAST_WRITE, 0u, address, &value, 1u);
+}
+
+static void write_one(ecu_out_t *out, uint32_t chip, uint32_t address, uint8_t value)
+{
+    send(out, INIT_SINGLE_WRITE, chip, address, &value, 1u);
+}
+
+static void ask(bms_t *self, ecu_out_t *out, uint8_t question, uint32_t address, uint32_t bytes)
+{
+    afe_t *const afe = &self->afe;
+    const uint8_t count = (uint8_t)(bytes - 1u);
+    send(out, INIT_BROADCAST_READ, 0u, address, &count, 1u);
+    afe->asked = question;
+    afe->expect_register = (uint16_t)address;
+    afe->expect_bytes = (uint16_t)bytes;
+    afe->answered = 0u;
+    afe->rx_count = 0u;
+    const uint32_t line_ms = (7u + (bytes + 6u) * self->config.set.modules) / 100u + 1u;
+    afe->deadline_us = self->now_us + 1000u * (line_ms + ANSWER_SLACK_MS);
+}
+
+static void pulse(ecu_out_t *out, uint32_t low_us)
+{
+    out->uart[0].low_us = low_us;
+    out->uart[0].baud = BAUD;
+}
+
+static void enter(bms_t *self, uint8_t phase, uint32_t after_us)
+{
+    self->afe.phase = phase;
+    self->afe.step = 0u;
+    self->afe.asked = AFE_ASK_NOTHING;
+    self->afe.wait_us = self->now_us + after_us;
+}
+
+static void restart(bms_t *self)
+{
+    self->afe.restarts += 1u;
+    self->afe.failed_scans = 0u;
+    self->afe.bleed_part = 0u;
+    memset(self->afe.adc_stopped, 0, sizeof self->afe.adc_stopped);
+    memset(self->afe.config_wrong, 0, sizeof self->afe.config_wrong);
+    enter(self, AFE_WAKE, 5000u);
+}
+
+/* ---- answers -------------------------------------------------------------------------------------------------------------- */
+
+static void take_frame(bms_t *self, uint32_t chip, const uint8_t *data, uint16_t crc)
+{
+    afe_t *const afe = &self->afe;
+    const bms_settings_t *const set = &self->config.set;
+    if (afe->answered >> chip & 1u) return; /* two devices with one address, or an answer that came late: not to be mixed */
+    switch (afe->asked) {
+    case AFE_ASK_IDENTITY:
+        if (data[0] != PART_79616) return;
+        break;
+    case AFE_ASK_CELLS:
+        measure_cells(self, chip, data, crc);
+        break;
+    case AFE_ASK_GPIO:
+        measure_gpio(self, chip, data);
+        break;
+    case AFE_ASK_STATUS:
+        afe->adc_stopped[chip] = (data[0] & 1u) == 0u;
+        afe->fault_summary[chip] = data[1];
+        break;
+    case AFE_ASK_CONFIG:
+        afe->config_wrong[chip] = data[0] != set->chip_overvoltage_code || data[1] != set->chip_undervoltage_code;
+        break;
+    default:
+        return;
+    }
+    afe->answered |= 1u << chip;
+    afe->frames += 1u;
+}
+
+/* Whole frames are taken wherever they begin; what is not the start of a frame we wait for is skipped byte by byte, so one lost or
+ * added byte costs one frame. */
+static uint32_t parse(bms_t *self, const uint8_t *bytes, uint32_t count)
+{
+    afe_t *const afe = &self->afe;
+    const uint32_t length = afe->expect_bytes + 6u, modules = self->config.set.modules;
+    uint32_t at = 0;
+    while (count - at >= length) {
+        const uint8_t *const frame = bytes + at;
+        const bool starts = frame[0] == afe->expect_bytes - 1u && frame[1] < modules && get_u16_be(frame + 2) == afe->expect_register;
+        if (!starts) {
+            afe->skipped_bytes += 1u;
+            ++at;
+            continue;
+        }
+        const uint16_t crc = crc16_modbus(frame, length - 2u);
+        if (frame[length - 2u] == (uint8_t)crc && frame[length - 1u] == (uint8_t)(crc >> 8)) {
+            take_frame(self, frame[1], frame + 4, crc);
+            at += length;
+        } else {
+            afe->crc_errors += 1u;
+            ++at;
+        }
+    }
+    return at;
+}
+
+static void receive(bms_t *self, const ecu_in_t *in)
+{
+    afe_t *const afe = &self->afe;
+    const uint32_t count = in->uart_count[0] < ECU_UART_IN_MAX ? in->uart_count[0] : ECU_UART_IN_MAX;
+    if (afe->asked == AFE_ASK_NOTHING) {
+        afe->skipped_bytes += count;
+        return;
+    }
+    BMS_ASSERT(self, afe->rx_count + count <= sizeof afe->rx);
+    if (afe->rx_count + count > sizeof afe->rx) afe->rx_count = 0u;
+    memcpy(afe->rx + afe->rx_count, in->uart_bytes[0], count);
+    const uint32_t have = afe->rx_count + count, used = parse(self, afe->rx, have);
+    afe->rx_count = (uint16_t)(have - used);
+    if (used != 0u && afe->rx_count != 0u) memmove(afe->rx, afe->rx + used, afe->rx_count);
+}
+
+static bool any_chip(const bms_t *self, const uint8_t *flags)
+{
+    uint32_t any = 0;
+    for (uint32_t chip = 0; chip < self->config.set.modules; ++chip) any |= flags[chip];
+    return any != 0u;
+}
+
+/* The answer is complete, or too late for what is missing. */
+static void finish(bms_t *self, ecu_out_t *out)
+{
+    afe_t *const afe = &self->afe;
+    const bool complete = afe->answered == afe->all_chips;
+    const uint8_t asked = afe->asked;
+    afe->asked = AFE_ASK_NOTHING;
+    if (!complete) {
+        afe->timeouts += 1u;
+        pulse(out, CLEAR_LOW_US); /* a base that saw a bad byte is deaf until then */
+        afe->wait_us = self->now_us + 1000u;
+    }
+    switch (asked) {
+    case AFE_ASK_IDENTITY:
+        afe->identity_failures = complete ? 0u : (uint8_t)min_i32(afe->identity_failures + 1, 255);
+        if (complete) enter(self, AFE_CONFIGURE, 0u);
+        else restart(self);
+        break;
+    case AFE_ASK_CELLS:
+        measure_scan_done(self);
+        afe->failed_scans = complete ? 0u : (uint8_t)(afe->failed_scans + 1u);
+        if (afe->failed_scans >= FAILED_SCANS_MAX) restart(self);
+        break;
+    case AFE_ASK_GPIO:
+        measure_gpio_done(self);
+        break;
+    case AFE_ASK_CONFIG:
+        if (complete) afe->config_failures = any_chip(self, afe->config_wrong) ? (uint8_t)(afe->config_failures + 1u) : 0u;
+        break;
+    case AFE_ASK_STATUS:
+        afe->clear_faults = any_chip(self, afe->fault_summary);
+        break;
+    default:
+        break;
+    }
+}
+
+/* ---- start-up ------------------------------------------------------------------------------------------------------------- */
+
+static void wake_stack(bms_t *self, ecu_out_t *out)
+{
+    write_one(out, 0u, REG_CONTROL1, CONTROL1_SEND_WAKE);
+    enter(self, AFE_ADDRESS, self->config.set.modules > 1u ? WAKE_CHIP_US * self->config.set.modules : 2000u);
+}
+
+static void give_addresses(bms_t *self, ecu_out_t *out)
+{
+    static const uint8_t zeros[8] = {0};
+    const uint32_t modules = self->config.set.modules, step = self->afe.step++;
+    if (step == 0u) send(out, INIT_BROADCAST_WRITE, 0u, REG_OTP_ECC_DATAIN1, zeros, 8u); /* re-synchronises the links */
+    else if (step == 1u) write_all(out, REG_CONTROL1, CONTROL1_ADDR_WR);
+    else if (step < 2u + modules) write_all(out, REG_DIR0_ADDR, (uint8_t)(step - 2u));
+    else if (step == 2u + modules) write_all(out, REG_COMM_CTRL, COMM_STACK);
+    else if (step == 3u + modules) write_one(out, 0u, REG_COMM_CTRL, modules == 1u ? COMM_TOP : 0u);
+    else if (step == 4u + modules && modules > 1u) write_one(out, modules - 1u, REG_COMM_CTRL, COMM_STACK | COMM_TOP);
+    else {
+        /* A dummy read whose answer nobody needs; then the real question. */
+        const uint8_t count = 7u;
+        send(out, INIT_BROADCAST_READ, 0u, REG_OTP_ECC_DATAIN1, &count, 1u);
+        enter(self, AFE_IDENTIFY, 1000u * (2u + (7u + 14u * modules) / 100u));
+    }
+}
+
+static void configure(bms_t *self, ecu_out_t *out)
+{
+    const bms_settings_t *const set = &self->config.set;
+    static const uint8_t masks[2] = {0x00u, 0x5Fu}; /* hidden from the fault line: our own configuration's CRC, disturbed bytes */
+    const uint8_t thresholds[2] = {(uint8_t)set->chip_overvoltage_code, (uint8_t)set->chip_undervoltage_code};
+    uint8_t gpio[4] = {0};
+    switch (self->afe.step++) {
+    case 0: send(out, INIT_BROADCAST_WRITE, 0u, REG_FAULT_MSK1, masks, 2u); break;
+    case 1: write_all(out, REG_COMM_TIMEOUT, 0x02u); break; /* 2 s of silence: sleep, and balancing ends */
+    case 2: write_all(out, REG_ACTIVE_CELL, (uint8_t)(set->blocks_per_module - 6u)); break;
+    case 3: send(out, INIT_BROADCAST_WRITE, 0u, REG_OV_THRESH, thresholds, 2u); break;
+    case 4:
+        for (uint32_t k = 0; k < 7u; ++k) {
+            const bool used = k < 6u ? k < set->thermistors : set->pressure_is_fitted != 0u;
+            if (used) gpio[k / 2u] |= (uint8_t)(k % 2u ? 2u << 3 : 2u); /* 010: ADC input */
+        }
+        send(out, INIT_BROADCAST_WRITE, 0u, REG_GPIO_CONF1, gpio, 4u);
+        break;
+    case 5: write_all(out, REG_CONTROL2, 0x01u); break; /* TSREF on */
+    case 6: write_all(out, REG_ADC_CTRL1, 0x06u); break; /* main ADC, continuous */
+    case 7: write_all(out, REG_OVUV_CTRL, 0x05u); break; /* comparators, round robin */
+    case 8: send(out, INIT_BROADCAST_WRITE, 0u, REG_FAULT_RST1, ALL_FAULTS, 2u); break;
+    default:
+        enter(self, AFE_RUN, 3000u); /* two conversions of everything */
+        self->afe.cells_us = self->afe.gpio_us = self->afe.status_us = self->afe.wait_us;
+        self->afe.config_us = self->afe.wait_us + (self->afe.config_failures != 0u ? 50000u : CONFIG_PERIOD_US);
+        memset(self->afe.bleed_set, 0, sizeof self->afe.bleed_set);
+        break;
+    }
+}
+
+/* ---- running -------------------------------------------------------------------------------------------------------------- */
+
+/* Due now, and when next: in step with the first time, so that a late one does not shift the rest. */
+static bool is_due(uint64_t now_us, uint64_t *due_us, uint32_t period_us)
+{
+    if (now_us < *due_us) return false;
+    *due_us += period_us;
+    if (*due_us <= now_us) *due_us = now_us + period_us;
+    return true;
+}
+
+/* Writes the switches of one chip that differ from what is wanted, or whose timer is to be renewed: two halves of eight channels,
+ * then go. False when there is nothing to write. */
+static bool write_bleeds(bms_t *self, ecu_out_t *out)
+{
+    afe_t *const afe = &self->afe;
+    const uint32_t chip = afe->bleed_next;
+    const uint16_t wanted = afe->bleed_wanted[chip];
+    if (afe->bleed_part == 0u) {
+        const bool renew = wanted != 0u && elapsed_ms(self->now_us, afe->bleed_us[chip]) >= BLEED_REFRESH_MS;
+        if (wanted == afe->bleed_set[chip] && !renew) {
+            afe->bleed_next = (uint8_t)(chip + 1u < self->config.set.modules ? chip + 1u : 0u);
+            return false;
+        }
+        afe->bleed_set[chip] = wanted; /* from here on its readings count as disturbed */
+        afe->bleed_us[chip] = self->now_us;
+    }
+    if (afe->bleed_part < 2u) {
+        uint8_t timers[8];
+        for (uint32_t k = 0; k < 8u; ++k) { /* the registers run from cell 16 down to cell 1 */
+            const uint32_t channel = 15u - 8u * afe->bleed_part - k;
+            timers[k] = (uint8_t)((afe->bleed_set[chip] >> channel & 1u) != 0u ? BLEED_TIMER : 0u);
+        }
+        send(out, INIT_SINGLE_WRITE, chip, REG_CB_CELL16 + 8u * afe->bleed_part, timers, 8u);
+        afe->bleed_part += 1u;
+        return true;
+    }
+    write_one(out, chip, REG_BAL_CTRL2, 0x02u); /* go, manual */
+    afe->bleed_part = 0u;
+    afe->bleed_next = (uint8_t)(chip + 1u < self->config.set.modules ? chip + 1u : 0u);
+    return true;
+}
+
+static void run(bms_t *self, ecu_out_t *out)
+{
+    afe_t *const afe = &self->afe;
+    const uint32_t per_module = self->config.set.blocks_per_module;
+    const uint64_t now_us = self->now_us;
+    if (is_due(now_us, &afe->cells_us, afe->scan_period_us)) {
+        ask(self, out, AFE_ASK_CELLS, REG_VCELL16 + 2u * (16u - per_module), 2u * per_module);
+    } else if (is_due(now_us, &afe->gpio_us, GPIO_PERIOD_US)) {
+        ask(self, out, AFE_ASK_GPIO, REG_TSREF, 16u);
+    } else if (is_due(now_us, &afe->status_us, STATUS_PERIOD_US)) {
+        /* A chip that stopped converting or lost its settings (brown-out) is set up again, and all with it. */
+        if (any_chip(self, afe->adc_stopped) || any_chip(self, afe->config_wrong)) restart(self);
+        else ask(self, out, AFE_ASK_STATUS, REG_DEV_STAT, 2u);
+    } else if (is_due(now_us, &afe->config_us, CONFIG_PERIOD_US)) {
+        ask(self, out, AFE_ASK_CONFIG, REG_OV_THRESH, 2u);
+    } else if (afe->clear_faults != 0u) {
+        send(out, INIT_BROADCAST_WRITE, 0u, REG_FAULT_RST1, ALL_FAULTS, 2u); /* what lasts comes back */
+        afe->clear_faults = 0u;
+    } else {
+        (void)write_bleeds(self, out);
+    }
+}
+
+void afe_init(bms_t *self)
+{
+    const uint32_t modules = self->config.set.modules;
+    self->afe.all_chips = modules >= 32u ? UINT32_MAX : (1u << modules) - 1u;
+    self->afe.scan_period_us = modules <= 12u ? 20000u : 100000u;
+    enter(self, AFE_WAKE, 0u);
+}
+
+void afe_step(bms_t *self, const ecu_in_t *in, ecu_out_t *out)
+{
+    afe_t *const afe = &self->afe;
+    if (in->uart_count[0] != 0u) receive(self, in);
+    if (afe->asked != AFE_ASK_NOTHING) {
+        const bool over = afe->answered == afe->all_chips || self->now_us >= afe->deadline_us;
+        if (!over) return;
+        finish(self, out);
+    }
+    if (self->now_us < afe->wait_us || out->uart[0].low_us != 0u) return;
+    switch (afe->phase) {
+    case AFE_WAKE:
+        pulse(out, WAKE_LOW_US);
+        enter(self, AFE_WAKE_STACK, WAKE_SETTLE_US);
+        break;
+    case AFE_WAKE_STACK: wake_stack(self, out); break;
+    case AFE_ADDRESS: give_addresses(self, out); break;
+    case AFE_IDENTIFY: ask(self, out, AFE_ASK_IDENTITY, REG_PARTID, 1u); break;
+    case AFE_CONFIGURE: configure(self, out); break;
+    default: run(self, out); break;
+    }
+}

@@ -1,0 +1,301 @@
+/* The socket, the schedule, and what happens when nothing may happen any more. */
+#include "bms.h"
+#include "crc.h"
+#include "util.h"
+
+#define BMS_FILE 2u
+
+#define EST_PERIOD_MAX_S 1.0f
+#define EST_START_BLOCKS 16u
+#define CURRENT_AGE_MS 100u
+
+enum { EST_WAITS, EST_STARTS, EST_RUNS };
+
+uint32_t ecu_abi(void)
+{
+    return ECU_ABI;
+}
+
+const char *ecu_version(void)
+{
+    return BMS_VERSION_TEXT;
+}
+
+size_t ecu_size(void)
+{
+    return sizeof(bms_t);
+}
+
+void bms_assert_failed(bms_t *self, uint32_t place)
+{
+    if (self->assert_place == 0u) self->assert_place = place;
+    self->contactor.state = STATE_ASSERTED;
+    self->contactor.coils = 0u;
+}
+
+/* ---- configuration ---------------------------------------------------------------------------------------------------------- */
+
+static bool rises(const int32_t limit[LIMITS])
+{
+    return limit[LIMIT_OPERATE] <= limit[LIMIT_WARN] && limit[LIMIT_WARN] <= limit[LIMIT_TRIP];
+}
+
+static bool falls(const int32_t limit[LIMITS])
+{
+    return limit[LIMIT_OPERATE] >= limit[LIMIT_WARN] && limit[LIMIT_WARN] >= limit[LIMIT_TRIP];
+}
+
+static bool topology_fits(const bms_settings_t *set)
+{
+    const bool counts = set->blocks >= 1u && set->blocks <= BMS_CELLS_MAX && set->modules >= 1u && set->modules <= BMS_MODULES_MAX;
+    const bool module = set->blocks_per_module >= 6u && set->blocks_per_module <= BMS_CHANNELS_MAX;
+    if (!counts || !module || set->parallel == 0u || set->thermistors == 0u || set->thermistors > BMS_THERMISTORS_MAX) return false;
+    for (uint32_t c = 0; c < BMS_CHANNELS_MAX; ++c) {
+        if (set->thermistor_left[c] >= set->thermistors || set->thermistor_right[c] >= set->thermistors) return false;
+    }
+    return (set->blocks + set->blocks_per_module - 1u) / set->blocks_per_module == set->modules && set->capacity_uc > 0;
+}
+
+static bool limits_are_ordered(const bms_settings_t *set)
+{
+    const bool high = rises(set->voltage_max_uv) && rises(set->charge_max_cdegc) && rises(set->discharge_max_cdegc) &&
+                      rises(set->charge_ma) && rises(set->discharge_ma) && rises(set->pressure_max_kpa);
+    const bool low = falls(set->voltage_min_uv) && falls(set->charge_min_cdegc) && falls(set->discharge_min_cdegc) &&
+                     falls(set->pressure_min_kpa) && falls(set->insulation_ohm_per_v);
+    const bool apart = set->voltage_min_uv[LIMIT_OPERATE] < set->voltage_max_uv[LIMIT_OPERATE];
+    return high && low && apart && set->charge_ma[LIMIT_OPERATE] >= 0 && set->discharge_ma[LIMIT_OPERATE] >= 0;
+}
+
+static bool all_finite(const float *table, size_t count)
+{
+    for (size_t k = 0; k < count; ++k) {
+        if (!(table[k] > -1e9f && table[k] < 1e9f)) return false;
+    }
+    return true;
+}
+
+static bool estimator_is_sound(const bms_config_t *config)
+{
+    const est_params_t *const est = &config->est;
+    if (!all_finite((const float *)(const void *)est, sizeof *est / sizeof(float))) return false;
+    for (uint32_t k = 0; k < EST_SOC_STEPS; ++k) {
+        if (!(est->ocv_v[k + 1u] > est->ocv_v[k])) return false;
+    }
+    const bool positive = est->per_uc > 0.0f && est->transfer_tau_s > 0.0f && est->diffusion_tau_s > 0.0f && est->sigma_start_frac > 0.0f &&
+                          est->sigma_noise_v > 0.0f && config->set.bleed_ohm > 0.0f && est->pressure_max_kpa > 0.0f;
+    return positive && all_finite(config->set.plating_a, 2u * (EST_TEMPERATURE_STEPS + 1u) + EST_PRESSURE_STEPS + 1u);
+}
+
+static uint32_t check(const bms_config_t *config)
+{
+    const bms_settings_t *const set = &config->set;
+    if (set->magic != BMS_CONFIG_MAGIC || set->version != BMS_CONFIG_VERSION || set->size != sizeof *config) return BMS_REFUSED_MAGIC;
+    if (config->crc32 != crc32_ieee((const uint8_t *)config, offsetof(bms_config_t, crc32))) return BMS_REFUSED_CRC;
+    if (!topology_fits(set)) return BMS_REFUSED_TOPOLOGY;
+    if (!limits_are_ordered(set)) return BMS_REFUSED_LIMITS;
+    return estimator_is_sound(config) ? BMS_REFUSED_NONE : BMS_REFUSED_ESTIMATOR;
+}
+
+int ecu_init(ecu_t *self, const ecu_boot_t *boot)
+{
+    memset(self, 0, sizeof *self);
+    self->boot_us = self->now_us = boot->now_us;
+    self->reset_cause = boot->reset_cause;
+    self->refused = BMS_REFUSED_MISSING;
+    if (boot->config != NULL && boot->config_size == sizeof self->config) {
+        memcpy(&self->config, boot->config, sizeof self->config);
+        self->refused = check(&self->config);
+    }
+    contactor_init(self);
+    canin_init(self);
+    canout_init(self);
+    if (self->refused != BMS_REFUSED_NONE) {
+        self->contactor.state = STATE_REFUSED;
+        return (int)self->refused;
+    }
+    self->config_crc = self->config.crc32;
+    est_init(&self->est, self->config.set.blocks);
+    measure_init(self);
+    sensor_init(self);
+    protect_init(self);
+    afe_init(self);
+    self->limits.us = self->now_us;
+    return 0;
+}
+
+/* ---- estimator --------------------------------------------------------------------------------------------------------------- */
+
+/* The first complete and calm scan starts all blocks, a few at a time; the count begins with it. */
+static void start_estimator(bms_t *self)
+{
+    const measure_t *const m = &self->measure;
+    const uint32_t blocks = self->config.set.blocks, per_module = self->config.set.blocks_per_module;
+    if (self->est_running == EST_WAITS) {
+        const bool ready = m->scan != 0u && m->cells_unknown == 0u && m->gpio_scan != 0u && m->temperature_max_cdegc != BMS_UNKNOWN &&
+                           sensor_fresh(self, &self->sensor.current_ma, CURRENT_AGE_MS);
+        if (!ready) return;
+        self->est_running = EST_STARTS;
+        self->est_first = 0u;
+        self->charge.used_uc = 0;
+        self->est_us = self->now_us;
+    }
+    const uint32_t chip = self->est_first / per_module, first = chip * per_module;
+    const uint32_t count = blocks - first < per_module ? blocks - first : per_module;
+    const float kpa = m->pressure_valid[chip] ? (float)m->pressure_kpa[chip] : -1.0f;
+    measure_block_temperatures(self, chip);
+    est_conditions(&self->est, &self->config.est, first, count, m->block_cdegc, kpa);
+    for (uint32_t b = first; b < first + count; ++b) est_start(&self->est, &self->config.est, b, m->cell_uv[b]);
+    est_results(&self->est, &self->config.est, first, count, 0.0f, self->charge.used_uc);
+    self->est_first = (uint16_t)(first + count);
+    if (self->est_first >= blocks) self->est_running = EST_RUNS;
+}
+
+static void run_estimator(bms_t *self)
+{
+    if (self->est_running != EST_RUNS) {
+        start_estimator(self);
+        return;
+    }
+    if (self->est_due == 0u) return;
+    self->est_due = 0u;
+    const float dt_s = clamp_f32((float)(self->now_us - self->est_us) * 1e-6f, 0.0f, EST_PERIOD_MAX_S);
+    self->est_us = self->now_us;
+    est_step(&self->est, &self->config.est, dt_s, (float)self->sensor.current_ma.value * 1e-3f, self->charge.used_uc,
+             self->measure.cell_uv, self->measure.cell_rested);
+}
+
+/* One module each third millisecond: its temperatures, resistances and results. */
+static void refresh_module(bms_t *self, uint32_t chip)
+{
+    const uint32_t per_module = self->config.set.blocks_per_module, first = chip * per_module, blocks = self->config.set.blocks;
+    if (self->est_running != EST_RUNS || first >= blocks) return;
+    const uint32_t count = blocks - first < per_module ? blocks - first : per_module;
+    const float kpa = self->measure.pressure_valid[chip] ? (float)self->measure.pressure_kpa[chip] : -1.0f;
+    measure_block_temperatures(self, chip);
+    est_conditions(&self->est, &self->config.est, first, count, self->measure.block_cdegc, kpa);
+    est_results(&self->est, &self->config.est, first, count, self->est_growth, self->charge.used_uc);
+}
+
+/* ---- schedule ----------------------------------------------------------------------------------------------------------------- */
+
+static void every_10_ms(bms_t *self)
+{
+    canin_tick(self);
+    protect_tick(self);
+    contactor_tick(self);
+    limits_tick(self);
+}
+
+/* 100 ms: modules at 0, 3, 6 ... 93, then what needs all of them. */
+static void every_100_ms(bms_t *self, uint32_t slot)
+{
+    if (slot < 96u) {
+        if (slot % 3u == 1u) refresh_module(self, slot / 3u);
+        return;
+    }
+    switch (slot) {
+    case 96:
+        if (self->est_running != EST_RUNS) break;
+        self->soc = est_pack(&self->est);
+        self->soc_valid = 1u;
+        break;
+    case 97: limits_slow(self); break;
+    case 98:
+        thermal_slow(self);
+        balance_slow(self);
+        break;
+    default: self->est_growth = est_take_growth(&self->est); break;
+    }
+}
+
+static void take_frames(bms_t *self, const ecu_in_t *in)
+{
+    const uint32_t count = in->can_count < ECU_CAN_IN_MAX ? in->can_count : ECU_CAN_IN_MAX;
+    for (uint32_t k = 0; k < count; ++k) {
+        const ecu_can_frame_t *const frame = &in->can[k];
+        if ((frame->flags & (ECU_CAN_ERROR | ECU_CAN_REMOTE)) != 0u) continue;
+        if (frame->bus == ECU_BUS_SENSOR) sensor_receive(self, frame);
+        else if (frame->bus == ECU_BUS_VEHICLE) canin_receive(self, frame);
+    }
+}
+
+void ecu_step(ecu_t *self, const ecu_in_t *in, ecu_out_t *out)
+{
+    const uint32_t slot = self->steps;
+    self->steps = slot + 1u < 1000u ? slot + 1u : 0u;
+    BMS_ASSERT(self, in->now_us >= self->now_us);
+    self->now_us = in->now_us;
+    self->pins = in->pins.digital;
+    self->supply_mv = in->pins.supply_mv;
+    self->can_off = in->can_state[ECU_BUS_VEHICLE] == ECU_CAN_OFF || in->can_state[ECU_BUS_SENSOR] == ECU_CAN_OFF;
+    out->watchdog_kick = true;
+    if (self->contactor.state >= STATE_ASSERTED) {
+        canout_last_words(self, out, slot);
+        return; /* the rig has zeroed the pins */
+    }
+    run_estimator(self);
+    if (in->can_count != 0u) take_frames(self, in);
+    afe_step(self, in, out);
+    protect_pins(self);
+    protect_fresh(self);
+    if (slot % 10u == 0u) every_10_ms(self);
+    every_100_ms(self, slot % 100u);
+    canout_step(self, out, slot);
+    BMS_ASSERT(self, self->contactor.state <= STATE_REFUSED);
+    if (self->contactor.state >= STATE_ASSERTED) return;
+    out->pins.digital = self->contactor.coils;
+    if (self->contactor.fuse != 0u) out->pins.digital |= PIN_OUT_FUSE_TRIGGER;
+    out->pins.heater_pptt = self->thermal.heater_pptt;
+    out->pins.pump_pptt = self->thermal.pump_pptt;
+}
+
+/* ---- probes -------------------------------------------------------------------------------------------------------------------- */
+
+enum { PROBE_U8, PROBE_U16, PROBE_U32, PROBE_U64, PROBE_I16, PROBE_I32, PROBE_I64, PROBE_F32 };
+#define PROBE(name, unit, member, count, type) {name, unit, (uint32_t)offsetof(bms_t, member), (uint32_t)(count), (type)}
+
+static const ecu_probe_t PROBES[] = {
+    PROBE("state", "1", contactor.state, 1, PROBE_U8),
+    PROBE("step", "1", contactor.step, 1, PROBE_U8),
+    PROBE("coils", "bits", contactor.coils, 1, PROBE_U8),
+    PROBE("refused", "1", refused, 1, PROBE_U32),
+    PROBE("assert_place", "1", assert_place, 1, PROBE_U32),
+    PROBE("soc_valid", "bool", soc_valid, 1, PROBE_U8),
+    PROBE("soc_frac", "1", soc.soc_frac, 1, PROBE_F32),
+    PROBE("soc_low_frac", "1", soc.low_frac, 1, PROBE_F32),
+    PROBE("soc_high_frac", "1", soc.high_frac, 1, PROBE_F32),
+    PROBE("block_soc_frac", "1", est.soc_frac, BMS_CELLS_MAX, PROBE_F32),
+    PROBE("block_sigma_frac", "1", est.sigma_frac, BMS_CELLS_MAX, PROBE_F32),
+    PROBE("block_diffusion_v", "V", est.v2_v, BMS_CELLS_MAX, PROBE_F32),
+    PROBE("ekf_passes", "1", est.passes, 1, PROBE_U32),
+    PROBE("block_uv", "uV", measure.cell_uv, BMS_CELLS_MAX, PROBE_I32),
+    PROBE("block_valid", "bits", measure.cell_valid, BMS_CELLS_MAX, PROBE_U32),
+    PROBE("cell_scan", "1", measure.scan, 1, PROBE_U32),
+    PROBE("cells_unknown", "1", measure.cells_unknown, 1, PROBE_U32),
+    PROBE("cell_min_uv", "uV", measure.cell_min_uv, 1, PROBE_I32),
+    PROBE("cell_max_uv", "uV", measure.cell_max_uv, 1, PROBE_I32),
+    PROBE("sensor_cdegc", "0.01 degC", measure.sensor_cdegc, BMS_SENSORS_MAX, PROBE_I32),
+    PROBE("sensor_valid", "bool", measure.sensor_valid, BMS_SENSORS_MAX, PROBE_U8),
+    PROBE("pressure_kpa", "kPa", measure.pressure_kpa, BMS_MODULES_MAX, PROBE_I32),
+    PROBE("current_ma", "mA", sensor.current_ma.value, 1, PROBE_I32),
+    PROBE("used_uc", "uC", charge.used_uc, 1, PROBE_I64),
+    PROBE("charge_limit_ma", "mA", limits.charge_ma, 1, PROBE_I32),
+    PROBE("discharge_limit_ma", "mA", limits.discharge_ma, 1, PROBE_I32),
+    PROBE("active_diagnoses", "bits", protect.active_bits, 1, PROBE_U64),
+    PROBE("first_trip", "1", protect.first_trip, 1, PROBE_U8),
+    PROBE("afe_phase", "1", afe.phase, 1, PROBE_U8),
+    PROBE("afe_frames", "1", afe.frames, 1, PROBE_U32),
+    PROBE("afe_crc_errors", "1", afe.crc_errors, 1, PROBE_U32),
+    PROBE("afe_timeouts", "1", afe.timeouts, 1, PROBE_U32),
+    PROBE("afe_restarts", "1", afe.restarts, 1, PROBE_U32),
+    PROBE("vcu_good", "1", canin.good, 1, PROBE_U32),
+    PROBE("vcu_crc_errors", "1", canin.crc_errors, 1, PROBE_U32),
+    PROBE("vcu_counter_errors", "1", canin.counter_errors, 1, PROBE_U32),
+    PROBE("vcu_malformed", "1", canin.malformed, 1, PROBE_U32),
+};
+
+const ecu_probe_t *ecu_probes(size_t *count)
+{
+    *count = sizeof PROBES / sizeof PROBES[0];
+    return PROBES;
+}

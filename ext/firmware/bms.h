@@ -1,0 +1,402 @@
+/* The battery management firmware: what it does, how it is laid out, what it can be told. Read this first, then bms.c.
+ *
+ * Every millisecond the rig calls ecu_step. Bytes and frames that arrived are taken at once; everything else has its place in a
+ * 100 ms schedule (bms.c), so that no step is heavy. Data flows one way:
+ *
+ *     afe.c, sensor.c    bytes of the monitor chips, frames of current sensor and insulation monitor
+ *       -> measure.c     readings in integers with units, each fresh, or unknown
+ *       -> charge.c      microcoulombs;  estimator.c  state of charge and its interval
+ *       -> protect.c     diagnoses (generated/diagnoses.h) with debounce, deadline, latch
+ *       -> limits.c      what may be charged and discharged now
+ *       -> contactor.c   state machine, coils;  thermal.c  heater and pump;  balance.c  bleeding
+ *       -> canout.c      all of it told, with end-to-end protection;  canin.c  what the vehicle asks
+ *
+ * State machine (contactor.c), state names as on the bus:
+ *
+ *     init -> selftest -> standby -> precharge -> normal_drive | normal_charge -> opening -> standby
+ *                            ^                          | any trip: coils off at once
+ *     (clear request)        +--- latched <--- error <--+  error: cause present; latched: cause gone, waits for a clear request
+ *     asserted: an internal check failed;  refused: the configuration is wrong.  Both keep every output at zero until reset.
+ *
+ * Rules that hold everywhere
+ *   - Unknown is not OK. A reading that is missing, late or implausible is unknown, and an unknown reading can trip; it is never
+ *     replaced by an average or by an old one. Debounce counts fresh readings; time without a good one is bounded as well.
+ *   - Contactor feedback is a reading of the auxiliary contact, never an echo of the command.
+ *   - Coils are zero unless the state machine says otherwise in this very millisecond.
+ *   - Advertised limits are the minimum of all sources; they fall at once and rise slowly.
+ *   - One flat struct without pointers holds all state; two firmwares can live in one process.
+ */
+#ifndef BMS_BMS_H
+#define BMS_BMS_H
+
+#ifndef BMS_CELLS_MAX
+#define BMS_CELLS_MAX 400 /* blocks in series; a microcontroller build sets its own */
+#endif
+
+#include "diagnoses.h"
+#include "ecu.h"
+#include "estimator.h"
+#include "field.h"
+#include "pins.h"
+
+#define BMS_VERSION_MAJOR 0
+#define BMS_VERSION_MINOR 1
+#define BMS_VERSION_PATCH 0
+#define BMS_VERSION_TEXT "solid-bms firmware 0.1.0"
+
+#define BMS_MODULES_MAX 32u
+#define BMS_CHANNELS_MAX 16u   /* cell channels of one chip */
+#define BMS_THERMISTORS_MAX 6u /* of one chip: GPIO1 to GPIO6; stack pressure on GPIO7 */
+#define BMS_SENSORS_MAX (BMS_MODULES_MAX * BMS_THERMISTORS_MAX)
+#define BMS_NTC_STEPS 128
+#define BMS_MESSAGES_MAX 32u   /* rows of the message schedule: bits of a word */
+#define BMS_UNKNOWN INT32_MIN /* a min, max or sum of which nothing is known */
+
+#define BMS_CONFIG_MAGIC 0x42534F4Cu
+#define BMS_CONFIG_VERSION 1u
+
+enum { LIMIT_OPERATE = 0, LIMIT_WARN = 1, LIMIT_TRIP = 2, LIMITS = 3 }; /* places in a triplet; TIER_... are one higher */
+
+/* Everything the firmware is told about its pack, filled by name from bms.firmware.config. Triplets are operate, warn, trip.
+ * Currents are of the pack, magnitudes. */
+#define BMS_CONFIG_FIELDS(S, A)                                                                                                \
+    S(u32, magic, "1", "BMS_CONFIG_MAGIC")                                                                                     \
+    S(u32, version, "1", "BMS_CONFIG_VERSION")                                                                                 \
+    S(u32, size, "B", "of bms_config_t")                                                                                       \
+    S(u32, blocks, "1", "in series")                                                                                           \
+    S(u32, parallel, "1", "cells in a block")                                                                                  \
+    S(u32, blocks_per_module, "1", "6 to 16; one monitor chip a module")                                                       \
+    S(u32, modules, "1", "monitor chips in the stack")                                                                         \
+    S(u32, thermistors, "1", "of one module, at most 6")                                                                       \
+    S(u32, pressure_is_fitted, "bool", "a stack-pressure sensor in every module")                                              \
+    A(u8, thermistor_left, BMS_CHANNELS_MAX, "1", "nearest thermistor at or below each channel")                               \
+    A(u8, thermistor_right, BMS_CHANNELS_MAX, "1", "nearest thermistor at or above each channel")                              \
+    A(f32, thermistor_share, BMS_CHANNELS_MAX, "1", "weight of the right one")                                                 \
+    A(i32, ntc_cdegc, BMS_NTC_STEPS + 1, "0.01 degC", "temperature over the ratio NTC / (NTC + pull-up), 0 to 1")              \
+    S(i32, pressure_full_scale_kpa, "kPa", "stack pressure at 0.9 of TSREF; 0 kPa is 0.1 of TSREF")                            \
+    S(u32, chip_overvoltage_code, "1", "OV_THRESH of the BQ79616")                                                             \
+    S(u32, chip_undervoltage_code, "1", "UV_THRESH of the BQ79616")                                                            \
+    S(i64, capacity_uc, "uC", "of a block")                                                                                    \
+    A(i32, voltage_max_uv, LIMITS, "uV", "block voltage, upper limits")                                                         \
+    A(i32, voltage_min_uv, LIMITS, "uV", "block voltage, lower limits")                                                         \
+    S(i32, voltage_deep_uv, "uV", "block voltage below which only a workshop may clear")                                       \
+    A(i32, charge_max_cdegc, LIMITS, "0.01 degC", "temperature while charging, upper limits")                                   \
+    A(i32, charge_min_cdegc, LIMITS, "0.01 degC", "temperature while charging, lower limits")                                   \
+    A(i32, discharge_max_cdegc, LIMITS, "0.01 degC", "temperature while discharging or at rest, upper limits")                  \
+    A(i32, discharge_min_cdegc, LIMITS, "0.01 degC", "temperature while discharging, lower limits")                             \
+    A(i32, charge_ma, LIMITS, "mA", "charge current")                                                                           \
+    A(i32, discharge_ma, LIMITS, "mA", "discharge current")                                                                     \
+    S(i32, rest_ma, "mA", "current that counts as none, sensor errors included")                                               \
+    S(i32, current_range_ma, "mA", "end of the sensor's range; a reading there is beyond any limit")                           \
+    A(i32, pressure_min_kpa, LIMITS, "kPa", "stack pressure, lower limits; all 0: none")                                        \
+    A(i32, pressure_max_kpa, LIMITS, "kPa", "stack pressure, upper limits; all 0: none")                                        \
+    A(i32, insulation_ohm_per_v, LIMITS, "ohm/V", "insulation; operate unused")                                                 \
+    S(i32, break_current_ma, "mA", "the contactors can open; above it they wait for the fuse")                                 \
+    S(u32, fuse_wait_ms, "ms", "wait for the fuse at most")                                                                    \
+    S(u32, feedback_ms, "ms", "a contactor's feedback follows its coil within")                                                \
+    S(u32, precharge_min_ms, "ms", "a link that is full sooner was not empty or is not there")                                 \
+    S(u32, precharge_max_ms, "ms", "precharge takes at most")                                                                  \
+    S(i32, precharge_tolerance_mv, "mV", "link below pack voltage when main plus may close")                                   \
+    S(i32, precharge_done_ma, "mA", "current when main plus may close")                                                        \
+    S(i32, precharge_abort_ma, "mA", "current during precharge that means a short behind the contactors")                      \
+    S(u32, heater_is_fitted, "bool", "a heater in the coolant loop")                                                           \
+    S(i32, heat_below_cdegc, "0.01 degC", "coldest thermistor below which the heater works")                                   \
+    S(i32, cool_above_cdegc, "0.01 degC", "hottest thermistor above which the pump works")                                     \
+    S(i32, balance_start_uv, "uV", "a block this far above the lowest is bled")                                                \
+    S(i32, balance_stop_uv, "uV", "until it is this close")                                                                    \
+    S(i32, balance_min_uv, "uV", "no block below this voltage is bled")                                                        \
+    S(f32, bleed_ohm, "ohm", "balancing resistance of a channel")                                                              \
+    A(f32, plating_a, EST_TEMPERATURE_STEPS + 1, "A", "critical charge current of the pack over temperature")                  \
+    A(f32, stripping_a, EST_TEMPERATURE_STEPS + 1, "A", "critical discharge current of the pack over temperature")             \
+    A(f32, critical_factor, EST_PRESSURE_STEPS + 1, "1", "multiplier of both over pressure, 0 to est.pressure_max_kpa")        \
+    S(i32, ramp_ma_per_s, "mA/s", "how fast an advertised limit may rise")                                                     \
+    S(u32, readings_move, "bool", "conversion noise is large enough that equal readings again and again mean a frozen chip")
+
+FIELD_STRUCT(bms_settings_t, BMS_CONFIG_FIELDS);
+
+typedef struct {
+    bms_settings_t set;
+    est_params_t est;
+    uint32_t crc32; /* of everything before it */
+    uint32_t reserved;
+} bms_config_t;
+
+/* Why ecu_init refused. */
+enum {
+    BMS_REFUSED_NONE = 0,
+    BMS_REFUSED_MISSING = 1,   /* no configuration, or of another size */
+    BMS_REFUSED_MAGIC = 2,     /* not a configuration, or of another version */
+    BMS_REFUSED_CRC = 3,       /* damaged */
+    BMS_REFUSED_TOPOLOGY = 4,  /* a pack this build cannot hold */
+    BMS_REFUSED_LIMITS = 5,    /* limits out of order */
+    BMS_REFUSED_ESTIMATOR = 6  /* a table holds what is not a number, or an OCV that falls */
+};
+
+/* ---- state of each part -------------------------------------------------------------------------------------------------- */
+
+enum { AFE_WAKE, AFE_WAKE_STACK, AFE_ADDRESS, AFE_IDENTIFY, AFE_CONFIGURE, AFE_RUN };
+enum { AFE_ASK_NOTHING, AFE_ASK_IDENTITY, AFE_ASK_CELLS, AFE_ASK_GPIO, AFE_ASK_STATUS, AFE_ASK_CONFIG };
+
+typedef struct {
+    uint8_t phase, step;     /* AFE_WAKE ..., and the place within it */
+    uint8_t asked;           /* AFE_ASK_..., the question that waits for its answer */
+    uint8_t failed_scans;    /* cell scans in a row with a chip missing */
+    uint8_t bleed_next;      /* chip whose switches are looked at next */
+    uint8_t bleed_part;      /* half of a chip's switches that is written next; 2: go */
+    uint16_t expect_register, expect_bytes;
+    uint16_t rx_count;
+    uint32_t answered;       /* chips that answered the question, one bit each */
+    uint32_t all_chips;      /* the same, all */
+    uint64_t wait_us;        /* nothing is sent before */
+    uint64_t deadline_us;    /* of the answer */
+    uint64_t cells_us, gpio_us, status_us, config_us; /* when each is asked next */
+    uint32_t scan_period_us;
+    uint32_t frames, crc_errors, skipped_bytes, timeouts, restarts; /* only rise */
+    uint16_t bleed_wanted[BMS_MODULES_MAX], bleed_set[BMS_MODULES_MAX]; /* channels, one bit each */
+    uint64_t bleed_us[BMS_MODULES_MAX];   /* when the switches were written last: their timers run out */
+    uint8_t fault_summary[BMS_MODULES_MAX];
+    uint8_t adc_stopped[BMS_MODULES_MAX]; /* the chip says that its converter does not run: its readings are old */
+    uint8_t config_wrong[BMS_MODULES_MAX];
+    uint8_t config_failures, identity_failures, clear_faults, reserved;
+    uint8_t rx[ECU_UART_IN_MAX + 160u];
+} afe_t;
+
+typedef struct {
+    /* one scan of all cells */
+    uint32_t scan;                  /* completed scans */
+    uint64_t scan_us;
+    uint32_t cells_unknown;         /* in the last scan */
+    int32_t cell_min_uv, cell_max_uv; /* over the valid ones; BMS_UNKNOWN without any */
+    int64_t cell_sum_uv;            /* BMS_UNKNOWN unless all are valid */
+    int32_t cell_uv[BMS_CELLS_MAX];
+    uint32_t cell_valid[BMS_CELLS_MAX]; /* all ones: fresh in the last scan */
+    uint32_t cell_rested[BMS_CELLS_MAX]; /* as valid, and not disturbed by bleeding: for the estimator */
+    uint64_t chip_us[BMS_MODULES_MAX];  /* last cell reading of each chip */
+    uint32_t chip_scan[BMS_MODULES_MAX]; /* scan it belonged to */
+    uint16_t chip_crc[BMS_MODULES_MAX]; /* of its last frame: equal means equal readings */
+    uint16_t chip_same[BMS_MODULES_MAX]; /* frames in a row with equal readings */
+    int32_t chip_same_ma[BMS_MODULES_MAX]; /* current when they began to be equal */
+    /* temperature and pressure, every 100 ms */
+    uint32_t gpio_scan;
+    uint32_t temperatures_unknown, pressures_unknown;
+    int32_t temperature_min_cdegc, temperature_max_cdegc, temperature_mean_cdegc, temperature_rate_cdegc; /* BMS_UNKNOWN */
+    int32_t pressure_min_kpa, pressure_max_kpa, pressure_rise_kpa; /* BMS_UNKNOWN; rise within the last one to two seconds */
+    uint16_t temperature_min_at, temperature_max_at, pressure_min_at, pressure_max_at;
+    uint16_t cell_min_at, cell_max_at; /* as found for found_scan */
+    uint32_t found_scan;
+    uint32_t gpio_answered;             /* chips heard in this scan */
+    int32_t sensor_cdegc[BMS_SENSORS_MAX]; /* thermistors * module + place */
+    int32_t sensor_old_cdegc[BMS_SENSORS_MAX]; /* of the last rate sample */
+    uint8_t sensor_valid[BMS_SENSORS_MAX];
+    int32_t pressure_kpa[BMS_MODULES_MAX], pressure_old_kpa[BMS_MODULES_MAX], pressure_older_kpa[BMS_MODULES_MAX];
+    int32_t temperature_module_unknown; /* most unknown thermistors in one module */
+    uint32_t pressure_rise_at;
+    uint8_t pressure_valid[BMS_MODULES_MAX];
+    uint64_t rate_us;
+    int32_t block_cdegc[BMS_CELLS_MAX]; /* between thermistors; the last known where a module has none valid */
+} measure_t;
+
+typedef struct {
+    int32_t value;
+    uint32_t seq;      /* readings so far; a reading is fresh once */
+    uint64_t us;       /* of the last good one */
+    uint8_t valid, counter, seen, reserved[5];
+} reading_t;
+
+typedef struct {
+    reading_t current_ma, pack_mv, link_mv, insulation_kohm;
+    uint32_t rejected;      /* frames with wrong length, counter or error flags */
+    uint8_t insulation_fault, reserved[3];
+} sensor_t;
+
+typedef struct {
+    int64_t used_uc;          /* left the pack since start, less what came back */
+    uint64_t out_uc, in_uc;   /* counters that only rise */
+    int64_t carry;            /* parts of a microcoulomb */
+    uint64_t started;
+    uint64_t last_us;
+} charge_t;
+
+/* One diagnosis. A sample says which tier it crosses; bad[t] counts samples in a row at tier t or above. */
+typedef struct {
+    uint64_t bad_us[4];       /* when such a row began, by tier */
+    uint64_t good_us;         /* since when the cause is gone */
+    int32_t value, place;     /* of the sample that decided */
+    uint16_t bad[4];
+    uint8_t tier, sampled;    /* concluded; of the last sample */
+    uint8_t latched, gone;    /* gone: the cause has been gone long enough to clear */
+    uint8_t told_tier, told_latched; /* as last told by BmsEvent */
+    uint8_t busy, reserved;   /* a count runs or a tier is held: the tick must look at it */
+} diagnosis_t;
+
+typedef struct {
+    diagnosis_t diag[DIAG_COUNT];
+    uint64_t active_bits;     /* bit n: diagnosis n is active or latched */
+    uint32_t trip_groups;     /* one bit a DIAG_GROUP_... */
+    uint8_t trip, inhibit, inhibit_charge, derate, warn; /* what follows from all; derate: tier of the worst that only derates */
+    uint8_t needs_clear, needs_service, cause_present; /* cause_present: a latched trip still has its cause */
+    uint8_t first_trip, active_count, changed, reserved;
+    uint32_t scan_seen, gpio_seen, current_seen, pack_seen, insulation_seen;
+    /* correlation of steps in current and voltage */
+    float sign_sum, sign_weight;
+    int32_t sign_ma;
+    int64_t sign_uv;
+    /* limits of the last two seconds, for whoever ignores them */
+    int32_t charge_was_ma[2], discharge_was_ma[2];
+    uint64_t limit_us;
+    uint64_t full_scan_us;    /* last scan with every cell valid */
+    uint64_t can_ok_us;
+} protect_t;
+
+typedef struct {
+    int32_t charge_ma, discharge_ma;  /* advertised */
+    uint8_t charge_cause, discharge_cause, derated, reserved;
+    int32_t charge_voltage_mv, discharge_voltage_mv;
+    int32_t charge_power_w, discharge_power_w;
+    uint64_t us;
+} limits_t;
+
+enum {
+    STATE_INIT = 0, STATE_SELFTEST = 1, STATE_STANDBY = 2, STATE_PRECHARGE = 3, STATE_NORMAL_DRIVE = 4, STATE_NORMAL_CHARGE = 5,
+    STATE_OPENING = 6, STATE_ERROR = 7, STATE_LATCHED = 8, STATE_ASSERTED = 9, STATE_REFUSED = 10
+};
+
+typedef struct {
+    uint8_t state, step;      /* STATE_..., and the place within it */
+    uint8_t coils;            /* PIN_OUT_... commanded now */
+    uint8_t request_was;      /* request the contactors were last opened under: closing needs standby in between */
+    uint8_t fuse, link_rose, reserved[2]; /* link_rose: with main minus alone */
+    uint64_t state_us, step_us;
+    uint64_t coil_us[3];      /* when each coil changed: main plus, main minus, precharge */
+    int32_t link_before_mv;
+} contactor_t;
+
+typedef struct {
+    uint16_t heater_pptt, pump_pptt;
+    uint8_t heating, reserved[3];
+} thermal_t;
+
+enum { BALANCE_OFF, BALANCE_LOOK, BALANCE_ODD, BALANCE_EVEN };
+
+typedef struct {
+    uint8_t phase, active, reserved[6];
+    uint64_t phase_us;
+    uint16_t want[BMS_MODULES_MAX]; /* channels above the threshold, one bit each */
+} balance_t;
+
+typedef struct {
+    uint8_t mode, clear, service, balance_allowed, heating_allowed; /* the last good request */
+    uint8_t counter, known, clear_edge; /* known: heard, and not silent for too long */
+    uint64_t request_us;      /* of the last good one */
+    uint32_t good, crc_errors, counter_errors, malformed;
+    uint64_t charger_us;
+    uint16_t bad_in_row;
+    uint8_t charger_seen, charger_state, reserved[4];
+} canin_t;
+
+typedef struct {
+    uint8_t counter[BMS_MESSAGES_MAX]; /* end-to-end, by row of the generated schedule */
+    uint8_t page, temperature_group, balance_group, pressure_group;
+    uint16_t voltage_group, soc_group;
+    uint32_t sent;
+    uint32_t due[100];        /* rows due in each millisecond of the 100 ms schedule, one bit a row */
+    uint32_t every_second;    /* rows due only in the first 100 ms of a second */
+} canout_t;
+
+typedef struct ecu {
+    bms_config_t config;
+    uint64_t boot_us, now_us;
+    uint32_t steps;           /* millisecond of the second */
+    uint32_t assert_place;    /* 0, or 1000 * file + line of the first failed check */
+    uint32_t refused;         /* BMS_REFUSED_... */
+    uint32_t config_crc;
+    uint32_t supply_mv, pins;
+    uint8_t reset_cause, est_due, est_running, soc_valid, can_off, reserved;
+    uint16_t est_first;       /* block that starts next */
+    uint64_t est_us;          /* last pass */
+    float est_growth;
+    est_pack_t soc;
+    est_bank_t est;
+    afe_t afe;
+    measure_t measure;
+    sensor_t sensor;
+    charge_t charge;
+    protect_t protect;
+    limits_t limits;
+    contactor_t contactor;
+    thermal_t thermal;
+    balance_t balance;
+    canin_t canin;
+    canout_t canout;
+} bms_t;
+
+/* A check that must hold. If it does not, the place is kept and every output stays at zero until reset. */
+#define BMS_ASSERT(self, condition)                                                          \
+    do {                                                                                     \
+        if (!(condition)) bms_assert_failed((self), 1000u * BMS_FILE + (uint32_t)__LINE__); \
+    } while (0)
+void bms_assert_failed(bms_t *self, uint32_t place);
+
+/* ---- the parts, in the order of the data ---------------------------------------------------------------------------------- */
+
+void afe_init(bms_t *self);
+void afe_step(bms_t *self, const ecu_in_t *in, ecu_out_t *out);
+static inline bool afe_runs(const bms_t *self)
+{
+    return self->afe.phase == AFE_RUN;
+}
+
+void measure_init(bms_t *self);
+void measure_cells(bms_t *self, uint32_t chip, const uint8_t *data, uint16_t crc); /* one chip's answer, highest channel first */
+void measure_scan_done(bms_t *self);
+void measure_gpio(bms_t *self, uint32_t chip, const uint8_t *data); /* TSREF, GPIO1 to GPIO7 */
+void measure_gpio_done(bms_t *self);
+void measure_block_temperatures(bms_t *self, uint32_t chip);
+uint32_t measure_cells_age_ms(const bms_t *self); /* of the oldest reading */
+/* First block whose valid reading is value_uv; blocks if none is. */
+uint32_t measure_find_cell(const bms_t *self, int32_t value_uv);
+
+void sensor_init(bms_t *self);
+void sensor_receive(bms_t *self, const ecu_can_frame_t *frame);
+bool sensor_fresh(const bms_t *self, const reading_t *reading, uint32_t age_ms);
+
+void charge_take(bms_t *self, int32_t current_ma);
+
+/* diag.c: debounce, latch and what follows. tier: of a fresh sample, TIER_NONE when fine. */
+void diag_sample(bms_t *self, uint32_t id, uint32_t tier, int32_t value, int32_t place);
+void diag_tick(bms_t *self);  /* bounds in time, clearing, summary */
+void diag_clear(bms_t *self, bool service);
+uint32_t diag_active_tier(const bms_t *self, uint32_t id);
+
+void protect_init(bms_t *self);
+void protect_pins(bms_t *self);   /* every step */
+void protect_fresh(bms_t *self);  /* every step: judges what is new */
+void protect_tick(bms_t *self);   /* every 10 ms */
+
+void limits_slow(bms_t *self); /* every 100 ms */
+void limits_tick(bms_t *self); /* every 10 ms */
+
+void contactor_init(bms_t *self);
+void contactor_tick(bms_t *self);
+void contactor_trip(bms_t *self); /* at once */
+static inline bool contactor_is_normal(const bms_t *self)
+{
+    return self->contactor.state == STATE_NORMAL_DRIVE || self->contactor.state == STATE_NORMAL_CHARGE;
+}
+
+void thermal_slow(bms_t *self);
+void balance_slow(bms_t *self);
+
+void canin_init(bms_t *self);
+void canin_receive(bms_t *self, const ecu_can_frame_t *frame);
+void canin_tick(bms_t *self);
+void canout_init(bms_t *self);
+void canout_step(bms_t *self, ecu_out_t *out, uint32_t slot); /* slot: millisecond of the second */
+void canout_last_words(bms_t *self, ecu_out_t *out, uint32_t slot);
+
+
+/* Names, units and places of the configuration, on the host (config_fields.c). */
+extern const field_t config_set_fields[], config_est_fields[];
+extern const size_t config_set_field_count, config_est_field_count, config_est_offset, config_crc_offset, config_size;
+
+#endif

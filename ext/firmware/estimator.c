@@ -1,0 +1,246 @@
+#include "estimator.h"
+
+#include "util.h"
+
+static const float SOC_STEPS = (float)EST_SOC_STEPS;
+
+/* exp(-x) for x >= 0: exact to 1e-6 for x < 0.3, always in (0, 1], falls to 0. */
+static float decay(float x)
+{
+    return 1.0f / (1.0f + x * (1.0f + x * (0.5f + x * (0.16666667f + x * 0.041666668f))));
+}
+
+static float used_frac(const est_params_t *params, int64_t used_uc)
+{
+    return (float)used_uc * params->per_uc;
+}
+
+void est_init(est_bank_t *bank, uint32_t count)
+{
+    memset(bank, 0, sizeof *bank);
+    bank->count = count > EST_BLOCKS_MAX ? EST_BLOCKS_MAX : count;
+    bank->hysteresis_open = 1.0f;
+}
+
+BMS_CLONES
+void est_conditions(est_bank_t *bank, const est_params_t *params, uint32_t first, uint32_t count, const int32_t *temperature_cdegc,
+                    float pressure_kpa)
+{
+    float contact = 1.0f;
+    if (pressure_kpa >= 0.0f && params->pressure_max_kpa > 0.0f) {
+        const float x = clamp_f32(pressure_kpa / params->pressure_max_kpa, 0.0f, 1.0f) * (float)EST_PRESSURE_STEPS;
+        const int32_t i = min_i32((int32_t)x, EST_PRESSURE_STEPS - 1);
+        const float f = x - (float)i;
+        contact = params->pressure_factor[i] + f * (params->pressure_factor[i + 1] - params->pressure_factor[i]);
+    }
+    for (uint32_t b = first; b < first + count; ++b) {
+        const int32_t t = clamp_i32(temperature_cdegc[b] - EST_TEMPERATURE_MIN_CDEGC, 0,
+                                    EST_TEMPERATURE_STEPS * EST_TEMPERATURE_STEP_CDEGC - 1);
+        const int32_t i = t / EST_TEMPERATURE_STEP_CDEGC;
+        const float f = (float)(t - i * EST_TEMPERATURE_STEP_CDEGC) * (1.0f / (float)EST_TEMPERATURE_STEP_CDEGC);
+        const float electrolyte =
+            params->electrolyte_ohm[i] + f * (params->electrolyte_ohm[i + 1] - params->electrolyte_ohm[i]);
+        const float film = params->contact_ohm[i] + f * (params->contact_ohm[i + 1] - params->contact_ohm[i]);
+        bank->r0_ohm[b] = electrolyte + contact * film;
+        bank->r1_ohm[b] = params->transfer_ohm[i] + f * (params->transfer_ohm[i + 1] - params->transfer_ohm[i]);
+        bank->r2_ohm[b] = params->diffusion_ohm[i] + f * (params->diffusion_ohm[i + 1] - params->diffusion_ohm[i]);
+        bank->above_25_k[b] = (float)(temperature_cdegc[b] - 2500) * 0.01f;
+    }
+}
+
+/* Standard deviation of the constant voltage error: the sensor's, and what is not known of the hysteresis (uniform in +-h). */
+static float bias_sigma(const est_bank_t *bank, const est_params_t *params)
+{
+    const float open = bank->hysteresis_open * params->hysteresis_v * 0.58f;
+    return sqrt_f32(params->sigma_bias_v * params->sigma_bias_v + open * open);
+}
+
+void est_start(est_bank_t *bank, const est_params_t *params, uint32_t block, int32_t voltage_uv)
+{
+    const float v = (float)voltage_uv * 1e-6f, warm = bank->above_25_k[block];
+    int32_t low = 0, high = EST_SOC_STEPS;
+    while (high - low > 1) {
+        const int32_t middle = (low + high) / 2;
+        const bool above = v >= params->ocv_v[middle] + warm * params->entropic_v_per_k[middle];
+        low = above ? middle : low;
+        high = above ? high : middle;
+    }
+    const float u0 = params->ocv_v[low] + warm * params->entropic_v_per_k[low];
+    const float u1 = params->ocv_v[low + 1] + warm * params->entropic_v_per_k[low + 1];
+    const float share = u1 > u0 ? (v - u0) / (u1 - u0) : 0.5f;
+    bank->base[block] = ((float)low + clamp_f32(share, -20.0f, 20.0f)) / SOC_STEPS;
+    bank->delta[block] = 0.0f;
+    bank->v2_v[block] = 0.0f;
+
+    /* One measurement update of the wide prior, at zero current. */
+    const float a = params->slope_v[low], s = bias_sigma(bank, params);
+    const float p = params->sigma_start_frac * params->sigma_start_frac;
+    const float p2 = 9.0f * params->sigma_diffusion_v * params->sigma_diffusion_v;
+    const float inverse = 1.0f / (a * a * p + p2 + s * s + params->sigma_noise_v * params->sigma_noise_v);
+    const float k1 = a * p * inverse, k2 = -p2 * inverse;
+    bank->p11[block] = p - k1 * a * p;
+    bank->p12[block] = k1 * p2;
+    bank->p22[block] = p2 + k2 * p2;
+    bank->c11[block] = -k1 * s;
+    bank->c21[block] = -k2 * s;
+    bank->c12[block] = 0.0f;
+    bank->c22[block] = 0.0f;
+}
+
+/* What is common to all blocks in one pass. */
+typedef struct {
+    float current_a, transfer_a, used_frac, fade2, gain2, hysteresis_v, sigma_x1, sigma_x2, noise, mismatch, floor2, error2;
+} pass_t;
+
+static void advance_common(est_bank_t *bank, const est_params_t *params, float dt_s, float current_a, pass_t *pass)
+{
+    const float moved = abs_f32(current_a) * dt_s * params->per_uc * 1e6f; /* charge of this pass as a share of capacity */
+    const float keep1 = decay(dt_s / params->transfer_tau_s), keep2 = decay(dt_s / params->diffusion_tau_s);
+    bank->transfer_a = keep1 * bank->transfer_a + (1.0f - keep1) * current_a;
+    if (params->hysteresis_soc_frac > 0.0f) {
+        const float keep = decay(moved / params->hysteresis_soc_frac);
+        const float branch = current_a > 0.0f ? -params->hysteresis_v : params->hysteresis_v;
+        bank->hysteresis_v = branch + keep * (bank->hysteresis_v - branch);
+        bank->hysteresis_open *= keep;
+    }
+    bank->widen_frac += dt_s * params->sigma_current_a * params->per_uc * 1e6f + params->sigma_charge_frac * moved;
+
+    const float jump = current_a - bank->current_a; /* voltage and current are not sampled together */
+    bank->current_a = current_a;
+    bank->passes += 1u;
+    pass->current_a = current_a;
+    pass->transfer_a = bank->transfer_a;
+    pass->fade2 = keep2;
+    pass->gain2 = 1.0f - keep2;
+    pass->hysteresis_v = bank->hysteresis_v;
+    pass->sigma_x1 = bias_sigma(bank, params);
+    pass->sigma_x2 = params->sigma_resistance_frac;
+    pass->noise = 20.0f * params->sigma_noise_v * params->sigma_noise_v; /* 20: readings 20 ms apart are not independent */
+    pass->mismatch = jump * jump + 0.01f * current_a * current_a;
+    pass->floor2 = (1.0f - keep2 * keep2) * params->sigma_diffusion_v * params->sigma_diffusion_v;
+    pass->error2 = (1.0f - keep2 * keep2) * params->sigma_diffusion_frac * params->sigma_diffusion_frac * current_a * current_a;
+}
+
+/* Elementwise and free of branches, so that it vectorises. P_xy = [t1 t2], P_x1y = u1, P_x2y = u2, innovation variance s. A reading
+ * more than five sigmas off moves the state by a fifth only: one spike is shrugged off, a lasting difference still wins. */
+BMS_CLONES
+static void update_blocks(est_bank_t *restrict bank, const est_params_t *restrict params, const pass_t *restrict pass,
+                          const int32_t *restrict voltage_uv, const uint32_t *restrict valid)
+{
+    const float current = pass->current_a, transfer = pass->transfer_a, used = pass->used_frac, x1 = pass->sigma_x1;
+    const float fade = pass->fade2, gain = pass->gain2, h = pass->hysteresis_v, sigma2 = pass->sigma_x2, noise = pass->noise;
+    const float mismatch = pass->mismatch, floor2 = pass->floor2, error2 = pass->error2;
+    const uint32_t n = bank->count;
+    for (uint32_t b = 0; b < n; ++b) {
+        const float r0 = bank->r0_ohm[b], r2 = bank->r2_ohm[b];
+        const float x = (bank->base[b] + bank->delta[b] - used) * (float)EST_SOC_STEPS;
+        int32_t i = (int32_t)x;
+        i = i < 0 ? 0 : i;
+        i = i > EST_SOC_STEPS - 1 ? EST_SOC_STEPS - 1 : i;
+        const float u = params->ocv_v[i] + (x - (float)i) * (params->ocv_v[i + 1] - params->ocv_v[i]) +
+                        params->entropic_v_per_k[i] * bank->above_25_k[b];
+        const float a = params->slope_v[i];
+
+        const float v2 = fade * bank->v2_v[b] + gain * r2 * current;
+        const float p11 = bank->p11[b], p12 = fade * bank->p12[b];
+        const float p22 = fade * fade * bank->p22[b] + floor2 + error2 * r2 * r2;
+        const float c11 = bank->c11[b], c12 = bank->c12[b], c21 = fade * bank->c21[b], c22 = fade * bank->c22[b];
+
+        const float ohmic = r0 * current + bank->r1_ohm[b] * transfer;
+        const float x2 = -sigma2 * ohmic;
+        const float y = (float)voltage_uv[b] * 1e-6f - (u + h - ohmic - v2);
+        const float t1 = a * p11 - p12 + x1 * c11 + x2 * c12, t2 = a * p12 - p22 + x1 * c21 + x2 * c22;
+        const float u1 = a * c11 - c21 + x1, u2 = a * c12 - c22 + x2;
+        const float s = a * t1 - t2 + x1 * u1 + x2 * u2 + noise + mismatch * r0 * r0;
+        const float inverse = valid[b] != 0u ? 1.0f / s : 0.0f;
+        const bool spike = y * y * inverse > 25.0f;
+        const float k = spike ? 0.2f * inverse : inverse, shrink = spike ? 0.36f * inverse : inverse;
+
+        bank->delta[b] += k * t1 * y;
+        bank->v2_v[b] = v2 + k * t2 * y;
+        bank->p11[b] = p11 - shrink * t1 * t1;
+        bank->p12[b] = p12 - shrink * t1 * t2;
+        bank->p22[b] = p22 - shrink * t2 * t2;
+        bank->c11[b] = c11 - k * t1 * u1;
+        bank->c12[b] = c12 - k * t1 * u2;
+        bank->c21[b] = c21 - k * t2 * u1;
+        bank->c22[b] = c22 - k * t2 * u2;
+    }
+}
+
+void est_step(est_bank_t *bank, const est_params_t *params, float dt_s, float current_a, int64_t used_uc, const int32_t *voltage_uv,
+              const uint32_t *valid)
+{
+    pass_t pass;
+    advance_common(bank, params, dt_s, current_a, &pass);
+    pass.used_frac = used_frac(params, used_uc);
+    update_blocks(bank, params, &pass, voltage_uv, valid);
+}
+
+float est_take_growth(est_bank_t *bank)
+{
+    const float growth = bank->widen_frac;
+    bank->widen_frac = 0.0f;
+    return growth;
+}
+
+BMS_CLONES
+void est_results(est_bank_t *bank, const est_params_t *params, uint32_t first, uint32_t count, float growth_frac, int64_t used_uc)
+{
+    const float used = used_frac(params, used_uc), wide = params->sigma_start_frac;
+    for (uint32_t b = first; b < first + count; ++b) {
+        const float sum = bank->base[b] + bank->delta[b] - used, p = bank->p11[b];
+        const float c = bank->c11[b] * bank->c11[b] + bank->c12[b] * bank->c12[b] + 1e-10f;
+        const bool sane = sum > -2.0f && sum < 3.0f && p >= 0.0f && c < 1.0f; /* false for NaN */
+        float sigma = sqrt_f32(p > c ? p : c) + growth_frac;
+        sigma = sigma < wide ? sigma : wide;
+        sigma = sane ? sigma : wide;
+        const float p11 = sigma * sigma;
+        float p22 = bank->p22[b];
+        p22 = p22 > 1e-10f ? p22 : 1e-10f;
+        const float p12 = bank->p12[b];
+        const bool positive = p12 * p12 < 0.998f * p11 * p22; /* false for NaN */
+        bank->p11[b] = p11;
+        bank->p22[b] = p22;
+        bank->p12[b] = positive ? p12 : 0.0f;
+        bank->delta[b] = sane ? bank->delta[b] : 0.0f;
+        bank->v2_v[b] = sane ? bank->v2_v[b] : 0.0f;
+        bank->c11[b] = sane ? bank->c11[b] : 0.0f;
+        bank->c12[b] = sane ? bank->c12[b] : 0.0f;
+        bank->c21[b] = sane ? bank->c21[b] : 0.0f;
+        bank->c22[b] = sane ? bank->c22[b] : 0.0f;
+        bank->soc_frac[b] = sane ? sum : 0.5f;
+        bank->sigma_frac[b] = sigma;
+    }
+}
+
+void est_bleed(est_bank_t *bank, const est_params_t *params, uint32_t block, float bleed_uc)
+{
+    if (block < bank->count) bank->base[block] -= bleed_uc * params->per_uc;
+}
+
+static float pack_soc(float lowest, float highest)
+{
+    const float out = clamp_f32(lowest, 0.0f, 1.0f), in = 1.0f - clamp_f32(highest, 0.0f, 1.0f);
+    return out + in > 1e-6f ? out / (out + in) : 0.5f;
+}
+
+est_pack_t est_pack(const est_bank_t *bank)
+{
+    est_pack_t pack = {0.0f, 0.0f, 1.0f, 0u, 0u};
+    if (bank->count == 0u) return pack;
+    float low_min = 2.0f, low_max = -1.0f, high_min = 2.0f, high_max = -1.0f;
+    for (uint32_t b = 0; b < bank->count; ++b) {
+        const float z = bank->soc_frac[b], reach = EST_INTERVAL_SIGMAS * bank->sigma_frac[b];
+        if (z < bank->soc_frac[pack.weakest]) pack.weakest = b;
+        if (z > bank->soc_frac[pack.fullest]) pack.fullest = b;
+        low_min = z - reach < low_min ? z - reach : low_min;
+        low_max = z - reach > low_max ? z - reach : low_max;
+        high_min = z + reach < high_min ? z + reach : high_min;
+        high_max = z + reach > high_max ? z + reach : high_max;
+    }
+    pack.soc_frac = pack_soc(bank->soc_frac[pack.weakest], bank->soc_frac[pack.fullest]);
+    pack.low_frac = pack_soc(low_min, low_max);
+    pack.high_frac = pack_soc(high_min, high_max);
+    return pack;
+}

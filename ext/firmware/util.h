@@ -1,0 +1,98 @@
+/* Small functions every part needs. Float to integer conversion and time comparison happen here and nowhere else. */
+#ifndef BMS_UTIL_H
+#define BMS_UTIL_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <string.h>
+
+/* Loops over all blocks are compiled twice on x86-64 hosts and chosen when the program starts: AVX2 gathers make the table look-up
+ * a vector operation. Without contraction both give the same bits, which is why this is allowed. */
+#if defined(__x86_64__) && defined(__linux__) && defined(__GNUC__) && !defined(BMS_NO_CLONES)
+#define BMS_CLONES __attribute__((target_clones("arch=haswell", "default")))
+#else
+#define BMS_CLONES
+#endif
+
+static inline int32_t min_i32(int32_t a, int32_t b)
+{
+    return a < b ? a : b;
+}
+
+static inline int32_t max_i32(int32_t a, int32_t b)
+{
+    return a > b ? a : b;
+}
+
+static inline int32_t clamp_i32(int32_t x, int32_t low, int32_t high)
+{
+    return x < low ? low : (x > high ? high : x);
+}
+
+static inline int32_t abs_i32(int32_t x)
+{
+    return x == INT32_MIN ? INT32_MAX : (x < 0 ? -x : x);
+}
+
+/* x in [low, high]; NaN becomes low, so callers put the cautious end there. */
+static inline float clamp_f32(float x, float low, float high)
+{
+    if (!(x > low)) return low;
+    return x < high ? x : high;
+}
+
+static inline float abs_f32(float x)
+{
+    return x < 0.0f ? -x : x;
+}
+
+/* Round to nearest, clamp into [low, high]; NaN becomes `unknown`. The only way from float to integer outside vector loops, because
+ * the plain cast is undefined for NaN and for values that do not fit. */
+static inline int32_t to_i32(float x, int32_t low, int32_t high, int32_t unknown)
+{
+    if (x != x) return unknown;
+    if (x <= (float)low) return low;
+    if (x >= (float)high) return high;
+    return (int32_t)(x + (x < 0.0f ? -0.5f : 0.5f));
+}
+
+/* Milliseconds from `since_us` to `now_us`, saturating; 0 if the clock seems to run backwards. Never wraps. */
+static inline uint32_t elapsed_ms(uint64_t now_us, uint64_t since_us)
+{
+    if (now_us <= since_us) return 0u;
+    const uint64_t ms = (now_us - since_us) / 1000u;
+    return ms > UINT32_MAX ? UINT32_MAX : (uint32_t)ms;
+}
+
+/* Square root of x >= 0 (0 for anything else) to float precision by Newton's method from an exponent-halving start: no libm, and the
+ * same bits with every compiler. */
+static inline float sqrt_f32(float x)
+{
+    if (!(x > 0.0f)) return 0.0f;
+    uint32_t bits;
+    memcpy(&bits, &x, sizeof bits);
+    bits = (bits >> 1) + 0x1FBD1DF5u;
+    float y;
+    memcpy(&y, &bits, sizeof y);
+    y = 0.5f * (y + x / y);
+    y = 0.5f * (y + x / y);
+    return 0.5f * (y + x / y);
+}
+
+static inline void put_u16_le(uint8_t *to, uint16_t value)
+{
+    to[0] = (uint8_t)value;
+    to[1] = (uint8_t)(value >> 8);
+}
+
+static inline uint16_t get_u16_be(const uint8_t *from)
+{
+    return (uint16_t)((uint32_t)from[0] << 8 | from[1]);
+}
+
+static inline int32_t get_i32_be(const uint8_t *from)
+{
+    return (int32_t)((uint32_t)from[0] << 24 | (uint32_t)from[1] << 16 | (uint32_t)from[2] << 8 | from[3]);
+}
+
+#endif
