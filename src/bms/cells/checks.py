@@ -42,7 +42,7 @@ POSITIVE = {  # zero would divide, or make no cell
     "diffusion_ohm", "diffusion_tau_s", "hysteresis_soc_frac", "reference_kpa",
     "plating_ma_per_cm2", "stripping_ma_per_cm2", "healing_tau_s", "initial_ohm",
     "minimum_ohm", "heat_capacity_j_per_kg_k", "core_frac", "core_surface_w_per_k",
-    "short_ohm", "weibull_shape",
+    "maximum_frac", "short_ohm", "weibull_shape",
 }  # fmt: skip
 
 
