@@ -10,6 +10,7 @@ const size_t chips_field_count = FIELD_COUNT(chips_fields);
 void chips_init(chips_t *c)
 {
     c->chip_count = c->chip_count < CHIPS_MAX ? c->chip_count : CHIPS_MAX;
+    c->block_count = c->block_count < CHIPS_BLOCKS_MAX ? c->block_count : CHIPS_BLOCKS_MAX;
     c->blocks_per_module = c->blocks_per_module < CHIPS_CHANNELS ? c->blocks_per_module : CHIPS_CHANNELS;
     c->service_us = c->serviced_us = c->host_time_us = c->answer_time_us = 0;
     c->host_count = c->answer_next = c->answer_count = c->command_count = c->line_is_deaf = 0;

@@ -154,6 +154,7 @@ static void execute(chips_t *c, const chips_view_t *view, uint64_t now_us)
                          c->command + head + 2u};
     reach_t r;
     ++c->commands;
+    if (c->answer_count != 0) line_cut_answer(c, 0); /* asked for something new before the old answer left */
     if (type >= STACK_READ && (reg(c, 0, R_COMM_CTRL) & COMM_STACK_DEV)) { /* a stack device has no business with these on its UART */
         frame_fault(c, RC_UNEXPECTED);
         return;

@@ -78,6 +78,7 @@ void chip_tone(chips_t *c, uint32_t from, uint8_t kind, uint64_t now_us); /* kin
 uint32_t chain_next(const chips_t *c, uint32_t chip, bool reverse);       /* CHIPS_MAX: nobody */
 /* line.c */
 void line_receive(chips_t *c, uint64_t now_us, const chips_view_t *view, const ecu_uart_out_t *host);
+void line_cut_answer(chips_t *c, uint64_t begin_us); /* only what had left by then still arrives */
 uint16_t line_send(chips_t *c, uint64_t now_us, uint8_t to_host[ECU_UART_IN_MAX]);
 /* frame.c */
 uint16_t frame_crc(const uint8_t *bytes, uint32_t count);

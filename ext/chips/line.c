@@ -109,9 +109,8 @@ static uint32_t item_of(uint8_t byte, uint32_t baud)
 }
 
 /* A host that talks while answers are on their way ends them: waiting answers are given up (SLUSE81, DEBUG TR_WAIT). */
-static void cut_answer(chips_t *c)
+void line_cut_answer(chips_t *c, uint64_t begin_us)
 {
-    const uint64_t begin_us = c->host_time_us;
     const uint64_t sent = begin_us > c->answer_time_us ? (begin_us - c->answer_time_us) / BYTE_US : 0;
     if (sent >= c->answer_count) return;
     c->answer_count = (uint32_t)sent;
@@ -124,7 +123,7 @@ void line_receive(chips_t *c, uint64_t now_us, const chips_view_t *view, const e
     const uint64_t until_us = now_us + STEP_US;
     uint32_t done = 0;
     if (c->host_count == 0 && c->host_time_us < now_us) c->host_time_us = now_us;
-    if (c->answer_count != 0) cut_answer(c);
+    if (c->answer_count != 0) line_cut_answer(c, c->host_time_us);
     while (done < c->host_count && take(c, c->host_queue[done], until_us, view)) ++done;
     if (done != 0) {
         c->host_count -= done;

@@ -336,6 +336,22 @@ def test_a_new_command_ends_a_running_answer(bench):
     assert stack.one(0x530)[0] & 0x10
 
 
+def test_a_write_right_behind_a_read_ends_its_answer_too(bench):
+    stack = bench(2).start()
+    read, write = Read(BROADCAST, 0x500, 1), Write(BROADCAST, 0x003, b"\x06")
+    assert stack.raw(bq.encode(read) + bq.encode(write)) == b""
+    assert stack.fields["answers_cut"][0] == 1
+    assert stack.one(0x003) == b"\x06"
+
+
+def test_a_long_run_delivers_every_byte_it_should(bench):
+    stack = bench(6).start()
+    command = bq.encode(Read(BROADCAST, 0x568, 32))
+    world = (stack.volts, stack.degc, stack.kpa)
+    assert stack.chips.many(stack.now_us, *world, 10_000, 20, command) == 500 * 6 * 38
+    assert stack.chips.many(stack.now_us + 10_000_000, *world, 1000, 0, command) == 0
+
+
 def test_garbage_neither_hangs_nor_breaks_the_stack(bench):
     seed = 79616
     print("seed", seed)
