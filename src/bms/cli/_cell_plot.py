@@ -113,8 +113,8 @@ def _critical(axes: Any, cell: Cell) -> None:
         (cell.limits.current_charge_a, "#c44", "charge"),
         (cell.limits.current_discharge_a, "#4c78a8", "discharge"),
     ):
-        density = limit[0] * 1e3 / area
-        axes.axhline(density, color=colour, linestyle=":", linewidth=1, label=f"{side} limit")
+        held = limit[0] * 1e3 / area
+        axes.axhline(held, color=colour, linestyle=":", linewidth=1, label=f"{side} limit")
     _window(axes, cell)
     axes.set(title="Critical currents at reference pressure", xlabel="°C", ylabel="mA/cm²")
     axes.legend(fontsize=8)
