@@ -1,0 +1,335 @@
+"""What the firmware is told: a cell and a pack as the bytes of `bms_config_t` (ext/firmware/bms.h).
+
+    blob = build(bms.cells.load("sulfide_nmc811_77ah"), bms.packs.load("car_96s3p"))
+
+Fields are found by name through the compiled module, so there is no second list of them. Tables over
+temperature and pressure are computed with correctly rounded functions only: the bytes are the same
+on every machine, and their CRC-32 (the last field) travels on CAN as the configuration's hash.
+"""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from collections.abc import Sequence
+
+import numpy as np
+
+from bms import _firmware
+from bms.errors import ConfigError
+from bms.firmware import tables
+from bms.model import Cell, CriticalCurrent, Pack, Triplet
+
+Value = float | int | bool | Sequence[float] | Sequence[int] | np.ndarray
+Values = dict[str, Value]
+
+CONSTANTS: dict[str, int] = _firmware.config_constants()
+PRECHARGE_MAX_MS = 1500  # deadline of precharge_timeout in diagnoses.toml
+SETTLE_MS = 10  # after a contactor's travel and bounce
+HEADROOM_K = 5.0
+_OVERVOLTAGE_MV = ((0x02, 2700, 3000), (0x12, 3500, 3800), (0x22, 4175, 4475))  # SLUSE81, OV_THRESH
+
+
+def build(cell: Cell, pack: Pack, *, critical: str = "claimed") -> bytes:
+    """The configuration of our firmware for `cell` in `pack`; `critical` is claimed or literature.
+
+    Raises ConfigError naming file, key, value and rule for what the firmware or its chips cannot do.
+    """
+    _check_topology(pack)
+    law = cell.critical_current_claimed
+    if critical == "literature":
+        law = cell.critical_current_literature
+    elif critical != "claimed":
+        raise ConfigError("", "critical", critical, "claimed or literature")
+    values: Values = {}
+    values |= _topology(pack)
+    values |= _chips(pack)
+    values |= _cell_limits(cell, pack)
+    values |= _pack_limits(cell, pack)
+    values |= _contactors(cell, pack)
+    values |= _thermal(cell, pack)
+    values |= _balancing(cell, pack)
+    values |= _critical_currents(cell, pack, law)
+    values |= {f"est.{name}": value for name, value in _estimator(cell, pack).items()}
+    return _encode(values)
+
+
+def fields() -> tuple[str, ...]:
+    """Names of all fields, `est.` before those of the estimator."""
+    return tuple(row[0] for row in _firmware.config_fields())
+
+
+def _encode(values: Values) -> bytes:
+    """Every field by its name; one that is missing or unknown is a programming error."""
+    values |= {key: CONSTANTS[key] for key in ("magic", "version", "size")}
+    blob = bytearray(CONSTANTS["size"])
+    rows = _firmware.config_fields()
+    wrong = values.keys() ^ {row[0] for row in rows}
+    if wrong:
+        raise KeyError(f"configuration fields missing or unknown: {sorted(wrong)}")
+    for name, _unit, _text, offset, count, dtype in rows:
+        array = np.zeros(count, dtype=dtype)
+        array[:] = np.asarray(values[name])
+        blob[offset : offset + array.nbytes] = array.tobytes()
+    end = CONSTANTS["crc_offset"]
+    struct.pack_into("<I", blob, end, zlib.crc32(blob[:end]))
+    return bytes(blob)
+
+
+# ---- pack ----
+
+
+def _check_topology(pack: Pack) -> None:
+    made, file = pack.topology, pack.file
+    if not 1 <= made.blocks <= CONSTANTS["blocks_max"]:
+        expected = f"1 to {CONSTANTS['blocks_max']} blocks in series"
+        raise ConfigError(file, "topology.blocks", made.blocks, expected)
+    if not 6 <= made.blocks_per_module <= CONSTANTS["channels_max"]:
+        expected = "6 to 16, the channels a BQ79616 can have"
+        raise ConfigError(file, "topology.blocks_per_module", made.blocks_per_module, expected)
+    if made.blocks % made.blocks_per_module:
+        expected = f"a multiple of blocks_per_module ({made.blocks_per_module})"
+        raise ConfigError(file, "topology.blocks", made.blocks, expected)
+    if made.blocks // made.blocks_per_module > CONSTANTS["modules_max"]:
+        expected = f"at most {CONSTANTS['modules_max']} modules"
+        raise ConfigError(file, "topology.blocks", made.blocks, expected)
+    if made.strings != 1:
+        raise ConfigError(file, "topology.strings", made.strings, "1: one string for one firmware")
+
+
+def _topology(pack: Pack) -> Values:
+    made, places = pack.topology, pack.sensors.temperature_blocks
+    most = CONSTANTS["thermistors_max"]
+    inside = all(0 <= place < made.blocks_per_module for place in places)
+    if not 1 <= len(places) <= most or not inside:
+        expected = f"1 to {most} blocks, each within a module"
+        raise ConfigError(pack.file, "sensors.temperature_blocks", places, expected)
+    left, right, share = tables.neighbours(places, CONSTANTS["channels_max"])
+    return {
+        "blocks": made.blocks,
+        "parallel": made.parallel,
+        "blocks_per_module": made.blocks_per_module,
+        "modules": made.blocks // made.blocks_per_module,
+        "thermistors": len(places),
+        "pressure_is_fitted": pack.sensors.pressure_per_module,
+        "thermistor_left": left,
+        "thermistor_right": right,
+        "thermistor_share": share,
+        "ntc_cdegc": tables.ntc_cdegc(CONSTANTS["ntc_steps"]),
+        "pressure_full_scale_kpa": round(pack.sensors.pressure_full_scale_kpa),
+    }
+
+
+def _chips(pack: Pack) -> Values:
+    return {
+        "chip_overvoltage_code": overvoltage_code(pack.chip_overvoltage_v, pack.file),
+        "chip_undervoltage_code": undervoltage_code(pack.chip_undervoltage_v, pack.file),
+        # Below one step of 190.73 uV a healthy chip may well repeat itself.
+        "readings_move": pack.sensors.cell_voltage_noise_v >= 1.5e-4,
+    }
+
+
+def overvoltage_code(volts: float, file: str = "") -> int:
+    """OV_THRESH of the BQ79616: steps of 25 mV in three windows, with holes between."""
+    mv = round(volts * 1000.0)
+    for code, low, high in _OVERVOLTAGE_MV:
+        if low <= mv <= high and (mv - low) % 25 == 0 and abs(volts * 1000.0 - mv) < 1e-6:
+            return code + (mv - low) // 25
+    expected = "a step of the BQ79616: 2.700-3.000, 3.500-3.800 or 4.175-4.475 V by 25 mV"
+    raise ConfigError(file, "chip_overvoltage_v", volts, expected)
+
+
+def undervoltage_code(volts: float, file: str = "") -> int:
+    """UV_THRESH of the BQ79616: 1.2 to 3.1 V by 50 mV."""
+    mv = round(volts * 1000.0)
+    if 1200 <= mv <= 3100 and (mv - 1200) % 50 == 0 and abs(volts * 1000.0 - mv) < 1e-6:
+        return (mv - 1200) // 50
+    raise ConfigError(file, "chip_undervoltage_v", volts, "a step of the BQ79616: 1.2-3.1 V by 50 mV")
+
+
+# ---- limits ----
+
+
+def _ordered(file: str, key: str, limit: Triplet, *, rising: bool) -> Triplet:
+    operate, warn, trip = limit if rising else limit[::-1]
+    if not operate <= warn <= trip:
+        words = "rising" if rising else "falling"
+        raise ConfigError(file, key, limit, f"operate, warn, trip {words}")
+    return limit
+
+
+def _scaled(limit: Triplet, factor: float) -> list[int]:
+    return [round(value * factor) for value in limit]
+
+
+def _cell_limits(cell: Cell, pack: Pack) -> Values:
+    limits, parallel = cell.limits, pack.topology.parallel
+    values: Values = {}
+    for field, name, factor, rising in (
+        ("voltage_max_uv", "voltage_max_v", 1e6, True),
+        ("voltage_min_uv", "voltage_min_v", 1e6, False),
+        ("charge_max_cdegc", "temperature_max_charge_degc", 100.0, True),
+        ("charge_min_cdegc", "temperature_min_charge_degc", 100.0, False),
+        ("discharge_max_cdegc", "temperature_max_discharge_degc", 100.0, True),
+        ("discharge_min_cdegc", "temperature_min_discharge_degc", 100.0, False),
+        ("charge_ma", "current_charge_a", 1e3 * parallel, True),
+        ("discharge_ma", "current_discharge_a", 1e3 * parallel, True),
+    ):
+        limit = _ordered(cell.file, f"limits.{name}", getattr(limits, name), rising=rising)
+        values[field] = _scaled(limit, factor)
+    if not limits.voltage_min_v[0] < limits.voltage_max_v[0]:
+        raise ConfigError(
+            cell.file, "limits.voltage_min_v", limits.voltage_min_v, "operate below voltage_max_v"
+        )
+    low = _ordered(
+        cell.file, "pressure.operate_min_kpa", cell.pressure.operate_min_kpa, rising=False
+    )
+    high = _ordered(
+        cell.file, "pressure.operate_max_kpa", cell.pressure.operate_max_kpa, rising=True
+    )
+    values["pressure_min_kpa"], values["pressure_max_kpa"] = _scaled(low, 1.0), _scaled(high, 1.0)
+    values["voltage_deep_uv"] = round(0.8e6 * limits.voltage_min_v[2])  # cell_deep_discharge
+    values["capacity_uc"] = round(cell.electric.capacity_ah * parallel * 3.6e9)
+    return values
+
+
+def _pack_limits(cell: Cell, pack: Pack) -> Values:
+    warn, trip, sensors = pack.insulation_warn_ohm_per_v, pack.insulation_trip_ohm_per_v, pack.sensors
+    if warn < trip:
+        raise ConfigError(pack.file, "insulation_warn_ohm_per_v", warn, f"at least the trip: {trip}")
+    most = max(cell.limits.current_charge_a[2], cell.limits.current_discharge_a[2])
+    if sensors.current_range_a <= most * pack.topology.parallel:
+        expected = f"beyond the trip current of the pack: {most * pack.topology.parallel:g} A"
+        raise ConfigError(pack.file, "sensors.current_range_a", sensors.current_range_a, expected)
+    ramp_s = 2.0  # assumption: from nothing to the full discharge limit
+    return {
+        "insulation_ohm_per_v": [round(warn), round(warn), round(trip)],
+        "rest_ma": _rest_ma(pack),
+        "current_range_ma": round(sensors.current_range_a * 1e3),
+        "ramp_ma_per_s": round(
+            cell.limits.current_discharge_a[0] * pack.topology.parallel * 1e3 / ramp_s
+        ),
+    }
+
+
+def _rest_ma(pack: Pack) -> int:
+    """Current that may be read at rest: three standard deviations of the sensor, at least 1 A."""
+    sensors = pack.sensors
+    return max(1000, round(3e3 * (sensors.current_offset_a + sensors.current_noise_a)))
+
+
+def _contactors(cell: Cell, pack: Pack) -> Values:
+    made = pack.contactors
+    volts = pack.topology.blocks * cell.electric.ocv_v[-1]
+    tau_ms = made.precharge_ohm * made.link_capacity_f * 1e3
+    if 4.0 * tau_ms > 0.8 * PRECHARGE_MAX_MS:  # four time constants leave 2 %
+        expected = f"4 R C within {0.8 * PRECHARGE_MAX_MS:g} ms, here {4.0 * tau_ms:.0f} ms"
+        raise ConfigError(pack.file, "contactors.link_capacity_f", made.link_capacity_f, expected)
+    charging_a = volts / made.precharge_ohm
+    rest = _rest_ma(pack)
+    return {
+        "break_current_ma": round(made.break_current_a * 1e3),
+        "fuse_wait_ms": 500,  # assumption: a pyrotechnic fuse acts in milliseconds
+        "feedback_ms": round(max(made.close_ms, made.open_ms) + made.bounce_ms) + SETTLE_MS,
+        "precharge_min_ms": max(10, round(tau_ms)),
+        "precharge_max_ms": PRECHARGE_MAX_MS,
+        "precharge_tolerance_mv": round(0.03 * volts * 1e3),
+        "precharge_done_ma": round(0.03 * charging_a * 1e3) + rest,
+        "precharge_abort_ma": round(1.3 * charging_a * 1e3) + rest,
+    }
+
+
+# ---- heat, balancing, critical current ----
+
+
+def _thermal(cell: Cell, pack: Pack) -> Values:
+    """Heat to where charging is unrestricted, but not beyond the coolant's target; cool above it."""
+    target, limits = pack.cooling.coolant_target_degc, cell.limits
+    floor = max(limits.temperature_min_charge_degc[0], limits.temperature_min_discharge_degc[0])
+    heat = min(target, floor + HEADROOM_K)
+    return {
+        "heater_is_fitted": pack.cooling.heater_w > 0.0,
+        "heat_below_cdegc": round(heat * 100.0),
+        "cool_above_cdegc": round((target + HEADROOM_K) * 100.0),
+    }
+
+
+def _balancing(cell: Cell, pack: Pack) -> Values:
+    made, file = pack.balancing, pack.file
+    if made.bleed_ohm <= 0.0:
+        raise ConfigError(file, "balancing.bleed_ohm", made.bleed_ohm, "a positive resistance")
+    if not 0.0 < made.stop_v < made.start_v:
+        raise ConfigError(file, "balancing.stop_v", made.stop_v, f"between 0 and start_v ({made.start_v})")
+    at_20_pct = np.interp(0.2, cell.electric.ocv_soc_frac, cell.electric.ocv_v)
+    return {
+        "balance_start_uv": round(made.start_v * 1e6),
+        "balance_stop_uv": round(made.stop_v * 1e6),
+        "balance_min_uv": round(float(at_20_pct) * 1e6),
+        "bleed_ohm": made.bleed_ohm,
+    }
+
+
+def _critical_currents(cell: Cell, pack: Pack, law: CriticalCurrent) -> Values:
+    amps = cell.geometry.electrode_area_cm2 * pack.topology.parallel * 1e-3
+    factor = 1.0 / tables.arrhenius(law.activation_ev)
+    maximum = pressure_max_kpa(cell)
+    return {
+        "plating_a": law.plating_ma_per_cm2 * amps * factor,
+        "stripping_a": law.stripping_ma_per_cm2 * amps * factor,
+        "critical_factor": tables.over_pressure(
+            cell.pressure.reference_kpa, law.pressure_exponent, maximum
+        ),
+    }
+
+
+def pressure_max_kpa(cell: Cell) -> float:
+    """End of the firmware's pressure grid."""
+    return max(2.0 * cell.pressure.reference_kpa, cell.pressure.operate_max_kpa[2], 1.0)
+
+
+# ---- estimator ----
+
+
+def _estimator(cell: Cell, pack: Pack) -> Values:
+    made, electric, sensors = cell.resistance, cell.electric, pack.sensors
+    parallel = pack.topology.parallel
+    soc, ocv, slope, entropic = tables.ocv(electric)
+    del soc
+    maximum = pressure_max_kpa(cell)
+    bias = (sensors.cell_voltage_offset_v**2 + (sensors.cell_voltage_gain_frac * ocv[-1]) ** 2) ** 0.5
+    spread = pack.spread.capacity_frac
+    return {
+        "ocv_v": ocv,
+        "slope_v": slope,
+        "entropic_v_per_k": entropic,
+        "electrolyte_ohm": made.electrolyte_ohm
+        / parallel
+        * tables.conductivity(made.electrolyte_temperature),
+        "contact_ohm": made.contact_ohm / parallel * tables.arrhenius(made.contact_activation_ev),
+        "transfer_ohm": made.charge_transfer_ohm
+        / parallel
+        * tables.arrhenius(made.charge_transfer_activation_ev),
+        "diffusion_ohm": made.diffusion_ohm
+        / parallel
+        * tables.arrhenius(made.diffusion_activation_ev),
+        "pressure_factor": tables.over_pressure(
+            cell.pressure.reference_kpa, cell.pressure.exponent, maximum
+        ),
+        "pressure_max_kpa": maximum,
+        "per_uc": 1.0 / (electric.capacity_ah * parallel * 3.6e9),
+        "transfer_tau_s": made.charge_transfer_tau_s,
+        "diffusion_tau_s": made.diffusion_tau_s,
+        "hysteresis_v": electric.hysteresis_v,
+        "hysteresis_soc_frac": electric.hysteresis_soc_frac,
+        # The model itself is taken to be 2 mV off (assumption).
+        "sigma_bias_v": (bias**2 + 0.002**2) ** 0.5,
+        # Cell spread, contact lost, core warmer than the thermistor: 12 % (assumption).
+        "sigma_resistance_frac": (pack.spread.resistance_frac**2 + 0.12**2) ** 0.5,
+        "sigma_noise_v": max(sensors.cell_voltage_noise_v, 2e-4),
+        "sigma_diffusion_v": 0.002,  # assumption
+        "sigma_diffusion_frac": 0.3,  # assumption
+        "sigma_current_a": max(sensors.current_offset_a, 0.02),
+        # Capacity fades unseen: 1 % beside spread and gain (assumption).
+        "sigma_charge_frac": (sensors.current_gain_frac**2 + spread**2 / parallel + 0.01**2) ** 0.5,
+        "sigma_start_frac": 0.3,  # about uniform between empty and full
+    }
