@@ -1,4 +1,4 @@
-"""`bms repair REC`: give a cut or damaged recording its end back, so every Arrow reader opens it."""
+"""`bms repair REC`: give a cut or damaged recording its end back, for every Arrow reader."""
 
 from __future__ import annotations
 

@@ -85,9 +85,9 @@ class Signal:
     """One recorded quantity and where it lives.
 
     kind: truth, measured, estimated or command. rate: a frequency in Hz, or "pack" (every 10 ms
-    tick), "slow" (1 Hz) or "cells" (as sparse as the writer was told, at full rate round events;
-    vectors always are). source: contiguous array in the simulation's memory; one element makes a
-    scalar, unless rate is "cells". The stored value is source * scale + offset.
+    tick), "slow" (1 Hz), "cells" (a vector, as sparse as the writer was told); whatever is not
+    recorded every tick is so for 2 s round an event. source: contiguous array in the simulation's
+    memory; more than one element makes a vector. The stored value is source * scale + offset.
     """
 
     name: str

@@ -205,11 +205,11 @@ def test_kill_9_loses_at_most_two_batches(tmp_path):
 
 def test_two_writers_on_one_path_are_refused(tmp_path):
     path = tmp_path / "run.arrow"
-    with Writer(path, World().signals(), {}):
-        with pytest.raises(RecorderError, match="being written"):
-            Writer(path, World().signals(), {})
-    with Writer(path, World().signals(), {}):
-        pass
+    first = Writer(path, World().signals(), {})
+    with pytest.raises(RecorderError, match="being written"):
+        Writer(path, World().signals(), {})
+    first.close()
+    Writer(path, World().signals(), {}).close()
     assert Recording.open(path).is_complete
 
 

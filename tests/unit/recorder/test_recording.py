@@ -218,7 +218,8 @@ def test_a_wrong_name_suggests_the_right_one(tmp_path):
 )  # fmt: skip
 def test_an_impossible_signal_is_refused(tmp_path, change, message):
     fields = {
-        "name": "x", "unit": "1", "kind": "truth", "rate": "pack", "text": "", "source": np.zeros(1),
+        "name": "x", "unit": "1", "kind": "truth", "rate": "pack", "text": "",
+        "source": np.zeros(1),
     }  # fmt: skip
     with pytest.raises(RecorderError, match=message):
         Writer(tmp_path / "a.arrow", [*World().signals(), Signal(**(fields | change))], {})
