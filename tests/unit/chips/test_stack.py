@@ -394,3 +394,32 @@ def test_two_stacks_do_not_share_anything(bench):
     one, two = bench(2).start(), bench(2)
     assert two.read(0x500) == {}
     assert len(one.read(0x500)) == 2
+
+
+@pytest.mark.parametrize(
+    ("low_us", "wakes"), [(249, False), (250, True), (300, True), (301, False), (150, False)]
+)
+def test_only_250_to_300_us_end_a_sleep(bench, low_us, wakes):
+    stack = bench(1).start()
+    stack.write(0x309, 0x04)
+    stack.step(low_us=low_us)
+    stack.wait(5)
+    assert stack.fields["mode"][0] == (2 if wakes else 1)
+
+
+@pytest.mark.parametrize(
+    ("low_us", "wakes"), [(1999, False), (2000, True), (2500, True), (2501, False), (5000, False)]
+)
+def test_only_2_to_2500_us_wake(bench, low_us, wakes):
+    stack = bench(1)
+    stack.step(low_us=low_us)
+    stack.wait(20)
+    assert stack.fields["mode"][0] == (2 if wakes else 0)
+
+
+@pytest.mark.parametrize(("low_us", "hears"), [(14, False), (15, True), (20, True), (21, False)])
+def test_only_15_to_20_us_clear_the_receiver(bench, low_us, hears):
+    stack = bench(1).start()
+    stack.raw(b"\xf0")
+    stack.step(low_us=low_us)
+    assert (stack.raw(hexed("80 00 05 00 00 35 DF")) != b"") == hears
