@@ -236,6 +236,7 @@ class ArrowFile:
         self._synced_s = time.monotonic()
 
     def write(self, batch: pa.RecordBatch) -> None:
+        """Append a batch; once a second the disk is asked to have it."""
         self._arrow.write_batch(batch, custom_metadata=CHECK)
         self._emit()
         now_s = time.monotonic()

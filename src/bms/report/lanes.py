@@ -44,6 +44,7 @@ def runs(t: np.ndarray, values: np.ndarray, end: float) -> list[tuple[float, flo
 
 
 def states(view: View) -> Figure | None:
+    """What the firmware said, drove and read back, and what really happened."""
     contactors, flags, state = _contactors(view), _flags(view), view.line("cmd_state")
     count = 1.6 * (state is not None) + len(contactors) + 0.7 * len(flags)
     if count == 0:
@@ -121,6 +122,7 @@ def _spans(view: View, name: str, bit: int) -> Spans:
 
 
 def events(view: View) -> Figure | None:
+    """One lane a kind; the numbers are those of the table."""
     found = view.recording.events
     if not found:
         return None

@@ -1,4 +1,7 @@
-"""The plots of one recording. Each function draws what the recording has, or returns None."""
+"""The plots of one recording. Each function draws what the recording has, or returns None.
+
+Its docstring is what the reader of the page sees above the plot.
+"""
 
 from __future__ import annotations
 
@@ -31,12 +34,18 @@ WIDTH_IN, HEIGHT_IN = 8.6, 2.9
 
 
 class Plot(NamedTuple):
-    """One picture of a report. `name` is also the name of its PNG file."""
+    """One picture of a report; the docstring of its function stands above it.
+
+    `name` is also the name of its PNG file.
+    """
 
     name: str
     title: str
-    caption: str
     draw: Callable[[View], Figure | None]
+
+    @property
+    def caption(self) -> str:
+        return " ".join((self.draw.__doc__ or "").split())
 
 
 def canvas(
@@ -80,6 +89,7 @@ def band(
 
 
 def finish(ax: Any, label: str) -> None:
+    """Name the vertical axis, and the lines above the plot."""
     ax.set_ylabel(label)
     handles, _ = ax.get_legend_handles_labels()
     if handles:
@@ -89,6 +99,9 @@ def finish(ax: Any, label: str) -> None:
 
 
 def soc(view: View) -> Figure | None:
+    """What the pack holds, and what the firmware believes it holds, with the interval it
+    vouches for.
+    """
     truth, estimate = view.line("true_soc_frac"), view.line("est_soc_frac")
     if truth is None and estimate is None:
         return None
@@ -102,6 +115,7 @@ def soc(view: View) -> Figure | None:
 
 
 def soc_error(view: View) -> Figure | None:
+    """The truth should stay inside the band."""
     truth, estimate = view.line("true_soc_frac"), view.line("est_soc_frac")
     if truth is None or estimate is None or truth.y.size != estimate.y.size:
         return None
@@ -117,6 +131,7 @@ def soc_error(view: View) -> Figure | None:
 
 
 def pack_voltage(view: View) -> Figure | None:
+    """The link follows the pack once the contactors are closed."""
     link = view.line("true_link_voltage_v"), view.line("meas_link_voltage_v")
     has_link = any(line is not None for line in link)
     figure, axes = canvas(view, 2, (1.0, 0.45)) if has_link else canvas(view)
@@ -131,6 +146,7 @@ def pack_voltage(view: View) -> Figure | None:
 
 
 def current(view: View) -> Figure | None:
+    """The load obeys the limits the BMS advertises on CAN, unless the scenario says otherwise."""
     figure, (ax,) = canvas(view)
     drawn = draw(ax, view.line("true_pack_current_a"), "truth", **TRUTH)
     drawn |= draw(ax, view.line("meas_pack_current_a"), "measured", **MEASURED)
@@ -141,6 +157,7 @@ def current(view: View) -> Figure | None:
 
 
 def power(view: View) -> Figure | None:
+    """At the terminals of the pack."""
     amperes, volts = view.line("true_pack_current_a"), view.line("true_pack_voltage_v")
     if amperes is None or volts is None or amperes.y.size != volts.y.size:
         return None
@@ -156,6 +173,7 @@ def power(view: View) -> Figure | None:
 
 
 def cell_voltages(view: View) -> Figure | None:
+    """Read from the monitor chips as bytes."""
     name = "true_cell_voltage_v"
     low, high = view.reduced(name, "min"), view.reduced(name, "max")
     measured = view.line("meas_cell_voltage_min_v"), view.line("meas_cell_voltage_max_v")
@@ -181,6 +199,7 @@ def cell_voltages(view: View) -> Figure | None:
 
 
 def temperatures(view: View) -> Figure | None:
+    """Sensors see surfaces; limits protect cores, so the firmware estimates them."""
     figure, (ax,) = canvas(view)
     core = "true_cell_temperature_core_degc"
     low, high = view.reduced(core, "min"), view.reduced(core, "max")
@@ -197,6 +216,7 @@ def temperatures(view: View) -> Figure | None:
 
 
 def pressure(view: View) -> Figure | None:
+    """A lithium anode breathes: pressure moves with charge, temperature and creep."""
     modules = view.line("true_module_pressure_kpa")
     measured = [view.line(f"meas_module_pressure_{x}_kpa") for x in ("min", "max")]
     if modules is None and measured[0] is None:
@@ -213,8 +233,8 @@ def pressure(view: View) -> Figure | None:
 
 
 def health(view: View) -> Figure | None:
-    """Only where it moves: most runs are too short."""
-    found = view.line("est_soh_frac")
+    """Estimated capacity over rated capacity."""
+    found = view.line("est_soh_frac")  # most runs are too short to move it
     if found is None or np.nanmax(found.y) - np.nanmin(found.y) < 1e-3:
         return None
     figure, (ax,) = canvas(view)
@@ -224,7 +244,7 @@ def health(view: View) -> Figure | None:
 
 
 def insulation(view: View) -> Figure | None:
-    """Only where it moves."""
+    """Between the poles and the chassis."""
     truth = view.line("true_insulation_kohm")
     if truth is None or np.nanmax(truth.y) < 1.05 * np.nanmin(truth.y):
         return None
@@ -240,7 +260,7 @@ def insulation(view: View) -> Figure | None:
 
 
 def actuators(view: View) -> Figure | None:
-    """Only where the heater or the pump did something."""
+    """Duty the firmware asks for."""
     lines = [
         (view.line(f"cmd_{x}_frac"), f"{x} duty", c)
         for x, c in (("heater", ORANGE), ("pump", BLUE))
@@ -258,29 +278,20 @@ def actuators(view: View) -> Figure | None:
 
 
 PLOTS = (
-    Plot("soc", "State of charge",
-         "What the pack holds, and what the firmware believes it holds, with the interval it "
-         "vouches for.", soc),
-    Plot("soc_error", "Error of the estimate", "The truth should stay inside the band.", soc_error),
-    Plot("current", "Current",
-         "The load obeys the limits the BMS advertises on CAN, unless the scenario says otherwise.",
-         current),
-    Plot("power", "Power", "At the terminals of the pack.", power),
-    Plot("pack_voltage", "Pack voltage",
-         "The link follows the pack once the contactors are closed.", pack_voltage),
-    Plot("cell_voltages", "Cell voltages", "Read from the monitor chips as bytes.", cell_voltages),
-    Plot("temperatures", "Temperatures",
-         "Sensors see surfaces; limits protect cores, so the firmware estimates them.",
-         temperatures),
-    Plot("pressure", "Stack pressure",
-         "A lithium anode breathes: pressure moves with charge, temperature and creep.", pressure),
-    Plot("states", "States and contactors",
-         "What the firmware said, drove and read back, and what really happened.", lanes.states),
-    Plot("events", "Events", "One lane a kind; the numbers are those of the table.", lanes.events),
-    Plot("actuators", "Heater and pump", "Duty the firmware asks for.", actuators),
-    Plot("health", "Health", "Estimated capacity over rated capacity.", health),
-    Plot("insulation", "Insulation", "Between the poles and the chassis.", insulation),
-)  # fmt: skip
+    Plot("soc", "State of charge", soc),
+    Plot("soc_error", "Error of the estimate", soc_error),
+    Plot("current", "Current", current),
+    Plot("power", "Power", power),
+    Plot("pack_voltage", "Pack voltage", pack_voltage),
+    Plot("cell_voltages", "Cell voltages", cell_voltages),
+    Plot("temperatures", "Temperatures", temperatures),
+    Plot("pressure", "Stack pressure", pressure),
+    Plot("states", "States and contactors", lanes.states),
+    Plot("events", "Events", lanes.events),
+    Plot("actuators", "Heater and pump", actuators),
+    Plot("health", "Health", health),
+    Plot("insulation", "Insulation", insulation),
+)
 
 WANTED = (
     "true_soc_frac", "est_soc_frac", "est_soc_low_frac", "est_soc_high_frac",

@@ -59,6 +59,7 @@ class View:
         return seconds / self.second
 
     def line(self, name: str) -> Line | None:
+        """A signal with its time."""
         if name not in self.recording:
             return None
         y = self.recording[name]
