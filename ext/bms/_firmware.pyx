@@ -8,6 +8,8 @@ entered every millisecond, so it is slow.
 
 include "fields.pxi"
 
+from collections import namedtuple
+
 from cpython.bytes cimport PyBytes_FromStringAndSize
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint64_t
 from libc.string cimport memcpy, memset
@@ -140,6 +142,19 @@ def api_address():
 def version():
     """What ecu_version() says."""
     return ecu_version().decode()
+
+
+Probe = namedtuple("Probe", "name unit offset count dtype")
+
+
+def probes():
+    """[Probe(name, unit, offset, count, dtype)] of what ecu_probes() opens, in bytes from the start of the state."""
+    cdef size_t count = 0
+    cdef const ecu_probe_t *table = ecu_probes(&count)
+    return [
+        Probe(table[k].name.decode(), table[k].unit.decode(), table[k].offset, table[k].count, _FIELD_DTYPES[table[k].type])
+        for k in range(count)
+    ]
 
 
 def config_fields():
@@ -356,7 +371,7 @@ cdef class Firmware:
 
     def restore(self, bytes state):
         """Back to a snapshot of the same build."""
-        if len(state) != ecu_size():
+        if <size_t>len(state) != ecu_size():
             raise ValueError("a snapshot of another build")
         memcpy(self._self, <const char *>state, ecu_size())
 
@@ -374,7 +389,7 @@ cdef class EstimatorBank:
     cdef readonly dict state
 
     def __init__(self, bytes config, uint32_t blocks):
-        if len(config) != config_size or not 1 <= blocks <= BMS_CELLS_MAX:
+        if <size_t>len(config) != config_size or not 1 <= blocks <= BMS_CELLS_MAX:
             raise ValueError("not a configuration, or too many blocks")
         memcpy(&self._params, <const char *>config + config_est_offset, sizeof(est_params_t))
         self.blocks = blocks

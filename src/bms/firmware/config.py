@@ -222,8 +222,8 @@ def _contactors(cell: Cell, pack: Pack) -> Values:
     made = pack.contactors
     volts = pack.topology.blocks * cell.electric.ocv_v[-1]
     tau_ms = made.precharge_ohm * made.link_capacity_f * 1e3
-    if 4.0 * tau_ms > 0.8 * PRECHARGE_MAX_MS:  # four time constants leave 2 %
-        expected = f"4 R C within {0.8 * PRECHARGE_MAX_MS:g} ms, here {4.0 * tau_ms:.0f} ms"
+    if 5.0 * tau_ms > 0.8 * PRECHARGE_MAX_MS:  # five time constants leave less than 1 %
+        expected = f"5 R C within {0.8 * PRECHARGE_MAX_MS:g} ms, here {5.0 * tau_ms:.0f} ms"
         raise ConfigError(pack.file, "contactors.link_capacity_f", made.link_capacity_f, expected)
     charging_a = volts / made.precharge_ohm
     rest = _rest_ma(pack)
@@ -233,8 +233,8 @@ def _contactors(cell: Cell, pack: Pack) -> Values:
         "feedback_ms": round(max(made.close_ms, made.open_ms) + made.bounce_ms) + SETTLE_MS,
         "precharge_min_ms": max(10, round(tau_ms)),
         "precharge_max_ms": PRECHARGE_MAX_MS,
-        "precharge_tolerance_mv": round(0.03 * volts * 1e3),
-        "precharge_done_ma": round(0.03 * charging_a * 1e3) + rest,
+        "precharge_tolerance_mv": round(0.01 * volts * 1e3),
+        "precharge_done_ma": round(0.02 * charging_a * 1e3) + rest,
         "precharge_abort_ma": round(1.3 * charging_a * 1e3) + rest,
     }
 

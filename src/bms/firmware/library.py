@@ -10,12 +10,23 @@ from __future__ import annotations
 
 import ctypes
 from pathlib import Path
+from typing import NamedTuple
 
 from bms.errors import ConfigError
 
 ABI = 1
 REQUIRED = ("ecu_abi", "ecu_version", "ecu_size", "ecu_init", "ecu_step")
 SIZE_MAX = 64 << 20  # a firmware that wants more state than this is a mistake
+
+
+class Probe(NamedTuple):
+    """One window into a firmware's state; `offset` in bytes from its start."""
+
+    name: str
+    unit: str
+    offset: int
+    count: int
+    dtype: str
 
 
 class Library:
@@ -33,6 +44,39 @@ class Library:
         handle.ecu_size.restype = ctypes.c_size_t
         self.version = (handle.ecu_version() or b"").decode(errors="replace")
         self.size = int(handle.ecu_size())
+
+    def probes(self) -> list[Probe]:
+        """What the firmware opens, as far as it makes sense."""
+        function = getattr(self._handle, "ecu_probes", None)
+        if function is None:
+            return []
+        function.restype = ctypes.POINTER(_Probe)
+        count = ctypes.c_size_t(0)
+        table = function(ctypes.byref(count))
+        found = []
+        for k in range(count.value if table else 0):
+            row = table[k]
+            known = row.type < len(_DTYPES) and row.name
+            if known and row.offset + row.count * int(_DTYPES[row.type][-1]) <= self.size:
+                unit = (row.unit or b"").decode(errors="replace")
+                name = row.name.decode(errors="replace")
+                found.append(Probe(name, unit, row.offset, row.count, _DTYPES[row.type]))
+        return found
+
+
+class _Probe(ctypes.Structure):
+    """ecu_probe_t."""
+
+    _fields_ = (
+        ("name", ctypes.c_char_p),
+        ("unit", ctypes.c_char_p),
+        ("offset", ctypes.c_uint32),
+        ("count", ctypes.c_uint32),
+        ("type", ctypes.c_uint8),
+    )
+
+
+_DTYPES = ("u1", "<u2", "<u4", "<u8", "<i2", "<i4", "<i8", "<f4", "<f8")
 
 
 def load(path: str | Path) -> Library:
