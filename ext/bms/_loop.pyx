@@ -1,17 +1,11 @@
-# distutils: sources = ext/loop/loop.c ext/loop/vehicle.c
+# distutils: sources = ext/loop/loop.c ext/loop/vehicle.c ext/plant/plant.c ext/plant/electric.c ext/plant/slow.c ext/plant/path.c ext/plant/heat.c ext/plant/events.c ext/chips/chips.c ext/chips/line.c ext/chips/frame.c ext/chips/registers.c ext/chips/adc.c ext/chips/balance.c ext/chips/faults.c ext/chips/ivt.c ext/chips/imd.c ext/recorder/record.c ext/firmware/generated/bms_dbc.c
 """The closed loop as one block of memory: see ext/loop/loop.h, and sim.py for how it is filled."""
 
 include "fields.pxi"
 
 from libc.stdint cimport uint8_t, uint64_t
 from libc.string cimport memcpy
-
-cdef extern from "time.h" nogil:
-    ctypedef struct timespec:
-        long tv_sec
-        long tv_nsec
-    int clock_gettime(int, timespec *)
-    int CLOCK_MONOTONIC
+from posix.time cimport CLOCK_MONOTONIC, clock_gettime, timespec
 
 cdef extern from "ecu_api.h":
     ctypedef struct ecu_api_t:
@@ -22,8 +16,11 @@ cdef extern from "recorder/record.h":
         pass
 
 cdef extern from "loop/loop.h" nogil:
-    ctypedef struct world_t:
+    ctypedef struct plant_t:
         pass
+    ctypedef struct world_t:
+        plant_t plant
+    void plant_energy(plant_t *)
     ctypedef struct loop_inputs_t:
         const ecu_api_t *firmware
         const void *config
@@ -172,6 +169,10 @@ cdef class World:
                 clock_gettime(CLOCK_MONOTONIC, &b)
                 out[k] = (b.tv_sec - a.tv_sec) * 1e6 + (b.tv_nsec - a.tv_nsec) * 1e-3
         return np.asarray(out)
+
+    def energy(self):
+        """Bring the plant's energy fields and their residual up to date."""
+        plant_energy(&self._world.plant)
 
     def truth_hash_now(self):
         """The truth hash including the plant's present state."""

@@ -1,11 +1,12 @@
-"""solid-bms: a pack of solid-state cells and the firmware that manages it, meeting only through bytes and pins.
+"""solid-bms: a pack of solid-state cells and the firmware that manages it, meeting only through
+bytes and pins.
 
 >>> import bms
 >>> run = bms.Simulation("drive", seed=1).run(600)  # doctest: +SKIP
 >>> run["true_soc_frac"][-1], run["est_soc_frac"][-1]  # doctest: +SKIP
 
-Public names: Cell, Pack, Simulation, Recording, BmsError. They are imported on first use, so `import bms` is fast.
-"""
+Public names: Cell, Pack, Simulation, Recording, BmsError. They are imported on first use, so
+`import bms` is fast. """
 
 from __future__ import annotations
 

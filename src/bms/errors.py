@@ -1,13 +1,12 @@
 """What can go wrong, as exceptions.
 
 BmsError
-├── ConfigError     a file or option says something that cannot be: names file, key, value, expectation
+├── ConfigError     a file or option cannot be: names file, key, value, expectation
 ├── LinkError       a port, socket or bus cannot be opened or was lost
 └── RecorderError   a recording cannot be written or read
 
-Bytes from outside never raise: decoders return counted `Malformed` values instead. The command line turns a BmsError into one
-message on stderr and its `exit_code`.
-"""
+Bytes from outside never raise: decoders return counted `Malformed` values instead. The command line
+turns a BmsError into one message on stderr and its `exit_code`. """
 
 from __future__ import annotations
 

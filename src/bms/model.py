@@ -1,8 +1,10 @@
-"""What a cell and a pack are: plain frozen data. The files are `cells/*.toml` and `packs/*.toml`; `config.py` loads them.
+"""What a cell and a pack are: plain frozen data. The files are `cells/*.toml` and `packs/*.toml`;
+`config.py` loads them.
 
-In a file every number carries where it comes from: `key = { value = 77.0, source = "..." }` or `assumption = "..."` instead of
-`source`. Here only the values are left; the provenance of `Cell.electric.capacity_ah` is `cell.provenance["electric.capacity_ah"]`.
-Units are in the names. Currents are positive on discharge. Limits are operate / warn / trip triplets, from mild to severe.
+In a file every number carries where it comes from: `key = { value = 77.0, source = "..." }` or
+`assumption = "..."` instead of `source`. Here only the values are left; the provenance of
+`Cell.electric.capacity_ah` is `cell.provenance["electric.capacity_ah"]`. Units are in the names.
+Currents are positive on discharge. Limits are operate / warn / trip triplets, from mild to severe.
 """
 
 from __future__ import annotations
@@ -20,11 +22,14 @@ Triplet = tuple[float, float, float]
 """operate, warn, trip."""
 
 
-class Classification(Frozen):
-    """After the Chinese draft standard 'Solid-state battery for electric vehicle - Part 1' (2025-12)."""
+class Classification(Frozen, frozen=True):
+    """After the Chinese draft standard 'Solid-state battery for electric vehicle - Part 1'
+    (2025-12)."""
 
     weight_loss_frac: float  # after vacuum drying at 120 degC; <= 0.005 makes a solid-state battery
-    liquid_frac: float  # share of liquid in the electrolyte by weight: 1 is a liquid cell, between is hybrid
+    liquid_frac: (
+        float  # share of liquid in the electrolyte by weight: 1 is a liquid cell, between is hybrid
+    )
     electrolyte: Literal["sulfide", "oxide", "polymer", "halide", "composite", "liquid"]
     ion: Literal["lithium", "sodium", "other"]
     application: Literal["high_energy", "high_power", "other"]
@@ -37,7 +42,7 @@ class Classification(Frozen):
         return "liquid" if self.liquid_frac >= 1.0 else "hybrid_solid_liquid"
 
 
-class Geometry(Frozen):
+class Geometry(Frozen, frozen=True):
     format: Literal["pouch", "prismatic", "cylindrical"]
     length_m: float  # cylindrical: height
     width_m: float  # cylindrical: diameter
@@ -47,7 +52,7 @@ class Geometry(Frozen):
     layers: int
 
 
-class Electric(Frozen):
+class Electric(Frozen, frozen=True):
     capacity_ah: float  # between full and empty at rest, 25 degC
     ocv_soc_frac: tuple[float, ...]  # rising from 0 to 1
     ocv_v: tuple[float, ...]  # strictly rising, at 25 degC
@@ -56,12 +61,11 @@ class Electric(Frozen):
     hysteresis_soc_frac: float  # SoC swing over which a branch is reached (1/e)
 
 
-class Conductivity(Frozen):
+class Conductivity(Frozen, frozen=True):
     """Temperature law of a resistance: multiplier 1 at 25 degC.
 
-    arrhenius: exp(Ea/k (1/T - 1/298.15)). vtf: above melting exp(B/(T-T0) - B/(Tm-T0)), below it Arrhenius with activation_ev,
-    continuous at the join, the whole scaled to 1 at 25 degC.
-    """
+    arrhenius: exp(Ea/k (1/T - 1/298.15)). vtf: above melting exp(B/(T-T0) - B/(Tm-T0)), below it
+    Arrhenius with activation_ev, continuous at the join, the whole scaled to 1 at 25 degC. """
 
     law: Literal["arrhenius", "vtf"]
     activation_ev: float
@@ -70,7 +74,7 @@ class Conductivity(Frozen):
     melting_degc: float = 0.0
 
 
-class Resistance(Frozen):
+class Resistance(Frozen, frozen=True):
     electrolyte_ohm: float  # at 25 degC
     electrolyte_temperature: Conductivity
     contact_ohm: float  # at 25 degC, reference pressure, no voids
@@ -83,14 +87,14 @@ class Resistance(Frozen):
     diffusion_activation_ev: float
 
 
-class Pressure(Frozen):
+class Pressure(Frozen, frozen=True):
     reference_kpa: float  # contact_ohm holds here
-    exponent: float  # contact resistance goes as (P / reference) ** exponent; about -0.5; 0 for liquid cells
-    operate_min_kpa: Triplet  # operate, warn, trip on low stack pressure (0, 0, 0 where pressure does not matter)
+    exponent: float  # contact goes as (P / reference) ** exponent; about -0.5; 0 for liquid
+    operate_min_kpa: Triplet  # (0, 0, 0) where pressure does not matter
     operate_max_kpa: Triplet
 
 
-class Breathing(Frozen):
+class Breathing(Frozen, frozen=True):
     """Free thickness change of one cell; the fixture of the pack turns it into pressure."""
 
     anode_um_per_ah: float  # growth on charge; lithium metal: 4.85 um per mAh/cm2 and layer
@@ -98,8 +102,9 @@ class Breathing(Frozen):
     thermal_um_per_k: float
 
 
-class CriticalCurrent(Frozen):
-    """Areal current densities beyond which plating (charge) grows dendrites and stripping (discharge) leaves voids."""
+class CriticalCurrent(Frozen, frozen=True):
+    """Areal current densities beyond which plating (charge) grows dendrites and stripping
+    (discharge) leaves voids."""
 
     plating_ma_per_cm2: float  # at 25 degC, reference pressure
     stripping_ma_per_cm2: float
@@ -107,41 +112,43 @@ class CriticalCurrent(Frozen):
     pressure_exponent: float  # goes as (P / reference) ** exponent
 
 
-class Voids(Frozen):
-    growth_frac_per_c_cm2: float  # contact area lost per coulomb/cm2 stripped beyond the critical current
+class Voids(Frozen, frozen=True):
+    growth_frac_per_c_cm2: (
+        float  # contact area lost per coulomb/cm2 stripped beyond the critical current
+    )
     healing_tau_s: float  # at reference pressure, 25 degC
     unrecoverable_frac: float  # share of a void that never heals
     maximum_frac: float  # area that can be lost at most
 
 
-class SoftShort(Frozen):
-    hazard_per_s: float  # rate at twice the critical plating current; Weibull in overload: hazard * (overload ** shape)
+class SoftShort(Frozen, frozen=True):
+    hazard_per_s: float  # at twice the critical current; goes as overload ** weibull_shape
     weibull_shape: float
     initial_ohm: float  # leak of a fresh filament
     growth_per_s: float  # relative growth of its conductance while plating continues
     minimum_ohm: float
 
 
-class SelfDischarge(Frozen):
+class SelfDischarge(Frozen, frozen=True):
     per_month_frac: float  # at 25 degC
     activation_ev: float
 
 
-class Thermal(Frozen):
+class Thermal(Frozen, frozen=True):
     heat_capacity_j_per_kg_k: float
     core_frac: float  # share of the heat capacity in the core node
     core_surface_w_per_k: float
     melting_degc: float  # of lithium: 180.5; a hard ceiling for alarms
 
 
-class RunawayStage(Frozen):
+class RunawayStage(Frozen, frozen=True):
     rate_per_s: float  # pre-exponential
     activation_ev: float
     heat_j: float  # released over the whole reaction
     onset_degc: float  # below it the stage is not integrated
 
 
-class Runaway(Frozen):
+class Runaway(Frozen, frozen=True):
     first: RunawayStage
     second: RunawayStage
     short_degc: float  # separator fails: the cell shorts internally
@@ -149,7 +156,7 @@ class Runaway(Frozen):
     vent_kpa: float  # pressure step in the module when the first stage is half spent
 
 
-class Ageing(Frozen):
+class Ageing(Frozen, frozen=True):
     interphase_ohm_per_sqrt_s: float  # contact resistance grows with sqrt(time) at 25 degC
     interphase_activation_ev: float
     capacity_loss_frac_per_cycle: float  # per equivalent full cycle at 25 degC
@@ -157,7 +164,7 @@ class Ageing(Frozen):
     calendar_loss_frac_per_sqrt_s: float
 
 
-class Limits(Frozen):
+class Limits(Frozen, frozen=True):
     """operate, warn, trip. Currents are magnitudes of one cell."""
 
     voltage_max_v: Triplet
@@ -170,7 +177,7 @@ class Limits(Frozen):
     current_discharge_a: Triplet
 
 
-class Cell(Frozen):
+class Cell(Frozen, frozen=True):
     name: str
     title: str
     description: str
@@ -189,19 +196,23 @@ class Cell(Frozen):
     runaway: Runaway
     ageing: Ageing
     limits: Limits
-    provenance: dict[str, str] = {}  # dotted key -> "source: ..." or "assumption: ..."; filled by the loader
+    provenance: dict[
+        str, str
+    ] = {}  # dotted key -> "source: ..." or "assumption: ..."; filled by the loader
     file: str = ""
 
 
-class Topology(Frozen):
+class Topology(Frozen, frozen=True):
     blocks: int  # in series
     parallel: int  # cells in a block
     blocks_per_module: int  # one monitor chip a module, at most 16
     strings: int = 1  # only 1 is built today
 
 
-class Sensors(Frozen):
-    temperature_blocks: tuple[int, ...]  # blocks within a module whose first cell carries a thermistor (at most 6)
+class Sensors(Frozen, frozen=True):
+    temperature_blocks: tuple[
+        int, ...
+    ]  # blocks within a module whose first cell carries a thermistor (at most 6)
     pressure_per_module: bool
     cell_voltage_offset_v: float  # standard deviation of each channel's fixed error
     cell_voltage_gain_frac: float
@@ -219,15 +230,15 @@ class Sensors(Frozen):
     insulation_error_frac: float
 
 
-class Fixture(Frozen):
+class Fixture(Frozen, frozen=True):
     preload_kpa: float  # at half charge, 25 degC
-    stiffness_kpa_per_um: float  # of one module, per um of mean free thickness change of its cells; about 0 for pneumatic
+    stiffness_kpa_per_um: float  # of a module, per um of mean free change; about 0 for pneumatic
     creep_tau_s: float  # set relaxation of the fixture
     creep_frac: float  # share of a pressure change that relaxes
     maximum_kpa: float
 
 
-class Cooling(Frozen):
+class Cooling(Frozen, frozen=True):
     plate_w_per_k: float  # one cell's surface to the cold plate
     neighbour_w_per_k: float  # between surfaces of adjacent blocks
     ambient_w_per_k: float  # one cell's surface to ambient
@@ -238,7 +249,7 @@ class Cooling(Frozen):
     coolant_target_degc: float
 
 
-class Contactors(Frozen):
+class Contactors(Frozen, frozen=True):
     close_ms: float
     open_ms: float
     bounce_ms: float
@@ -251,12 +262,12 @@ class Contactors(Frozen):
     cable_ohm: float
 
 
-class Fuse(Frozen):
+class Fuse(Frozen, frozen=True):
     rating_a: float
     melt_a2s: float  # I2t above the rating
 
 
-class Spread(Frozen):
+class Spread(Frozen, frozen=True):
     """Standard deviations from cell to cell, drawn from named seeded streams."""
 
     capacity_frac: float
@@ -266,13 +277,13 @@ class Spread(Frozen):
     temperature_k: float
 
 
-class Balancing(Frozen):
+class Balancing(Frozen, frozen=True):
     bleed_ohm: float
     start_v: float  # spread that starts bleeding
     stop_v: float
 
 
-class Pack(Frozen):
+class Pack(Frozen, frozen=True):
     name: str
     title: str
     description: str

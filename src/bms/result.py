@@ -24,7 +24,8 @@ TIERS = ("", "operate", "warn", "trip")
 
 
 class Run:
-    """The result of `Simulation.run`. `run["est_soc_frac"]` is a recorded signal, shape (n,) or (n, cells)."""
+    """The result of `Simulation.run`. `run["est_soc_frac"]` is a recorded signal, shape (n,) or (n,
+    cells)."""
 
     def __init__(
         self,
@@ -41,7 +42,8 @@ class Run:
 
     @property
     def recording(self) -> Recording:
-        """The recording, opened on first use. Raises RecorderError (by `Recording.open`) when nothing was recorded."""
+        """The recording, opened on first use. Raises RecorderError (by `Recording.open`) when
+        nothing was recorded."""
         if self._recording is None:
             self._recording = Recording.open(self.recording_path or "nothing was recorded")
         return self._recording
@@ -62,7 +64,11 @@ def put_in_words(loop: dict[str, np.ndarray], k: int) -> Event:
         tier, verb = TIERS[min(level // 2, 3)], "raised" if level % 2 else "cleared"
         return Event(at_ns, "diagnosis", spec.diagnosis_name(code), index, value, f"{tier} {verb}")
     if kind == _loop.EVENT_CONTACTOR:
-        moved = [f"{n} {'closed' if code >> b & 1 else 'opened'}" for b, n in enumerate(CONTACTORS) if (code ^ level) >> b & 1]
+        moved = [
+            f"{n} {'closed' if code >> b & 1 else 'opened'}"
+            for b, n in enumerate(CONTACTORS)
+            if (code ^ level) >> b & 1
+        ]
         return Event(at_ns, "contactor", ", ".join(moved), -1, value, f"at {value:.1f} A")
     if kind == _loop.EVENT_FUSE:
         return Event(at_ns, "fuse", "fuse blown", -1, value, f"at {value:.1f} A")
@@ -72,6 +78,7 @@ def put_in_words(loop: dict[str, np.ndarray], k: int) -> Event:
 
 def summarise(simulation: Simulation, wall_s: float) -> dict[str, Any]:
     """The figures of a run as plain JSON values; names carry their units."""
+    simulation.world.energy()
     parts = simulation.world.parts
     loop, plant, chips, vehicle = (parts[x] for x in ("loop", "plant", "chips", "vehicle"))
     scored = max(1, int(loop["score_count"][0]))
@@ -79,7 +86,9 @@ def summarise(simulation: Simulation, wall_s: float) -> dict[str, Any]:
     diagnoses: dict[str, int] = {}
     for event in simulation.events:
         if event.kind == "diagnosis" and event.text.endswith("raised"):
-            diagnoses[f"{event.name} ({event.text.split()[0]})"] = diagnoses.get(f"{event.name} ({event.text.split()[0]})", 0) + 1
+            diagnoses[f"{event.name} ({event.text.split()[0]})"] = (
+                diagnoses.get(f"{event.name} ({event.text.split()[0]})", 0) + 1
+            )
     throughput = float(plant["energy_throughput_j"][0])
     residual = float(plant["energy_residual_j"][0])
     return {
@@ -156,11 +165,12 @@ def _plain(struct: msgspec.Struct) -> dict[str, Any]:
 
 @lru_cache(maxsize=1)
 def commit() -> str:
-    """Commit of the working tree this runs from, with + when it has changes; the version where there is no repository."""
+    """Commit of the working tree this runs from, with + when it has changes; the version where
+    there is no repository."""
     here = Path(__file__).resolve().parent
     try:
         result = subprocess.run(
-            ["git", "-C", str(here), "describe", "--always", "--dirty=+", "--abbrev=12", "--exclude=*"],
+            ["git", "-C", str(here), "describe", "--always", "--dirty=+", "--exclude=*"],
             capture_output=True, text=True, timeout=5, check=False,
         )  # fmt: skip
     except (OSError, subprocess.SubprocessError):

@@ -1,8 +1,8 @@
 """Named random streams: Philox4x32-10 keyed by (seed, stream name), with our own inverse transform.
 
-A draw in one stream never moves another stream, so adding a draw somewhere does not reshuffle the rest; and no bit depends on
-the processor, because only integer and correctly rounded arithmetic is used. The C side is ext/common/philox.h.
-"""
+A draw in one stream never moves another stream, so adding a draw somewhere does not reshuffle the
+rest; and no bit depends on the processor, because only integer and correctly rounded arithmetic is
+used. The C side is ext/common/philox.h. """
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ _MASK = 0xFFFFFFFF
 
 
 def stream_key(seed: int, name: str) -> int:
-    """64-bit key of a stream: FNV-1a over the seed's 8 bytes and the name, then mixed (splitmix64 finaliser)."""
+    """64-bit key of a stream: FNV-1a over the seed's 8 bytes and the name, then mixed (splitmix64
+    finaliser)."""
     value = 0xCBF29CE484222325
     for byte in (seed & (2**64 - 1)).to_bytes(8, "little") + name.encode():
         value = ((value ^ byte) * 0x100000001B3) & (2**64 - 1)
@@ -56,7 +57,8 @@ class Stream:
         return min(int(self.unit() * n), n - 1)
 
     def normal(self) -> float:
-        """Standard normal by inversion (Acklam's rational approximation, relative error 1.15e-9), bounded at +-4."""
+        """Standard normal by inversion (Acklam's rational approximation, relative error 1.15e-9),
+        bounded at +-4."""
         return min(4.0, max(-4.0, _normal_quantile(self.unit())))
 
     def normals(self, n: int) -> np.ndarray:
@@ -64,9 +66,29 @@ class Stream:
         return np.array([self.normal() for _ in range(n)])
 
 
-_A = (-3.969683028665376e01, 2.209460984245205e02, -2.759285104469687e02, 1.383577518672690e02, -3.066479806614716e01, 2.506628277459239e00)
-_B = (-5.447609879822406e01, 1.615858368580409e02, -1.556989798598866e02, 6.680131188771972e01, -1.328068155288572e01)
-_C = (-7.784894002430293e-03, -3.223964580411365e-01, -2.400758277161838e00, -2.549732539343734e00, 4.374664141464968e00, 2.938163982698783e00)
+_A = (
+    -3.969683028665376e01,
+    2.209460984245205e02,
+    -2.759285104469687e02,
+    1.383577518672690e02,
+    -3.066479806614716e01,
+    2.506628277459239e00,
+)
+_B = (
+    -5.447609879822406e01,
+    1.615858368580409e02,
+    -1.556989798598866e02,
+    6.680131188771972e01,
+    -1.328068155288572e01,
+)
+_C = (
+    -7.784894002430293e-03,
+    -3.223964580411365e-01,
+    -2.400758277161838e00,
+    -2.549732539343734e00,
+    4.374664141464968e00,
+    2.938163982698783e00,
+)
 _D = (7.784695709041462e-03, 3.224671290700398e-01, 2.445134137142996e00, 3.754408661907416e00)
 
 
@@ -89,7 +111,8 @@ def _normal_quantile(p: float) -> float:
 
 
 def exact_exp(x: float) -> float:
-    """Correctly rounded e**x: tables that end up in hashed state must not depend on the machine's libm."""
+    """Correctly rounded e**x: tables that end up in hashed state must not depend on the machine's
+    libm."""
     with localcontext() as context:
         context.prec = 40
         return float(Decimal(x).exp())

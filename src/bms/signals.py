@@ -13,7 +13,8 @@ Parts = dict[str, dict[str, np.ndarray]]
 
 
 def bind(parts: Parts, pack: Pack) -> list[Signal]:
-    """One Signal for each row of signals.toml, looking at the arena field its `from` names ("plant.pack_soc_frac").
+    """One Signal for each row of signals.toml, looking at the arena field its `from` names
+    ("plant.pack_soc_frac").
 
     Vectors are cut to the pack: `count` of a row is "blocks", "cells", "modules" or "sensors".
     """
@@ -30,12 +31,20 @@ def bind(parts: Parts, pack: Pack) -> list[Signal]:
     for row in spec.signals():
         part, _, field = row.source.partition(".")
         if field not in parts.get(part, {}):
-            raise ConfigError("signals.toml", f"{row.name}.from", row.source, "a field of the world")
+            raise ConfigError(
+                "signals.toml", f"{row.name}.from", row.source, "a field of the world"
+            )
         view = parts[part][field][: counts[row.count]]
         bound.append(
             Signal(
-                name=row.name, unit=row.unit, kind=row.kind, rate=row.rate, text=row.text,
-                source=view, scale=row.scale, offset=row.offset,
-            )  # fmt: skip
+                name=row.name,
+                unit=row.unit,
+                kind=row.kind,
+                rate=row.rate,
+                text=row.text,
+                source=view,
+                scale=row.scale,
+                offset=row.offset,
+            )
         )
     return bound

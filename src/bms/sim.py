@@ -2,10 +2,11 @@
 
     load -> plant -> chips and sensors (bytes) -> firmware -> contactors and balancing -> recorder
 
-`Simulation` loads a scenario, a pack and a cell, fills the arena (see ext/loop/loop.h) by field names, and then lets the compiled
-loop run many milliseconds at a time. Python is entered only at events: a phase of the scenario ends, something is done to the
-world (an act), the recorder's buffer is full, or there are events to collect. Truth (`true_`), what the BMS measured (`meas_`) and
-what it estimated (`est_`) meet only in the recording.
+`Simulation` loads a scenario, a pack and a cell, fills the arena (see ext/loop/loop.h) by field
+names, and then lets the compiled loop run many milliseconds at a time. Python is entered only at
+events: a phase of the scenario ends, something is done to the world (an act), the recorder's buffer
+is full, or there are events to collect. Truth (`true_`), what the BMS measured (`meas_`) and what
+it estimated (`est_`) meet only in the recording.
 
 >>> run = Simulation("drive", seed=1).run(30)  # doctest: +SKIP
 >>> run.summary["trips"], run["est_soc_frac"][-1]  # doctest: +SKIP
@@ -30,7 +31,7 @@ from bms.plant import chips as chips_build
 from bms.recorder import Event, Writer
 from bms.result import Run, metadata, put_in_words, summarise
 from bms.rng import stream_key
-from bms.scenarios import Phase, Plan, Until
+from bms.scenarios import Phase, Plan
 from bms.signals import bind
 
 Progress = Callable[[float, str], None]
@@ -68,12 +69,13 @@ class Snapshot:
 class Simulation:
     """One pack, one firmware, one scenario, one seed.
 
-    scenario: name in the library or path of a TOML file. pack, cell: names or paths that replace the scenario's. cycle: CSV of
-    speed against time for scenarios that drive. settings: `--set` values, dotted key -> text. firmware: path of a shared library
-    that fits ecu.h; None is ours. Raises ConfigError for anything that cannot be.
+    scenario: name in the library or path of a TOML file. pack, cell: names or paths that replace
+    the scenario's. cycle: CSV of speed against time for scenarios that drive. settings: `--set`
+    values, dotted key -> text. firmware: path of a shared library that fits ecu.h; None is ours.
+    Raises ConfigError for anything that cannot be.
 
-    `world.parts[part][field]` are arrays over the live arena; `snapshot()` and `restore()` copy all of it.
-    """
+    `world.parts[part][field]` are arrays over the live arena; `snapshot()` and `restore()` copy all
+    of it."""
 
     def __init__(
         self,
@@ -88,7 +90,9 @@ class Simulation:
     ) -> None:
         chosen = scenarios.load(scenario)
         self.pack = pack if isinstance(pack, Pack) else packs.load(pack or chosen.pack)
-        self.cell = cell if isinstance(cell, Cell) else cells.load(cell or chosen.cell or self.pack.cell)
+        self.cell = (
+            cell if isinstance(cell, Cell) else cells.load(cell or chosen.cell or self.pack.cell)
+        )
         packs.check(self.pack, self.cell)
         self.seed, self.scenario = seed, chosen.name
         self.settings = dict(settings or {})
@@ -103,7 +107,10 @@ class Simulation:
         self.refused = self.world.start()
         if self.refused:
             raise ConfigError(
-                self.pack.file, "", f"ecu_init code {self.refused}", "a configuration the firmware accepts"
+                self.pack.file,
+                "",
+                f"ecu_init code {self.refused}",
+                "a configuration the firmware accepts",
             )
         self.probes = self.firmware.probes() if self.firmware else _firmware.probes()
         self.events: list[Event] = []
@@ -114,7 +121,8 @@ class Simulation:
         parts, plan, pack = self.world.parts, self.plan, self.pack
         plant_build.fill(
             parts["plant"], self.cell, pack,
-            seed=self.seed, soc_frac=plan.start_soc_frac, temperature_degc=plan.start_temperature_degc,
+            seed=self.seed, soc_frac=plan.start_soc_frac,
+            temperature_degc=plan.start_temperature_degc,
             ambient_degc=plan.ambient_degc, critical=plan.critical,
         )  # fmt: skip
         parts["plant"]["ageing_acceleration"][0] = plan.ageing_acceleration
@@ -126,7 +134,9 @@ class Simulation:
         loop["start_us"][0] = 1_000_000
         loop["supply_mv"][0], loop["interlock"][0], loop["ignition"][0] = 13_500, 1, 1
         loop["comparator_a"][0] = pack.sensors.comparator_a
-        loop["boot_ms"][0] = 20  # start-up of a small microcontroller with a self-test of its memory
+        loop["boot_ms"][0] = (
+            20  # start-up of a small microcontroller with a self-test of its memory
+        )
         loop["bus_bits_per_ms"][:] = (500.0, 500.0)  # both buses at 500 kbit/s
         loop["nvm"][:] = 0xFF
         vehicle["charger_slew_a_per_s"][0] = 200.0
@@ -145,9 +155,9 @@ class Simulation:
     ) -> Run:
         """Run the scenario to its end, or for `seconds` of it at most, and return what happened.
 
-        record: a path, True for a temporary file that lives as long as the result, or False. cells_every_s: spacing of the
-        per-cell signals. frames: also record CAN frames and serial bytes. An interrupted run leaves a readable recording.
-        """
+        record: a path, True for a temporary file that lives as long as the result, or False.
+        cells_every_s: spacing of the per-cell signals. frames: also record CAN frames and serial
+        bytes. An interrupted run leaves a readable recording."""
         started = time.perf_counter()
         folder = tempfile.TemporaryDirectory(prefix="bms-") if record is True else None
         path = Path(folder.name) / "run.arrow" if folder else Path(str(record)) if record else None
@@ -175,7 +185,9 @@ class Simulation:
             uart=frames,
         )
 
-    def _advance(self, seconds: float | None, progress: Progress | None, writer: Writer | None) -> None:
+    def _advance(
+        self, seconds: float | None, progress: Progress | None, writer: Writer | None
+    ) -> None:
         end_s = self.plan.duration_s if seconds is None else self.time_s + seconds
         while (phase := self._phase()) is not None and self.time_s < end_s - 1e-9:
             stop_s = min(end_s, self.position.phase_start_s + phase.duration_s, self._next_act_s())
@@ -197,9 +209,12 @@ class Simulation:
     # ---- phases and acts ----
 
     def _phase(self) -> Phase | None:
-        """The phase that runs now, entered if need be; acts that are due are done first. None at the end."""
+        """The phase that runs now, entered if need be; acts that are due are done first. None at
+        the end."""
         here = self.position
-        while here.act < len(self.plan.acts) and self.plan.acts[here.act].at_s <= self.time_s + 1e-9:
+        while (
+            here.act < len(self.plan.acts) and self.plan.acts[here.act].at_s <= self.time_s + 1e-9
+        ):
             self._act()
         if here.phase >= 0:
             present = self.plan.phases[here.phase]
@@ -237,14 +252,13 @@ class Simulation:
         self.world.set_profile(phase.values)
         self._arm(phase.until)
 
-    def _arm(self, until: Until) -> None:
+    def _arm(self, until: Mapping[str, Any]) -> None:
         loop = self.world.parts["loop"]
         armed = 0
-        for key, (bit, field) in UNTIL.items():
-            value = getattr(until, key)
-            if value is not None:
-                armed |= bit
-                loop[field][0] = spec.state_number(value) if key == "state" else value
+        for key, value in until.items():
+            bit, field = UNTIL[key]
+            armed |= bit
+            loop[field][0] = spec.state_number(value) if key == "state" else value
         loop["until"][0], loop["until_current_seen"][0] = armed, 0
 
     def _next_act_s(self) -> float:
@@ -260,18 +274,24 @@ class Simulation:
             values[act.index] = act.value
         except (KeyError, IndexError):
             raise ConfigError(
-                self.scenario, "act.field", f"{act.field}[{act.index}]", "a field of the world and an index inside it"
+                self.scenario,
+                "act.field",
+                f"{act.field}[{act.index}]",
+                "a field of the world and an index inside it",
             ) from None
         self._event("act", act.field, index=act.index, value=act.value, text=act.text)
 
     # ---- events ----
 
-    def _event(self, kind: str, name: str, *, index: int = -1, value: float = float("nan"), text: str = "") -> None:
+    def _event(
+        self, kind: str, name: str, *, index: int = -1, value: float = float("nan"), text: str = ""
+    ) -> None:
         at_ns = int(self.world.parts["loop"]["elapsed_us"][0]) * 1000
         self.events.append(Event(at_ns, kind, name, index, value, text))
 
     def _collect(self, writer: Writer | None) -> None:
-        """Take the events out of the arena, put them into words, and hand all new ones to the recorder."""
+        """Take the events out of the arena, put them into words, and hand all new ones to the
+        recorder."""
         loop = self.world.parts["loop"]
         for k in range(int(loop["event_count"][0])):
             self.events.append(put_in_words(loop, k))
@@ -286,7 +306,8 @@ class Simulation:
     # ---- snapshots ----
 
     def snapshot(self) -> Snapshot:
-        """All mutable state. Only a simulation of the same build, pack and cell can take it back."""
+        """All mutable state. Only a simulation of the same build, pack and cell can take it
+        back."""
         return Snapshot(self.world.snapshot(), replace(self.position), tuple(self.events))
 
     def restore(self, snapshot: Snapshot) -> None:

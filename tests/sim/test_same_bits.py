@@ -1,4 +1,5 @@
-"""The same bits everywhere: two runs, snapshots, compilers, optimisation levels and processor features end in the same hashes."""
+"""The same bits everywhere: two runs, snapshots, compilers, optimisation levels and processor
+features end in the same hashes."""
 
 from __future__ import annotations
 
@@ -13,7 +14,14 @@ import pytest
 from bms.sim import Simulation
 
 ROOT = Path(__file__).resolve().parents[2]
-STRICT = ["-std=c99", "-D_DEFAULT_SOURCE", "-ffp-contract=off", "-fno-math-errno", "-fno-trapping-math", "-funsigned-char"]
+STRICT = [
+    "-std=c99",
+    "-D_DEFAULT_SOURCE",
+    "-ffp-contract=off",
+    "-fno-math-errno",
+    "-fno-trapping-math",
+    "-funsigned-char",
+]
 INCLUDES = [f"-I{ROOT}/ext{part}" for part in ("", "/common", "/firmware", "/firmware/generated")]
 SOURCES = [
     str(p)
@@ -87,7 +95,9 @@ def frozen(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, tuple[str, s
     folder = tmp_path_factory.mktemp("frozen")
     (folder / "arena").write_bytes(simulation.snapshot())
     (folder / "config").write_bytes(simulation.config)
-    (folder / "profile").write_bytes(simulation.plan.phases[simulation.position.phase].values.tobytes())
+    (folder / "profile").write_bytes(
+        simulation.plan.phases[simulation.position.phase].values.tobytes()
+    )
     simulation.run(5.0, record=False)
     return folder, hashes(simulation)
 
@@ -102,7 +112,9 @@ BUILDS = [
 
 
 @pytest.mark.slow("compiles the whole loop once more for each compiler")
-@pytest.mark.parametrize(("compiler", "flags"), BUILDS, ids=lambda x: x if isinstance(x, str) else "".join(x))
+@pytest.mark.parametrize(
+    ("compiler", "flags"), BUILDS, ids=lambda x: x if isinstance(x, str) else "".join(x)
+)
 def test_every_compiler_and_level_gives_the_same_bits(
     frozen: tuple[Path, tuple[str, str]], tmp_path: Path, compiler: str, flags: list[str]
 ) -> None:
@@ -111,10 +123,23 @@ def test_every_compiler_and_level_gives_the_same_bits(
     folder, expected = frozen
     program = tmp_path / "loop_main"
     subprocess.run(
-        [compiler, *STRICT, *flags, *INCLUDES, str(ROOT / "tests/c/loop_main.c"), *SOURCES, "-o", str(program)],
+        [
+            compiler,
+            *STRICT,
+            *flags,
+            *INCLUDES,
+            str(ROOT / "tests/c/loop_main.c"),
+            *SOURCES,
+            "-o",
+            str(program),
+        ],
         check=True,
     )
-    command = [str(program), *(str(folder / part) for part in ("arena", "config", "profile")), "5000"]
+    command = [
+        str(program),
+        *(str(folder / part) for part in ("arena", "config", "profile")),
+        "5000",
+    ]
     result = subprocess.run(command, capture_output=True, text=True, check=True)
     assert tuple(result.stdout.split()) == expected
 
@@ -135,7 +160,13 @@ MASKS = {
 
 def run_masked(extra: dict[str, str]) -> str:
     environment = {**os.environ, **extra}
-    result = subprocess.run([sys.executable, "-W", "ignore", "-c", SCRIPT], env=environment, capture_output=True, text=True, check=False)
+    result = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", SCRIPT],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert result.returncode == 0, result.stderr
     return result.stdout
 

@@ -1,9 +1,9 @@
 """The peer of the closed loop: the same job put together from what Python offers.
 
-One 10 ms control tick for n cells in series: a vectorised NumPy plant (2 RC, OCV, two thermal nodes), a vectorised NumPy EKF of
-three states a cell, the vehicle frames encoded by cantools, carried by python-can's virtual bus and decoded again. No monitor
-chips, no serial bytes, no contactors: less than our loop does.
-"""
+One 10 ms control tick for n cells in series: a vectorised NumPy plant (2 RC, OCV, two thermal
+nodes), a vectorised NumPy EKF of three states a cell, the vehicle frames encoded by cantools,
+carried by python-can's virtual bus and decoded again. No monitor chips, no serial bytes, no
+contactors: less than our loop does. """
 
 from __future__ import annotations
 
@@ -37,7 +37,8 @@ class Plant:
 
 
 class Filter:
-    """EKF of SoC and two polarisations, structure of arrays, symmetric covariance of six numbers."""
+    """EKF of SoC and two polarisations, structure of arrays, symmetric covariance of six
+    numbers."""
 
     def __init__(self, n: int) -> None:
         self.x = np.zeros((3, n))
@@ -61,7 +62,16 @@ class Filter:
         error = voltage - (np.interp(z, self.grid, self.ocv) - v1 - v2 - 0.8e-3 * current_a)
         k0, k1, k2 = g0 / s, g1 / s, g2 / s
         self.x = np.stack((z + k0 * error, v1 + k1 * error, v2 + k2 * error))
-        self.p = np.stack((p00 - k0 * g0, p01 - k0 * g1, p02 - k0 * g2, p11 - k1 * g1, p12 - k1 * g2, p22 - k2 * g2))
+        self.p = np.stack(
+            (
+                p00 - k0 * g0,
+                p01 - k0 * g1,
+                p02 - k0 * g2,
+                p11 - k1 * g1,
+                p12 - k1 * g2,
+                p22 - k2 * g2,
+            )
+        )
 
 
 class Bus:
@@ -73,7 +83,10 @@ class Bus:
 
         database = cantools.database.load_string((files("bms.spec") / "bms.dbc").read_text(), "dbc")
         self.message = database.get_message_by_name("BmsPack")
-        self.values = {s.name: 0 for s in self.message.signals} | {"PackVoltage": 350.0, "PackCurrent": 12.5}
+        self.values = {s.name: 0 for s in self.message.signals} | {
+            "PackVoltage": 350.0,
+            "PackCurrent": 12.5,
+        }
         self.can = can
         self.sender = can.Bus(interface="virtual", channel="bench-loop")
         self.receiver = can.Bus(interface="virtual", channel="bench-loop")
@@ -81,7 +94,11 @@ class Bus:
     def step(self) -> None:
         for _ in range(FRAMES_A_TICK):
             data = self.message.encode(self.values)
-            self.sender.send(self.can.Message(arbitration_id=self.message.frame_id, data=data, is_extended_id=False))
+            self.sender.send(
+                self.can.Message(
+                    arbitration_id=self.message.frame_id, data=data, is_extended_id=False
+                )
+            )
             received = self.receiver.recv(0)
             self.message.decode(received.data)
 
