@@ -1,5 +1,10 @@
 /* The fast part: currents of parallel cells, charge-transfer polarisation, block and pack voltage.
  *
+ * The implicit midpoint rule throughout: emf, polarisation and voltage are those at the middle of a step, which is linear in the
+ * current of the step, so that a cell still is an emf behind a resistance. With w = 1 / (1 + dt / 2 R1 C1),
+ *     v1_mid = w (v1 + i dt / 2 C1),  v1' = 2 v1_mid - v1,  V_mid = base - slope charge - w v1 - (R0 + slope dt / 2 + w dt / 2 C1) i
+ * and i dt V_mid is the energy delivered in the step, exactly.
+ *
  * The usual case, one cell a block and nothing across it, has one current for all cells: then charge and i^2 are kept once for the
  * string and spread over the cells at the end of the tick. What the general case computes is the same but for rounding. */
 #include <string.h>
@@ -10,10 +15,10 @@
 
 static inline __attribute__((always_inline)) double cell_emf(const plant_t *p, size_t c)
 {
-    return p->cell_base_v[c] - p->cell_slope_v_per_c[c] * p->cell_charge_c[c] - p->cell_v1_v[c];
+    return p->cell_base_v[c] - p->cell_slope_v_per_c[c] * p->cell_charge_c[c] - p->cell_damp_1[c] * p->cell_v1_v[c];
 }
 
-/* Sum of the blocks' Thevenin voltages at the start of a step, into emf_sum_v; sixteen lanes in a fixed order. */
+/* Sum of the blocks' Thevenin voltages in a step, into emf_sum_v; sixteen lanes in a fixed order. */
 KERNEL uniform_emf_body(plant_t *restrict p)
 {
     const double charge = p->string_charge_c;
@@ -21,9 +26,9 @@ KERNEL uniform_emf_body(plant_t *restrict p)
     size_t c = 0;
     for (; c + LANES <= p->blocks; c += LANES)
         INDEPENDENT for (size_t j = 0; j < LANES; ++j)
-            lane[j] += p->cell_base_v[c + j] - p->cell_slope_v_per_c[c + j] * charge - p->cell_v1_v[c + j];
+            lane[j] += p->cell_base_v[c + j] - p->cell_slope_v_per_c[c + j] * charge - p->cell_damp_1[c + j] * p->cell_v1_v[c + j];
     for (size_t j = 0; c + j < p->blocks; ++j)
-        lane[j] += p->cell_base_v[c + j] - p->cell_slope_v_per_c[c + j] * charge - p->cell_v1_v[c + j];
+        lane[j] += p->cell_base_v[c + j] - p->cell_slope_v_per_c[c + j] * charge - p->cell_damp_1[c + j] * p->cell_v1_v[c + j];
     for (size_t width = LANES / 2u; width >= 1u; width /= 2u)
         for (size_t j = 0; j < width; ++j) lane[j] += lane[j + width];
     p->emf_sum_v = lane[0];
@@ -32,13 +37,12 @@ TWICE(uniform_emf)
 
 KERNEL uniform_move_body(plant_t *restrict p)
 {
-    const double i = p->pack_current_a, dt = p->step_s, charge = p->string_charge_c;
+    const double i = p->pack_current_a, dt = p->step_s, charge = p->string_charge_c, rise = 0.5 * dt * i / p->transfer_farad;
     INDEPENDENT for (size_t c = 0; c < p->blocks; ++c) {
-        const double before = p->cell_v1_v[c], after = p->cell_keep_1[c] * before + p->cell_gain_1[c] * i;
-        const double mean = 0.5 * (before + after);
-        p->block_voltage_v[c] = p->cell_base_v[c] - p->cell_slope_v_per_c[c] * charge - before - p->block_ohm[c] * i;
-        p->cell_transfer_v2s[c] += mean * mean * dt;
-        p->cell_v1_v[c] = after;
+        const double before = p->cell_v1_v[c], damp = p->cell_damp_1[c], mid = damp * (before + rise);
+        p->block_voltage_v[c] = p->cell_base_v[c] - p->cell_slope_v_per_c[c] * charge - damp * before - p->block_ohm[c] * i;
+        p->cell_transfer_v2s[c] += mid * mid * dt;
+        p->cell_v1_v[c] = 2.0 * mid - before;
     }
     p->string_charge_c = charge + i * dt;
     p->string_square_a2s += i * i * dt;
@@ -62,7 +66,7 @@ TWICE(emf)
 KERNEL move_body(plant_t *restrict p)
 {
     const size_t blocks = p->blocks;
-    const double current = p->pack_current_a, dt = p->step_s;
+    const double current = p->pack_current_a, dt = p->step_s, rise = 0.5 * dt / p->transfer_farad;
     INDEPENDENT for (size_t b = 0; b < blocks; ++b) {
         const double v = p->block_emf_v[b] - p->block_ohm[b] * current;
         p->block_voltage_v[b] = v;
@@ -73,29 +77,44 @@ KERNEL move_body(plant_t *restrict p)
         INDEPENDENT for (size_t b = 0; b < blocks; ++b) {
             const size_t c = row + b;
             const double i = p->cell_siemens[c] * (cell_emf(p, c) - p->block_voltage_v[b]), charge = i * dt;
-            const double before = p->cell_v1_v[c], after = p->cell_keep_1[c] * before + p->cell_gain_1[c] * i;
-            const double mean = 0.5 * (before + after);
+            const double before = p->cell_v1_v[c], mid = p->cell_damp_1[c] * (before + rise * i);
             p->cell_charge_c[c] += charge;
             p->cell_square_a2s[c] += charge * i;
-            p->cell_transfer_v2s[c] += mean * mean * dt;
-            p->cell_v1_v[c] = after;
+            p->cell_transfer_v2s[c] += mid * mid * dt;
+            p->cell_v1_v[c] = 2.0 * mid - before;
         }
     }
 }
 TWICE(move)
 
-/* Implicit midpoint rule of the first RC: C (v' - v) / dt = i - (v + v') / 2R. */
 KERNEL coefficients_body(plant_t *restrict p)
 {
     const size_t cells = plant_cells(p);
-    const double over_farad = p->step_s / p->transfer_farad;
+    const double half = 0.5 * p->step_s, rise = half / p->transfer_farad;
     INDEPENDENT for (size_t c = 0; c < cells; ++c) {
-        const double half = 0.5 * over_farad * p->cell_transfer_s[c], w = 1.0 / (1.0 + half);
-        p->cell_keep_1[c] = (1.0 - half) * w;
-        p->cell_gain_1[c] = over_farad * w;
+        const double damp = 1.0 / (1.0 + rise * p->cell_transfer_s[c]);
+        p->cell_damp_1[c] = damp;
+        p->cell_mid_ohm[c] = p->cell_resistance_ohm[c] + (half * p->cell_slope_v_per_c[c] + rise * damp);
     }
 }
 TWICE(coefficients)
+
+/* Thevenin resistance of the blocks. */
+KERNEL blocks_body(plant_t *restrict p)
+{
+    const size_t blocks = p->blocks;
+    INDEPENDENT for (size_t b = 0; b < blocks; ++b) p->block_ohm[b] = p->block_extra_s[b];
+    for (uint32_t k = 0; k < p->parallel; ++k) {
+        const size_t row = k * blocks;
+        INDEPENDENT for (size_t b = 0; b < blocks; ++b) {
+            const double siemens = 1.0 / p->cell_mid_ohm[row + b];
+            p->cell_siemens[row + b] = siemens;
+            p->block_ohm[b] += siemens;
+        }
+    }
+    INDEPENDENT for (size_t b = 0; b < blocks; ++b) p->block_ohm[b] = 1.0 / p->block_ohm[b];
+}
+TWICE(blocks)
 
 KERNEL spread_body(plant_t *restrict p)
 {
@@ -110,6 +129,9 @@ void plant_electric_coefficients(plant_t *p, double step_s)
 {
     p->step_s = step_s;
     coefficients(p);
+    if (p->is_uniform) memcpy(p->block_ohm, p->cell_mid_ohm, p->blocks * sizeof *p->block_ohm);
+    else blocks(p);
+    p->string_ohm = lane_sum(p->block_ohm, p->blocks);
 }
 
 double plant_electric_emf(plant_t *p)
@@ -131,15 +153,11 @@ void plant_electric_spread(plant_t *p)
 void plant_electric_step(plant_t *p, double step_s)
 {
     const double emf_v = plant_electric_emf(p);
-    /* Energy of the step before, by the trapezoid of its emf at a held current. */
-    const double energy = p->pack_current_a * p->last_s * (0.5 * (p->last_emf_v + emf_v) - p->last_ohm * p->pack_current_a);
-    p->energy_terminal_j += energy;
-    p->energy_throughput_j += energy < 0.0 ? -energy : energy;
     p->pack_current_a = plant_path_current(p, emf_v, step_s);
     p->pack_voltage_v = emf_v - p->string_ohm * p->pack_current_a;
-    p->last_emf_v = emf_v;
-    p->last_ohm = p->string_ohm;
-    p->last_s = step_s;
+    const double energy = p->pack_current_a * p->pack_voltage_v * step_s;
+    p->energy_terminal_j += energy;
+    p->energy_throughput_j += energy < 0.0 ? -energy : energy;
     if (p->is_uniform) uniform_move(p);
     else move(p);
 }

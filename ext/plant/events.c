@@ -104,7 +104,7 @@ void plant_runaway_tick(plant_t *p)
 
 void plant_ageing_tick(plant_t *p)
 {
-    const double span = 100.0 * tick_seconds(p), aged = span * p->ageing_acceleration;
+    const double aged = p->tick ? 100.0 * tick_seconds(p) * p->ageing_acceleration : 0.0;
     for (uint32_t c = 0; c < plant_cells(p); ++c) {
         const double core = p->cell_core_degc[c], law = law_at(p->interphase_law, core);
         /* x' = k / (2 sqrt t) is (x^2)' = k^2: exact for constant temperature, and right after a change of it. */

@@ -23,7 +23,9 @@ KERNEL flow(plant_t *restrict p, const double *core, const double *surface, doub
         /* Neighbours in a second pass: the first and last block of a module have a conductance of zero on that side. */
         const double gain = dt * per_surface;
         s1[0] += gain * p->block_up_w_per_k[0] * (s[1] - s[0]);
-        INDEPENDENT for (size_t b = 1; b < blocks; ++b)
+        const size_t last = blocks - 1u;
+        s1[last] += last ? gain * p->block_down_w_per_k[last] * (s[last - 1u] - s[last]) : 0.0;
+        INDEPENDENT for (size_t b = 1; b < last; ++b)
             s1[b] += gain * (p->block_up_w_per_k[b] * (s[b + 1] - s[b]) + p->block_down_w_per_k[b] * (s[b - 1] - s[b]));
     }
 }
@@ -77,7 +79,7 @@ TWICE(swell)
 
 void plant_pressure_tick(plant_t *p)
 {
-    const double tick = tick_seconds(p), n = (double)(p->blocks_per_module * p->parallel), creep = tick / p->creep_s;
+    const double tick = tick_seconds(p), n = (double)(p->blocks_per_module * p->parallel), creep = p->tick ? tick / p->creep_s : 0.0;
     const double per_kpa = (double)(PLANT_PRESSURE_POINTS - 1) / p->pressure_max_kpa;
     swell(p);
     for (uint32_t m = 0; m < p->modules; ++m) {
@@ -90,8 +92,10 @@ void plant_pressure_tick(plant_t *p)
         double kpa = p->preload_kpa + elastic - p->module_set_kpa[m] + p->module_gas_kpa[m];
         kpa = kpa < 5.0 ? 5.0 : kpa; /* the stack's own weight and the atmosphere's share keep it from being nothing */
         kpa = kpa > p->pressure_max_kpa ? p->pressure_max_kpa : kpa;
+        /* Contact half a tick ahead, as the temperatures. */
+        const double ahead = p->tick ? kpa + 0.5 * (kpa - p->module_pressure_kpa[m]) : kpa;
         p->module_pressure_kpa[m] = kpa;
-        const double contact = table_at(p->pressure_contact, PLANT_PRESSURE_POINTS, kpa * per_kpa);
+        const double contact = table_at(p->pressure_contact, PLANT_PRESSURE_POINTS, ahead * per_kpa);
         const double critical = table_at(p->pressure_critical, PLANT_PRESSURE_POINTS, kpa * per_kpa);
         for (uint32_t b = first; b < first + p->blocks_per_module; ++b) {
             p->block_contact[b] = contact;

@@ -47,11 +47,6 @@ static void stored(plant_t *p)
 void plant_energy(plant_t *p)
 {
     const uint32_t cells = plant_cells(p);
-    const double emf_v = plant_electric_emf(p);
-    const double energy = p->pack_current_a * p->last_s * (0.5 * (p->last_emf_v + emf_v) - p->last_ohm * p->pack_current_a);
-    p->energy_terminal_j += energy;
-    p->energy_throughput_j += energy < 0.0 ? -energy : energy;
-    p->last_s = 0.0;
     stored(p);
     p->energy_ohmic_j = lane_sum(p->cell_ohmic_sum_j, cells);
     p->energy_transfer_j = lane_sum(p->cell_transfer_sum_j, cells);
@@ -95,14 +90,13 @@ void plant_init(plant_t *p)
         p->cell_capacity_now_as[c] = p->cell_capacity_as[c];
         p->cell_per_as[c] = 1.0 / p->cell_capacity_as[c];
     }
-    plant_ageing_tick(p); /* leak at this temperature; one second of ageing is nothing */
-    /* The fixture was set at the initial state long ago: its creep has come to rest there. */
+    plant_ageing_tick(p); /* leak at this temperature; no time passes */
+    /* Nothing has crept yet: the preload holds at half charge and 25 degC. */
     for (uint32_t m = 0; m < p->modules; ++m) p->module_set_kpa[m] = 0.0;
     plant_pressure_tick(p);
     plant_contact_tick(p);
     memset(p->cell_law_index, 0xFF, sizeof p->cell_law_index); /* in no interval yet */
     plant_tick_begin(p);
-    p->last_s = 0.0;
     p->pack_current_a = 0.0;
     p->pack_voltage_v = plant_electric_emf(p);
     for (uint32_t b = 0; b < p->blocks; ++b) p->block_voltage_v[b] = p->cell_base_v[b]; /* at rest */

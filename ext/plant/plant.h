@@ -233,9 +233,6 @@ enum { PLANT_MAIN_PLUS = 1, PLANT_MAIN_MINUS = 2, PLANT_PRECHARGE = 4 };
     S(u32, hot_cells, "1", "1 while a cell is above the onset of runaway")                                                        \
     S(u32, forced_any, "1", "1 while heat is forced into a cell")                                                                 \
     S(f64, plate_half_degc, "degC", "plate at half the tick")                                                                     \
-    S(f64, last_emf_v, "V", "sum of block emf at the start of the last step")                                                     \
-    S(f64, last_ohm, "ohm", "inner resistance in the last step")                                                                  \
-    S(f64, last_s, "s", "length of the last step")                                                                                \
     S(f64, decay_key_ohm, "ohm", "path resistance for which the two factors below hold")                                          \
     S(f64, decay_key_siemens, "S", "link conductance for which they hold")                                                        \
     S(f64, decay_key_s, "s", "step for which they hold")                                                                          \
@@ -275,16 +272,17 @@ enum { PLANT_MAIN_PLUS = 1, PLANT_MAIN_MINUS = 2, PLANT_PRECHARGE = 4 };
     A(f64, rise_ocv_v, PLANT_CELLS_MAX, "V", "rise over it")                                                                     \
     A(f64, piece_entropic, PLANT_CELLS_MAX, "V/K", "start of the piece of the table")                                            \
     A(f64, rise_entropic, PLANT_CELLS_MAX, "V/K", "rise over it")                                                                \
-    A(f64, cell_siemens, PLANT_CELLS_MAX, "S", "1 / R0")                                                                          \
-    A(f64, cell_keep_1, PLANT_CELLS_MAX, "1", "v1' = keep v1 + gain i")                                                           \
-    A(f64, cell_gain_1, PLANT_CELLS_MAX, "ohm", "v1' = keep v1 + gain i")                                                         \
+    A(f64, cell_mid_ohm, PLANT_CELLS_MAX, "ohm", "R0, and what half a step at this current adds")                                  \
+    A(f64, cell_siemens, PLANT_CELLS_MAX, "S", "1 / cell_mid_ohm; not kept up in a uniform string")                                \
+    A(f64, cell_damp_1, PLANT_CELLS_MAX, "1", "1 / (1 + dt / 2 R1 C1)")                                                            \
+    A(f64, cell_damp_2, PLANT_CELLS_MAX, "1", "1 / (1 + tick / 2 R2 C2)")                                                          \
     A(f64, cell_transfer_s, PLANT_CELLS_MAX, "S", "1 / R1")                                                                       \
     A(f64, cell_diffusion_s, PLANT_CELLS_MAX, "S", "1 / R2")                                                                      \
     A(f64, cell_charge_c, PLANT_CELLS_MAX, "As", "charge moved in the tick")                                                      \
     A(f64, cell_square_a2s, PLANT_CELLS_MAX, "A2s", "integral of i^2 over the tick")                                              \
     A(f64, cell_transfer_v2s, PLANT_CELLS_MAX, "V2s", "integral of v1^2 over the tick")                                           \
     A(f64, cell_entropic_v_per_k, PLANT_CELLS_MAX, "V/K", "dU/dT at the start of the tick")                                       \
-    A(f64, cell_hysteresis_v, PLANT_CELLS_MAX, "V", "M h as used in the tick")                                                    \
+    A(f64, cell_kelvin, PLANT_CELLS_MAX, "K", "core at half the tick, as far as known at its start")                               \
     A(f64, cell_per_as, PLANT_CELLS_MAX, "1/As", "1 / capacity now")                                                              \
     A(f64, cell_throughput_aged_as, PLANT_CELLS_MAX, "As", "throughput that has aged the cell already")                            \
     A(f64, cell_leak_a, PLANT_CELLS_MAX, "A", "self-discharge")                                                                   \

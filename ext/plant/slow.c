@@ -5,33 +5,40 @@
 
 #define AREA_LEFT_MIN 0.02 /* a cell never loses all contact: its resistance stays finite */
 
-/* Charge, diffusion, hysteresis; heat by its own terms. */
+/* Fall of the emf with charge by M h, on the side the cell was driven to in the tick before. */
+static inline __attribute__((always_inline)) double hysteresis_slope(const plant_t *p, size_t c, double per_swing)
+{
+    const double h = p->cell_hysteresis[c];
+    return p->hysteresis_v * (p->cell_current_a[c] > 0.0 ? 1.0 - h : 1.0 + h) * p->cell_per_as[c] * per_swing;
+}
+
+/* Charge, diffusion, hysteresis; heat by its own terms, each with the tangent that the emf of the tick had. */
 KERNEL end_body(plant_t *restrict p)
 {
     const uint32_t blocks = p->blocks;
     const double tick_s = (double)STEPS_A_TICK * 1e-6 * (double)p->step_us;
     const double per_farad = 1.0 / p->diffusion_farad, per_swing = 1.0 / p->hysteresis_soc_frac, account = p->account_ohmic;
+    const double pieces = (double)(PLANT_SOC_POINTS - 1);
     for (uint32_t k = 0; k < p->parallel; ++k) {
         const size_t row = (size_t)k * blocks;
         INDEPENDENT for (size_t b = 0; b < blocks; ++b) {
             const size_t c = row + b;
-            const double q = p->cell_charge_c[c], kelvin = p->cell_core_degc[c] + ZERO_DEGC_K, size = q < 0.0 ? -q : q;
-            const double leak = p->cell_leak_a[c] * tick_s, v2 = p->cell_v2_v[c];
-            const double half = 0.5 * tick_s * p->cell_diffusion_s[c] * per_farad;
-            const double v2_after = ((1.0 - half) * v2 + q * per_farad) / (1.0 + half), v2_mean = 0.5 * (v2 + v2_after);
+            const double q = p->cell_charge_c[c], kelvin = p->cell_kelvin[c], size = q < 0.0 ? -q : q;
+            const double leak = p->cell_leak_a[c] * tick_s, v2 = p->cell_v2_v[c], damp = p->cell_damp_2[c];
+            const double v2_mid = damp * (v2 + 0.5 * q * per_farad);
             const double swing = 0.5 * size * p->cell_per_as[c] * per_swing, h = p->cell_hysteresis[c];
             const double side = q > 0.0 ? 1.0 : -1.0; /* no charge, no swing: the sign then does not matter */
+            const double entropic_mid = p->cell_entropic_v_per_k[c] - 0.5 * q * p->cell_per_as[c] * p->rise_entropic[c] * pieces;
             const double moved = (q + leak) * p->cell_per_as[c];
-            const double entropic = p->cell_entropic_v_per_k[c];
             const double ohmic = p->cell_square_a2s[c] * p->cell_resistance_ohm[c] * account;
             const double transfer = p->cell_transfer_v2s[c] * p->cell_transfer_s[c];
-            const double diffusion = v2_mean * v2_mean * p->cell_diffusion_s[c] * tick_s;
-            const double loop = p->cell_hysteresis_v[c] * q;
-            const double reversible = -q * kelvin * entropic;
+            const double diffusion = v2_mid * v2_mid * p->cell_diffusion_s[c] * tick_s;
+            const double loop = q * (p->hysteresis_v * h + 0.5 * q * hysteresis_slope(p, c, per_swing));
+            const double reversible = -q * kelvin * entropic_mid;
             const double shorted = p->cell_short_siemens[c] * p->block_square_v2s[b];
-            const double leaked = leak * (p->cell_base_v[c] + p->cell_hysteresis_v[c] + v2 * (1.0 - half) - kelvin * entropic);
+            const double leaked = leak * (p->cell_base_v[c] + p->hysteresis_v * h + v2 * damp - kelvin * p->cell_entropic_v_per_k[c]);
             p->cell_soc_frac[c] -= moved;
-            p->cell_v2_v[c] = v2_after;
+            p->cell_v2_v[c] = 2.0 * v2_mid - v2;
             p->cell_hysteresis[c] = ((1.0 - swing) * h + 2.0 * side * swing) / (1.0 + swing);
             p->cell_current_a[c] = q * (1.0 / tick_s);
             p->cell_throughput_as[c] += size;
@@ -99,14 +106,14 @@ KERNEL begin_body(plant_t *restrict p)
 {
     const size_t blocks = p->blocks;
     const double tick_s = (double)STEPS_A_TICK * 1e-6 * (double)p->step_us, per_farad = 1.0 / p->diffusion_farad;
-    const double transfer_s = 1.0 / p->transfer_ohm, diffusion_s = 1.0 / p->diffusion_ohm;
+    const double transfer_s = 1.0 / p->transfer_ohm, diffusion_s = 1.0 / p->diffusion_ohm, per_swing = 1.0 / p->hysteresis_soc_frac;
     for (uint32_t k = 0; k < p->parallel; ++k) {
         const size_t row = k * blocks;
         INDEPENDENT for (size_t b = 0; b < blocks; ++b) {
             const size_t c = row + b;
-            const double f = law_position(p, c) - (double)p->cell_law_index[c];
+            const double position = law_position(p, c), f = position - (double)p->cell_law_index[c];
+            const double ahead = PLANT_TEMPERATURE_LOW_DEGC + PLANT_TEMPERATURE_STEP_K * position, warmer = ahead - REFERENCE_DEGC;
             const double g = p->cell_soc_frac[c] * (double)(PLANT_SOC_POINTS - 1) - (double)p->cell_soc_index[c];
-            const double core = p->cell_core_degc[c], warmer = core - REFERENCE_DEGC;
             const double entropic = p->piece_entropic[c] + g * p->rise_entropic[c];
             const double ocv = p->piece_ocv_v[c] + g * p->rise_ocv_v[c] + warmer * entropic;
             const double slope = (p->rise_ocv_v[c] + warmer * p->rise_entropic[c]) * (double)(PLANT_SOC_POINTS - 1);
@@ -118,17 +125,16 @@ KERNEL begin_body(plant_t *restrict p)
             const double r0 = scale * (p->electrolyte_ohm * electrolyte
                                        + (p->contact_ohm * contact * p->block_contact[b] + p->cell_interphase_ohm[c]) / area);
             const double out = diffusion_s * (p->piece_diffusion[c] + f * p->rise_diffusion[c]) * per_scale;
-            const double hysteresis = p->hysteresis_v * p->cell_hysteresis[c];
-            p->cell_core_before_degc[c] = core;
+            const double damp = 1.0 / (1.0 + 0.5 * tick_s * out * per_farad);
+            p->cell_core_before_degc[c] = p->cell_core_degc[c];
+            p->cell_kelvin[c] = ahead + ZERO_DEGC_K;
             p->cell_resistance_ohm[c] = r0;
-            p->cell_siemens[c] = 1.0 / r0;
             p->cell_transfer_s[c] = transfer_s * (p->piece_transfer[c] + f * p->rise_transfer[c]) * per_scale;
             p->cell_diffusion_s[c] = out;
             p->cell_entropic_v_per_k[c] = entropic;
-            p->cell_hysteresis_v[c] = hysteresis;
-            /* The decay of v2 over half the tick is in the tangent, so that its energy is right in the mean. */
-            p->cell_base_v[c] = ocv - hysteresis - p->cell_v2_v[c] * (1.0 - 0.5 * tick_s * out * per_farad);
-            p->cell_slope_v_per_c[c] = slope * p->cell_per_as[c] + per_farad;
+            p->cell_damp_2[c] = damp;
+            p->cell_base_v[c] = ocv - p->hysteresis_v * p->cell_hysteresis[c] - damp * p->cell_v2_v[c];
+            p->cell_slope_v_per_c[c] = slope * p->cell_per_as[c] + damp * per_farad + hysteresis_slope(p, c, per_swing);
             p->cell_charge_c[c] = 0.0;
             p->cell_square_a2s[c] = 0.0;
             p->cell_transfer_v2s[c] = 0.0;
@@ -137,24 +143,20 @@ KERNEL begin_body(plant_t *restrict p)
 }
 TWICE(begin)
 
-KERNEL blocks_body(plant_t *restrict p)
+/* What conducts across each block beside its cells. */
+KERNEL extra_body(plant_t *restrict p)
 {
-    const uint32_t blocks = p->blocks;
+    const size_t blocks = p->blocks;
     INDEPENDENT for (size_t b = 0; b < blocks; ++b) {
         p->block_extra_s[b] = p->bleed_used[b] ? p->bleed_s : 0.0;
-        p->block_ohm[b] = 0.0;
         p->block_square_v2s[b] = 0.0;
     }
     for (uint32_t k = 0; k < p->parallel; ++k) {
-        const size_t row = (size_t)k * blocks;
-        INDEPENDENT for (size_t b = 0; b < blocks; ++b) {
-            p->block_ohm[b] += p->cell_siemens[row + b];
-            p->block_extra_s[b] += p->cell_short_siemens[row + b];
-        }
+        const size_t row = k * blocks;
+        INDEPENDENT for (size_t b = 0; b < blocks; ++b) p->block_extra_s[b] += p->cell_short_siemens[row + b];
     }
-    INDEPENDENT for (size_t b = 0; b < blocks; ++b) p->block_ohm[b] = 1.0 / (p->block_ohm[b] + p->block_extra_s[b]);
 }
-TWICE(blocks)
+TWICE(extra)
 
 /* Energy in the balancing resistors. */
 static void bled(plant_t *p)
@@ -199,8 +201,6 @@ void plant_tick_begin(plant_t *p)
     p->extra_any = has_extra(p);
     p->is_uniform = p->parallel == 1u && !p->extra_any;
     p->string_charge_c = p->string_square_a2s = 0.0;
-    if (p->is_uniform) memcpy(p->block_ohm, p->cell_resistance_ohm, p->blocks * sizeof *p->block_ohm);
-    else blocks(p);
-    p->string_ohm = lane_sum(p->block_ohm, p->blocks);
+    if (!p->is_uniform) extra(p);
     plant_electric_coefficients(p, 1e-6 * (double)p->step_us);
 }

@@ -73,17 +73,26 @@ def entropic_v_per_k(p: Fields, soc_frac: Array) -> Array:
 def open_circuit_v(p: Fields, soc_frac: Array, core_degc: Array) -> Array:
     """U(z) + (T - 25 degC) dU/dT(z)."""
     at_25 = look_up(p["ocv_v"], soc_frac * (len(p["ocv_v"]) - 1))
-    return at_25 + (core_degc - REFERENCE_DEGC) * entropic_v_per_k(p, soc_frac)
+    return np.asarray(at_25 + (core_degc - REFERENCE_DEGC) * entropic_v_per_k(p, soc_frac))
+
+
+def piece_slope(table: Array, soc_frac: Array) -> Array:
+    """Slope over SoC of the piece of a table that soc_frac lies in."""
+    pieces = len(table) - 1
+    k = np.clip(np.trunc(soc_frac * pieces), 0, pieces - 1).astype(int)
+    return np.asarray(pieces * (table[k + 1] - table[k]))
+
+
+def entropic_slope_v_per_k(p: Fields, soc_frac: Array) -> Array:
+    """d2U/dTdz."""
+    return piece_slope(p["entropic_v_per_k"], soc_frac)
 
 
 def open_circuit_slope_v(p: Fields, soc_frac: Array, core_degc: Array) -> Array:
-    """dU/dz of the piece of the table that soc_frac lies in."""
-    pieces = len(p["ocv_v"]) - 1
-    k = np.clip(np.trunc(soc_frac * pieces), 0, pieces - 1).astype(int)
-    here = p["ocv_v"]
-    entropic = p["entropic_v_per_k"]
+    """dU/dz."""
     warmer = core_degc - REFERENCE_DEGC
-    return np.asarray(pieces * (here[k + 1] - here[k] + warmer * (entropic[k + 1] - entropic[k])))
+    entropic = entropic_slope_v_per_k(p, soc_frac)
+    return np.asarray(piece_slope(p["ocv_v"], soc_frac) + warmer * entropic)
 
 
 def enthalpy_v(p: Fields, soc_frac: Array) -> Array:
@@ -169,28 +178,48 @@ def shunt_siemens(p: Fields) -> Array:
     return np.asarray(bleeding + cells(p, "cell_short_siemens").sum(axis=0))
 
 
-def electric_tick(p: Fields, ahead_degc: Array, pack_a: Array, dt_s: float) -> dict[str, Array]:
+def hysteresis_slope_v(p: Fields) -> Array:
+    """Fall of the emf over SoC discharged by M h, on the side of the last current."""
+    h = cells(p, "cell_hysteresis")
+    side = np.where(cells(p, "cell_current_a") > 0.0, 1.0, -1.0)
+    return np.asarray(
+        scalar(p, "hysteresis_v") * (1.0 - side * h) / scalar(p, "hysteresis_soc_frac")
+    )
+
+
+def electric_tick(
+    p: Fields, earlier: Fields, pack_a: Array, dt_s: float, account_ohmic: float = 1.0
+) -> dict[str, Array]:
     """State and heat of a tick on, from the state `p` at its start.
 
-    ahead_degc: core temperature at half the tick, for the resistances. pack_a: pack current of
-    each step, shape (steps,), held over dt_s. Heats in J per cell. Within the tick the slow part of
-    the emf falls in a straight line with the charge moved, and v2 by half of what it decays.
+    earlier: the state one tick before, from which core temperature and pressure are carried on to
+    half the tick. pack_a: pack current of each step, shape (steps,), held over dt_s. Heats in J per
+    cell. Implicit midpoint rule: all voltages are those at the middle of a step. Within the tick the
+    slow part of the emf falls in a straight line with the charge moved.
     """
-    pressure = over_pressure(p, "pressure_contact", p["module_pressure_kpa"])[module_of_block(p)]
     soc, core, h = (cells(p, f"cell_{name}") for name in ("soc_frac", "core_degc", "hysteresis"))
     v1, v2, capacity = (cells(p, f"cell_{n}") for n in ("v1_v", "v2_v", "capacity_now_as"))
-    r0 = series_ohm(p, ahead_degc, pressure)
-    r1 = polarisation_ohm(p, "transfer", ahead_degc)
-    r2 = polarisation_ohm(p, "diffusion", ahead_degc)
+    half_degc = core + 0.5 * (core - cells(earlier, "cell_core_degc"))
+    kpa_now, kpa_before = p["module_pressure_kpa"], earlier["module_pressure_kpa"]
+    kpa = kpa_now + 0.5 * (kpa_now - kpa_before)
+    pressure = over_pressure(p, "pressure_contact", kpa)[module_of_block(p)]
+    r0 = series_ohm(p, half_degc, pressure)
+    r1 = polarisation_ohm(p, "transfer", half_degc)
+    r2 = polarisation_ohm(p, "diffusion", half_degc)
     c1, c2 = scalar(p, "transfer_farad"), scalar(p, "diffusion_farad")
     tick_s = dt_s * len(pack_a)
-    lag_v = scalar(p, "hysteresis_v") * h
-    slow_v = open_circuit_v(p, soc, core) - lag_v - v2 * (1.0 - 0.5 * tick_s / (r2 * c2))
-    slope = open_circuit_slope_v(p, soc, core) / capacity + 1.0 / c2
+    keep_1 = 1.0 / (1.0 + dt_s / (2.0 * r1 * c1))  # of v1, to the middle of a step
+    keep_2 = 1.0 / (1.0 + tick_s / (2.0 * r2 * c2))  # of v2, to the middle of the tick
+    ocv_v = open_circuit_v(p, soc, half_degc)
+    lag_v, lag_slope = scalar(p, "hysteresis_v") * h, hysteresis_slope_v(p) / capacity
+    slow_v = ocv_v - lag_v - keep_2 * v2
+    slope = open_circuit_slope_v(p, soc, half_degc) / capacity + lag_slope + keep_2 / c2
+    ohm = r0 + 0.5 * dt_s * (slope + keep_1 / c1)
     moved, ohmic, transfer = np.zeros_like(soc), np.zeros_like(soc), np.zeros_like(soc)
     square = np.zeros(soc.shape[1])
     for amps in pack_a:
-        voltage, current = split(slow_v - slope * moved - v1, r0, shunt_siemens(p), float(amps))
+        emf_v = slow_v - slope * moved - keep_1 * v1
+        voltage, current = split(emf_v, ohm, shunt_siemens(p), float(amps))
         after = rc_step(v1, current * dt_s, r1, c1, dt_s)
         transfer = transfer + (0.5 * (v1 + after)) ** 2 / r1 * dt_s
         ohmic = ohmic + current**2 * r0 * dt_s
@@ -198,7 +227,9 @@ def electric_tick(p: Fields, ahead_degc: Array, pack_a: Array, dt_s: float) -> d
         moved, v1 = moved + current * dt_s, after
     v2_after = rc_step(v2, moved, r2, c2, tick_s)
     leaked = cells(p, "cell_leak_a") * tick_s
-    reversible_v = (core + KELVIN) * entropic_v_per_k(p, soc)
+    kelvin = half_degc + KELVIN
+    entropic = entropic_v_per_k(p, soc)
+    entropic_mid = entropic - 0.5 * moved / capacity * entropic_slope_v_per_k(p, soc)
     return {
         "soc_frac": soc - (moved + leaked) / capacity,
         "v1_v": v1,
@@ -206,13 +237,13 @@ def electric_tick(p: Fields, ahead_degc: Array, pack_a: Array, dt_s: float) -> d
         "hysteresis": hysteresis_step(p, h, moved / capacity),
         "current_a": moved / tick_s,
         "block_voltage_v": voltage,
-        "ohmic_j": ohmic,
+        "ohmic_j": account_ohmic * ohmic,
         "transfer_j": transfer,
         "diffusion_j": (0.5 * (v2 + v2_after)) ** 2 / r2 * tick_s,
-        "hysteresis_j": lag_v * moved,
-        "reversible_j": -reversible_v * moved,
+        "hysteresis_j": (lag_v + 0.5 * lag_slope * moved) * moved,
+        "reversible_j": -kelvin * entropic_mid * moved,
         "short_j": cells(p, "cell_short_siemens") * square,
-        "leak_j": leaked * (open_circuit_v(p, soc, core) - reversible_v),
+        "leak_j": leaked * (ocv_v - kelvin * entropic),
     }
 
 

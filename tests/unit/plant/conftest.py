@@ -3,10 +3,10 @@
 import msgspec
 import numpy as np
 import pytest
+from bms._plant import Plant
 
 import bms.cells
 import bms.packs
-from bms._plant import Plant
 from bms.plant import build
 
 OPEN, CURRENT, POWER, CHARGER = 0, 1, 2, 3  # PLANT_LOAD_
@@ -15,7 +15,7 @@ PACK = bms.packs.load("car_96s3p")
 
 
 def pack_of(blocks=16, parallel=1, per_module=8, spread=True, **fixed):
-    """The car pack in another size; `spread=False` makes all cells equal; `fixed` replaces parts."""
+    """The car pack in another size; `spread=False`: all cells equal; `fixed` replaces parts."""
     replace = msgspec.structs.replace
     topology = replace(
         PACK.topology, blocks=blocks, parallel=parallel, blocks_per_module=per_module
@@ -29,7 +29,7 @@ def pack_of(blocks=16, parallel=1, per_module=8, spread=True, **fixed):
 
 
 class Rig:
-    """A plant with a few handles. `f[name]` are the live fields, `rig[name]` a copy of what is used."""
+    """A plant with a few handles: `f[name]` live fields, `rig[name]` a copy of what is used."""
 
     def __init__(
         self, pack, cell, *, seed=1, soc=0.6, degc=25.0, ambient=None, critical="claimed", **before
