@@ -100,8 +100,12 @@ static void disturb(const chips_t *c, uint32_t chip, uint32_t wired, double v[CH
 void adc_pins(const chips_t *c, uint32_t chip, const chips_view_t *view, double pin_v[CHIPS_CHANNELS])
 {
     const uint32_t wired = channels_wired(c, chip);
-    memset(pin_v, 0, CHIPS_CHANNELS * sizeof pin_v[0]);
-    memcpy(pin_v, view->block_voltage_v + chip * c->blocks_per_module, wired * sizeof pin_v[0]);
+    const double *const block_v = view->block_voltage_v + chip * c->blocks_per_module;
+    if (wired == CHIPS_CHANNELS) memcpy(pin_v, block_v, CHIPS_CHANNELS * sizeof pin_v[0]); /* the usual size, without a call */
+    else {
+        memset(pin_v, 0, CHIPS_CHANNELS * sizeof pin_v[0]);
+        memcpy(pin_v, block_v, wired * sizeof pin_v[0]);
+    }
     if ((c->open_wire[chip] | c->fet_on[chip]) != 0) disturb(c, chip, wired, pin_v);
 }
 
