@@ -27,8 +27,8 @@ def run(args: argparse.Namespace) -> int:
     line = [SCENARIO, "--out", str(args.out), "--seed", str(args.seed)]
     summary, written = command.execute(parser.parse_args(line))
     print(words.verdict(summary), end="\n\n")
-    sentences = [*summary["findings"], *words.sentences(summary)]
-    for sentence in dict.fromkeys(sentences[:FINDINGS]):
+    told = [*summary["findings"], *words.sentences(summary, estimate=False)]
+    for sentence in told[:FINDINGS]:
         print(f"  - {sentence}")
     pictures = [path for path in written if path.suffix == ".png"]
     report = next(path for path in written if path.suffix == ".html")

@@ -28,7 +28,8 @@ EVENT_COLOURS = {
     "diagnosis": RED, "trip": RED, "fuse": RED, "reset": RED, "recorder": RED, "contactor": GREEN,
     "state": BLUE, "act": ORANGE, "fault": ORANGE,
 }  # fmt: skip
-LABELS_MAX = 14  # events with a number in the plot; all are in the table
+LABEL_SPAN = 0.025  # of the time axis: what a number takes
+SEEN_SPAN = 0.002  # of the time axis: about a pixel and a half
 
 Spans = list[tuple[float, float]]
 
@@ -112,13 +113,13 @@ def _flags(view: View) -> list[tuple[str, Spans]]:
 
 
 def _spans(view: View, name: str, bit: int) -> Spans:
-    """(start, length) of the stretches in which a bit is set."""
+    """(start, length) of the stretches in which a bit is set, none too short to be seen."""
     found = view.line(name)
     if found is None:
         return []
     bits = (np.nan_to_num(found.y).astype(np.int64) >> bit) & 1
     end = view.t(view.duration_s)
-    return [(start, length) for start, length, value in runs(found.t, bits, end) if value]
+    return [(s, max(length, SEEN_SPAN * end)) for s, length, on in runs(found.t, bits, end) if on]
 
 
 def events(view: View) -> Figure | None:
@@ -135,7 +136,7 @@ def events(view: View) -> Figure | None:
         ax.plot(
             times, np.full(len(times), row), "|", color=colour, markersize=13, markeredgewidth=2
         )
-    for number, event in numbered(found):
+    for number, event in numbered(view):
         ax.annotate(str(number), (view.t(event.time_s), kinds.index(event.kind)), (0, 8),
                     textcoords="offset points", ha="center", fontsize=8, color=SOFT)  # fmt: skip
     ax.set_yticks(range(len(kinds)), kinds)
@@ -146,8 +147,12 @@ def events(view: View) -> Figure | None:
     return figure
 
 
-def numbered(found: list[Event]) -> list[tuple[int, Event]]:
-    """Events with their row in the table, where there is room to write it."""
-    if len(found) > LABELS_MAX:
-        return []
-    return list(enumerate(found, start=1))
+def numbered(view: View) -> list[tuple[int, Event]]:
+    """Events with their row in the table, where there is room in their lane to write it."""
+    free: dict[str, float] = {}
+    found = []
+    for number, event in enumerate(view.recording.events, start=1):
+        if event.time_s >= free.get(event.kind, 0.0):
+            free[event.kind] = event.time_s + LABEL_SPAN * view.duration_s
+            found.append((number, event))
+    return found

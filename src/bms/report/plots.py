@@ -98,6 +98,17 @@ def finish(ax: Any, label: str) -> None:
                   handlelength=1.9, columnspacing=1.4)  # fmt: skip
 
 
+def fit(ax: Any, truth: Line | None, measured: Line | None) -> None:
+    """Scale the axis by the truth and the bulk of the readings: the first one may be 0."""
+    if truth is None:
+        return
+    known = [np.nanmin(truth.y), np.nanmax(truth.y)]
+    if measured is not None:
+        known += list(np.nanpercentile(measured.y, (1, 99)))
+    margin = 0.08 * (max(known) - min(known)) or 1.0
+    ax.set_ylim(min(known) - margin, max(known) + margin)
+
+
 def soc(view: View) -> Figure | None:
     """What the pack holds, and what the firmware believes it holds, with the interval it
     vouches for.
@@ -135,8 +146,10 @@ def pack_voltage(view: View) -> Figure | None:
     link = view.line("true_link_voltage_v"), view.line("meas_link_voltage_v")
     has_link = any(line is not None for line in link)
     figure, axes = canvas(view, 2, (1.0, 0.45)) if has_link else canvas(view)
-    drawn = draw(axes[0], view.line("true_pack_voltage_v"), "truth", **TRUTH)
-    drawn |= draw(axes[0], view.line("meas_pack_voltage_v"), "measured", **MEASURED)
+    pack = view.line("true_pack_voltage_v"), view.line("meas_pack_voltage_v")
+    drawn = draw(axes[0], pack[0], "truth", **TRUTH)
+    drawn |= draw(axes[0], pack[1], "measured", **MEASURED)
+    fit(axes[0], *pack)
     finish(axes[0], "pack (V)")
     if has_link:
         draw(axes[1], link[0], "truth", **TRUTH)
@@ -148,12 +161,27 @@ def pack_voltage(view: View) -> Figure | None:
 def current(view: View) -> Figure | None:
     """The load obeys the limits the BMS advertises on CAN, unless the scenario says otherwise."""
     figure, (ax,) = canvas(view)
-    drawn = draw(ax, view.line("true_pack_current_a"), "truth", **TRUTH)
+    truth = view.line("true_pack_current_a")
+    drawn = draw(ax, truth, "truth", **TRUTH)
     drawn |= draw(ax, view.line("meas_pack_current_a"), "measured", **MEASURED)
-    draw(ax, view.line("est_discharge_limit_a"), "limits the BMS advertises", **LIMIT)
-    draw(ax, view.line("est_charge_limit_a"), "_charge", -1.0, **LIMIT)
+    limits = view.line("est_charge_limit_a"), view.line("est_discharge_limit_a")
+    draw(ax, limits[1], "limits the BMS advertises", **LIMIT)
+    draw(ax, limits[0], "_charge", -1.0, **LIMIT)
+    if truth is not None:
+        _leave_far_limits_out(ax, float(np.nanmax(np.abs(truth.y))), limits)
     finish(ax, "current (A), + discharges")
     return figure if drawn else None
+
+
+def _leave_far_limits_out(ax: Any, peak_a: float, limits: tuple[Line | None, Line | None]) -> None:
+    """A limit many times the current would flatten the current: then say only where it lies."""
+    edge_a = 2.5 * max(peak_a, 1.0)
+    low, high = ax.get_ylim()
+    ax.set_ylim(max(low, -edge_a), min(high, edge_a))
+    for limit, sign, place in zip(limits, (-1, 1), (0.03, 0.97), strict=True):
+        if limit is not None and np.nanmax(limit.y) > edge_a:
+            ax.text(0.5, place, f"limit to {sign * np.nanmax(limit.y):.0f} A", color=RED,
+                    transform=ax.transAxes, ha="center", va="center", fontsize=8)  # fmt: skip
 
 
 def power(view: View) -> Figure | None:

@@ -121,17 +121,20 @@ FIGURES: tuple[Figure, ...] = (
 """Label, the summary's keys it needs, and how their values are written."""
 
 
-def sentences(summary: Summary) -> list[str]:
-    """Findings that need nothing but the summary."""
-    return list(_sentences(summary))
+def sentences(summary: Summary, *, estimate: bool = True) -> list[str]:
+    """Findings that need nothing but the summary; `estimate`: also of the state of charge."""
+    return [*(_estimate(summary) if estimate else ()), *_sentences(summary)]
 
 
-def _sentences(summary: Summary) -> Iterator[str]:
+def _estimate(summary: Summary) -> Iterator[str]:
     if summary.get("soc_scored_ticks"):
         yield (
             f"The estimated state of charge was off by {summary['soc_rmse_frac']:.2%} rms and "
             f"{summary['soc_max_error_frac']:.2%} at worst."
         )
+
+
+def _sentences(summary: Summary) -> Iterator[str]:
     for name, times in (summary.get("diagnoses") or {}).items():
         yield f"Diagnosis {name}: raised {times} time{'s' if times != 1 else ''}."
     if summary.get("energy_residual_frac") is not None:
