@@ -67,11 +67,9 @@ void plant_contact_tick(plant_t *p)
     const double span = 10.0 * tick_seconds(p);
     contact(p);
     p->hot_cells = 0;
-    p->forced_any = 0;
     for (uint32_t c = 0; c < cells; ++c) {
         if (p->cell_plating_margin[c] > 1.0) plating(p, c, span);
         if (p->cell_core_degc[c] > p->runaway_onset_degc) p->hot_cells++;
-        if (p->cell_heat_w[c] != 0.0) p->forced_any = 1;
     }
     pack_soc(p);
     p->insulation_kohm = 1.0 / (1.0 / p->insulation_plus_kohm + 1.0 / p->insulation_minus_kohm);

@@ -64,7 +64,7 @@ void plant_heat_tick(plant_t *p)
     p->coolant_degc = coolant + tick * (over_half - out_half) / p->coolant_j_per_k;
     p->energy_heater_j += heater * tick;
     p->energy_air_j += tick * (out_half + p->air_w_per_k * (surfaces_half - n * air));
-    if (p->forced_any) p->energy_forced_j += tick * lane_sum(p->cell_heat_w, cells);
+    p->energy_forced_j += tick * lane_sum(p->cell_heat_w, cells);
 }
 
 KERNEL swell_body(plant_t *restrict p)

@@ -231,7 +231,6 @@ enum { PLANT_MAIN_PLUS = 1, PLANT_MAIN_MINUS = 2, PLANT_PRECHARGE = 4 };
     S(f64, emf_sum_v, "V", "sum of the blocks' Thevenin voltages")                                                                \
     S(u32, pieces_moved, "1", "not 0: a cell left its piece of a table")                                                          \
     S(u32, hot_cells, "1", "1 while a cell is above the onset of runaway")                                                        \
-    S(u32, forced_any, "1", "1 while heat is forced into a cell")                                                                 \
     S(f64, plate_half_degc, "degC", "plate at half the tick")                                                                     \
     S(f64, decay_key_ohm, "ohm", "path resistance for which the two factors below hold")                                          \
     S(f64, decay_key_siemens, "S", "link conductance for which they hold")                                                        \
@@ -252,6 +251,7 @@ enum { PLANT_MAIN_PLUS = 1, PLANT_MAIN_MINUS = 2, PLANT_PRECHARGE = 4 };
     A(f64, block_up_w_per_k, PLANT_BLOCKS_MAX, "W/K", "to the next block; 0 at the end of a module")                              \
     A(f64, block_down_w_per_k, PLANT_BLOCKS_MAX, "W/K", "to the block before; 0 at the start of a module")                        \
     A(u8, bleed_used, PLANT_BLOCKS_MAX, "1", "balancing switches as they hold for the tick")                                      \
+    A(f64, cell_short_used_s, PLANT_CELLS_MAX, "S", "internal shorts as they hold for the tick")                                   \
     A(f64, block_emf_v, PLANT_BLOCKS_MAX, "V", "Thevenin voltage")                                                                \
     A(f64, block_ohm, PLANT_BLOCKS_MAX, "ohm", "Thevenin resistance")                                                             \
     A(f64, block_extra_s, PLANT_BLOCKS_MAX, "S", "balancing resistor and shorts across the block")                                \

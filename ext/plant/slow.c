@@ -35,7 +35,7 @@ KERNEL end_body(plant_t *restrict p)
             const double diffusion = v2_mid * v2_mid * p->cell_diffusion_s[c] * tick_s;
             const double loop = q * (p->hysteresis_v * h + 0.5 * q * hysteresis_slope(p, c, per_swing));
             const double reversible = -q * kelvin * entropic_mid;
-            const double shorted = p->cell_short_siemens[c] * p->block_square_v2s[b];
+            const double shorted = p->cell_short_used_s[c] * p->block_square_v2s[b];
             const double leaked = leak * (p->cell_base_v[c] + p->hysteresis_v * h + v2 * damp - kelvin * p->cell_entropic_v_per_k[c]);
             p->cell_soc_frac[c] -= moved;
             p->cell_v2_v[c] = 2.0 * v2_mid - v2;
@@ -153,7 +153,7 @@ KERNEL extra_body(plant_t *restrict p)
     }
     for (uint32_t k = 0; k < p->parallel; ++k) {
         const size_t row = k * blocks;
-        INDEPENDENT for (size_t b = 0; b < blocks; ++b) p->block_extra_s[b] += p->cell_short_siemens[row + b];
+        INDEPENDENT for (size_t b = 0; b < blocks; ++b) p->block_extra_s[b] += p->cell_short_used_s[row + b];
     }
 }
 TWICE(extra)
@@ -181,7 +181,7 @@ void plant_tick_end(plant_t *p)
 /* Does anything conduct across a block beside its cells? */
 static bool has_extra(const plant_t *p)
 {
-    double sum = lane_sum(p->cell_short_siemens, plant_cells(p));
+    double sum = lane_sum(p->cell_short_used_s, plant_cells(p));
     uint64_t any = 0;
     for (uint32_t b = 0; b < p->blocks; b += 8u) {
         uint64_t eight;
@@ -193,8 +193,9 @@ static bool has_extra(const plant_t *p)
 
 void plant_tick_begin(plant_t *p)
 {
-    /* The switches of the tick to come, so that what conducts and what is counted as bled are the same. */
+    /* Switches and shorts of the tick to come, so that what conducts and what is booked as heat are the same. */
     memcpy(p->bleed_used, p->bleed_on, p->blocks);
+    memcpy(p->cell_short_used_s, p->cell_short_siemens, plant_cells(p) * sizeof *p->cell_short_used_s);
     moved(p);
     if (p->pieces_moved) fetch(p);
     begin(p);
