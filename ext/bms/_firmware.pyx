@@ -1,4 +1,4 @@
-# distutils: sources = ext/firmware/bms.c ext/firmware/afe.c ext/firmware/sensor.c ext/firmware/measure.c ext/firmware/charge.c ext/firmware/estimator.c ext/firmware/diag.c ext/firmware/protect.c ext/firmware/limits.c ext/firmware/contactor.c ext/firmware/thermal.c ext/firmware/balance.c ext/firmware/canin.c ext/firmware/canout.c ext/firmware/crc.c ext/firmware/config_fields.c ext/firmware/generated/bms_dbc.c
+# distutils: sources = ext/firmware/bms.c ext/firmware/afe.c ext/firmware/sensor.c ext/firmware/measure.c ext/firmware/charge.c ext/firmware/estimator.c ext/firmware/diag.c ext/firmware/protect.c ext/firmware/limits.c ext/firmware/contactor.c ext/firmware/thermal.c ext/firmware/balance.c ext/firmware/leak.c ext/firmware/canin.c ext/firmware/canout.c ext/firmware/crc.c ext/firmware/config_fields.c ext/firmware/generated/bms_dbc.c
 """The battery management firmware as a Python object, and its table of functions for the compiled loop.
 
 `api_address()` is the address of an `ecu_api_t` (ext/common/ecu_api.h). `config_fields()` describes `bms_config_t` and

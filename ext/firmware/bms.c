@@ -119,6 +119,7 @@ int ecu_init(ecu_t *self, const ecu_boot_t *boot)
     sensor_init(self);
     protect_init(self);
     afe_init(self);
+    leak_init(self);
     self->limits.us = self->now_us;
     return 0;
 }
@@ -158,6 +159,7 @@ static void run_estimator(bms_t *self)
     }
     if (self->est_due == 0u) return;
     self->est_due = 0u;
+    leak_scan(self);
     const float dt_s = clamp_f32((float)(self->now_us - self->est_us) * 1e-6f, 0.0f, EST_PERIOD_MAX_S);
     self->est_us = self->now_us;
     est_step(&self->est, &self->config.est, dt_s, (float)self->sensor.current_ma.value * 1e-3f, self->charge.used_uc,
@@ -203,6 +205,7 @@ static void every_100_ms(bms_t *self, uint32_t slot)
     case 98:
         thermal_slow(self);
         balance_slow(self);
+        leak_slow(self);
         break;
     default: self->est_growth = est_take_growth(&self->est); break;
     }
@@ -267,7 +270,7 @@ static const ecu_probe_t PROBES[] = {
     PROBE("block_soc_frac", "1", est.soc_frac, BMS_CELLS_MAX, PROBE_F32),
     PROBE("block_sigma_frac", "1", est.sigma_frac, BMS_CELLS_MAX, PROBE_F32),
     PROBE("block_diffusion_v", "V", est.v2_v, BMS_CELLS_MAX, PROBE_F32),
-    PROBE("ekf_passes", "1", est.passes, 1, PROBE_U32),
+    PROBE("ekf_updates", "1", est.updates, 1, PROBE_U64),
     PROBE("block_uv", "uV", measure.cell_uv, BMS_CELLS_MAX, PROBE_I32),
     PROBE("block_valid", "bits", measure.cell_valid, BMS_CELLS_MAX, PROBE_U32),
     PROBE("cell_scan", "1", measure.scan, 1, PROBE_U32),
@@ -283,6 +286,7 @@ static const ecu_probe_t PROBES[] = {
     PROBE("discharge_limit_ma", "mA", limits.discharge_ma, 1, PROBE_I32),
     PROBE("active_diagnoses", "bits", protect.active_bits, 1, PROBE_U64),
     PROBE("first_trip", "1", protect.first_trip, 1, PROBE_U8),
+    PROBE("leak_ma", "mA", leak.worst_ma, 1, PROBE_I32),
     PROBE("afe_phase", "1", afe.phase, 1, PROBE_U8),
     PROBE("afe_frames", "1", afe.frames, 1, PROBE_U32),
     PROBE("afe_crc_errors", "1", afe.crc_errors, 1, PROBE_U32),

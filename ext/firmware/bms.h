@@ -5,7 +5,7 @@
  *
  *     afe.c, sensor.c    bytes of the monitor chips, frames of current sensor and insulation monitor
  *       -> measure.c     readings in integers with units, each fresh, or unknown
- *       -> charge.c      microcoulombs;  estimator.c  state of charge and its interval
+ *       -> charge.c      microcoulombs;  estimator.c  state of charge and its interval;  leak.c  blocks that lose charge
  *       -> protect.c     diagnoses (generated/diagnoses.h) with debounce, deadline, latch
  *       -> limits.c      what may be charged and discharged now
  *       -> contactor.c   state machine, coils;  thermal.c  heater and pump;  balance.c  bleeding
@@ -285,6 +285,17 @@ typedef struct {
 } balance_t;
 
 typedef struct {
+    uint64_t calm_us;         /* at rest since */
+    uint64_t mark_us;         /* the voltages leaks are measured from; 0: none yet */
+    uint64_t look_us;         /* last window */
+    uint32_t scans;           /* in the window that is open; 0: closed */
+    int32_t worst_ma;         /* what the worst block surely loses */
+    int32_t sum_uv[BMS_CELLS_MAX];  /* of the window, less the first scan's mean: small numbers */
+    float mark_v[BMS_CELLS_MAX];    /* voltage at 25 degC against the mean of all */
+    float bled_uc[BMS_CELLS_MAX];   /* by balancing, since the mark */
+} leak_t;
+
+typedef struct {
     uint8_t mode, clear, service, balance_allowed, heating_allowed; /* the last good request */
     uint8_t counter, known, clear_edge; /* known: heard, and not silent for too long */
     uint64_t request_us;      /* of the last good one */
@@ -326,6 +337,7 @@ typedef struct ecu {
     contactor_t contactor;
     thermal_t thermal;
     balance_t balance;
+    leak_t leak;
     canin_t canin;
     canout_t canout;
 } bms_t;
@@ -386,6 +398,11 @@ static inline bool contactor_is_normal(const bms_t *self)
 
 void thermal_slow(bms_t *self);
 void balance_slow(bms_t *self);
+
+void leak_init(bms_t *self);
+void leak_scan(bms_t *self); /* every scan of the cells */
+void leak_slow(bms_t *self); /* every 100 ms */
+void leak_bled(bms_t *self, uint32_t block, float bleed_uc);
 
 void canin_init(bms_t *self);
 void canin_receive(bms_t *self, const ecu_can_frame_t *frame);

@@ -108,6 +108,7 @@ static void advance_common(est_bank_t *bank, const est_params_t *params, float d
     const float jump = current_a - bank->current_a; /* voltage and current are not sampled together */
     bank->current_a = current_a;
     bank->passes += 1u;
+    bank->updates += bank->count;
     pass->current_a = current_a;
     pass->transfer_a = bank->transfer_a;
     pass->fade2 = keep2;

@@ -67,6 +67,7 @@ FIELD_STRUCT(est_params_t, EST_PARAMS_FIELDS);
 typedef struct {
     uint32_t count;
     uint32_t passes;           /* est_step calls */
+    uint64_t updates;          /* blocks in all of them */
     float transfer_a;          /* i1 */
     float hysteresis_v;        /* h */
     float hysteresis_open;     /* share of the hysteresis that is still unknown, 1 to 0 */

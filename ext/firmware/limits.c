@@ -10,6 +10,7 @@
 #define SOC_RESERVE 0.03f     /* discharge: over the last 3 % */
 #define BLIND_SHARE 0.3f      /* with a pressure sensor lost: what the lowest pressure would allow */
 #define SCAN_AGE_MS 250u
+#define VOLTAGE_MARGIN_UV 3000 /* of a reading */
 #define CURRENT_AGE_MS 100u
 
 enum { CAUSE_NONE, CAUSE_STATIC, CAUSE_TEMPERATURE, CAUSE_VOLTAGE, CAUSE_SOC, CAUSE_PRESSURE, CAUSE_CRITICAL, CAUSE_DIAGNOSIS,
@@ -60,8 +61,8 @@ static float table_at(const float *table, float x, int32_t steps)
 BMS_CLONES
 static void voltage_bounds(const bms_t *self, float current_a, float *charge_a, float *discharge_a)
 {
-    const float top = (float)self->config.set.voltage_max_uv[LIMIT_OPERATE] * 1e-6f;
-    const float bottom = (float)self->config.set.voltage_min_uv[LIMIT_OPERATE] * 1e-6f;
+    const float top = (float)(self->config.set.voltage_max_uv[LIMIT_OPERATE] - VOLTAGE_MARGIN_UV) * 1e-6f;
+    const float bottom = (float)(self->config.set.voltage_min_uv[LIMIT_OPERATE] + VOLTAGE_MARGIN_UV) * 1e-6f;
     float in = 1e6f, out = 1e6f;
     for (uint32_t b = 0; b < self->config.set.blocks; ++b) {
         const float v = (float)self->measure.cell_uv[b] * 1e-6f;
@@ -138,7 +139,9 @@ void limits_slow(bms_t *self)
 {
     limits_t *const l = &self->limits;
     const bms_settings_t *const set = &self->config.set;
-    const int32_t full_in = set->charge_ma[LIMIT_OPERATE], full_out = set->discharge_ma[LIMIT_OPERATE];
+    /* What obeys a limit to the ampere must not be read as beyond it. */
+    const int32_t full_in = max_i32(set->charge_ma[LIMIT_OPERATE] - set->rest_ma, 0);
+    const int32_t full_out = max_i32(set->discharge_ma[LIMIT_OPERATE] - set->rest_ma, 0);
     bound_t charge = {(float)full_in * 1e-3f, CAUSE_STATIC}, discharge = {(float)full_out * 1e-3f, CAUSE_STATIC};
     bound_by_state(self, &charge, &discharge);
     bound_by_temperature(self, &charge, &discharge);

@@ -48,6 +48,13 @@ static uint32_t tier_of(uint32_t id, int32_t value)
     return TIER_NONE;
 }
 
+/* A tier once concluded is kept while some of the readings it is about are missing: the worst one may be among them. */
+static uint32_t kept(const bms_t *self, uint32_t id, uint32_t tier, uint32_t unknown)
+{
+    const uint32_t held = self->protect.diag[id].tier;
+    return unknown != 0u && held > tier ? held : tier;
+}
+
 void protect_init(bms_t *self)
 {
     self->protect.full_scan_us = self->protect.can_ok_us = self->protect.limit_us = self->now_us;
@@ -76,11 +83,12 @@ static void check_cells(bms_t *self)
     const measure_t *const m = &self->measure;
     const bms_settings_t *const set = &self->config.set;
     const int32_t low = m->cell_min_uv, high = m->cell_max_uv;
-    const uint32_t over = tier_above(self, DIAG_CELL_OVERVOLTAGE, high, set->voltage_max_uv, 0);
+    const uint32_t lost = m->cells_unknown;
+    const uint32_t over = kept(self, DIAG_CELL_OVERVOLTAGE, tier_above(self, DIAG_CELL_OVERVOLTAGE, high, set->voltage_max_uv, 0), lost);
     diag_sample(self, DIAG_CELL_OVERVOLTAGE, over, high / 1000, place_of(self, over, high));
-    const uint32_t under = tier_below(self, DIAG_CELL_UNDERVOLTAGE, low, set->voltage_min_uv, 0);
+    const uint32_t under = kept(self, DIAG_CELL_UNDERVOLTAGE, tier_below(self, DIAG_CELL_UNDERVOLTAGE, low, set->voltage_min_uv, 0), lost);
     diag_sample(self, DIAG_CELL_UNDERVOLTAGE, under, low / 1000, place_of(self, under, low));
-    const uint32_t deep = low < set->voltage_deep_uv ? TIER_TRIP : TIER_NONE;
+    const uint32_t deep = kept(self, DIAG_CELL_DEEP_DISCHARGE, low < set->voltage_deep_uv ? TIER_TRIP : TIER_NONE, lost);
     diag_sample(self, DIAG_CELL_DEEP_DISCHARGE, deep, low / 1000, place_of(self, deep, low));
     if (m->cells_unknown != 0u) return;
     const int32_t mean = (int32_t)(m->cell_sum_uv / (int64_t)set->blocks);
@@ -213,17 +221,20 @@ static void check_temperatures(bms_t *self)
     const bms_settings_t *const set = &self->config.set;
     const int32_t margin = 200, low = m->temperature_min_cdegc, high = m->temperature_max_cdegc;
     const bool discharging = self->sensor.current_ma.valid && self->sensor.current_ma.value > set->rest_ma;
+    const uint32_t lost = m->temperatures_unknown;
     const uint32_t hot_charge = tier_above(self, DIAG_TEMPERATURE_HIGH_CHARGE, high, set->charge_max_cdegc, margin);
-    diag_sample(self, DIAG_TEMPERATURE_HIGH_CHARGE, discharging ? TIER_NONE : hot_charge, high, m->temperature_max_at);
-    diag_sample(self, DIAG_TEMPERATURE_HIGH_DISCHARGE,
-                tier_above(self, DIAG_TEMPERATURE_HIGH_DISCHARGE, high, set->discharge_max_cdegc, margin), high, m->temperature_max_at);
+    const uint32_t hot = tier_above(self, DIAG_TEMPERATURE_HIGH_DISCHARGE, high, set->discharge_max_cdegc, margin);
+    diag_sample(self, DIAG_TEMPERATURE_HIGH_CHARGE, kept(self, DIAG_TEMPERATURE_HIGH_CHARGE, discharging ? TIER_NONE : hot_charge, lost),
+                high, m->temperature_max_at);
+    diag_sample(self, DIAG_TEMPERATURE_HIGH_DISCHARGE, kept(self, DIAG_TEMPERATURE_HIGH_DISCHARGE, hot, lost), high, m->temperature_max_at);
     if (low == BMS_UNKNOWN) return;
     diag_sample(self, DIAG_TEMPERATURE_LOW_CHARGE, tier_below(self, DIAG_TEMPERATURE_LOW_CHARGE, low, set->charge_min_cdegc, margin),
                 low, m->temperature_min_at);
     diag_sample(self, DIAG_TEMPERATURE_LOW_DISCHARGE,
                 tier_below(self, DIAG_TEMPERATURE_LOW_DISCHARGE, low, set->discharge_min_cdegc, margin), low, m->temperature_min_at);
     const int32_t spread = high - low;
-    diag_sample(self, DIAG_TEMPERATURE_SPREAD, tier_of(DIAG_TEMPERATURE_SPREAD, spread), spread, m->temperature_max_at);
+    diag_sample(self, DIAG_TEMPERATURE_SPREAD, kept(self, DIAG_TEMPERATURE_SPREAD, tier_of(DIAG_TEMPERATURE_SPREAD, spread), lost), spread,
+                m->temperature_max_at);
 }
 
 static void check_thermistors(bms_t *self)
@@ -248,7 +259,8 @@ static void check_runaway(bms_t *self)
     const bool hot = high > self->config.set.discharge_max_cdegc[LIMIT_WARN];
     const bool fast = rate_per_s > threshold(DIAG_THERMAL_RUNAWAY, TIER_TRIP);
     const bool runaway = (hot && (fast || gas(self))) || high > RUNAWAY_CDEGC;
-    diag_sample(self, DIAG_THERMAL_RUNAWAY, runaway ? TIER_TRIP : TIER_NONE, high, m->temperature_max_at);
+    const uint32_t tier = kept(self, DIAG_THERMAL_RUNAWAY, runaway ? TIER_TRIP : TIER_NONE, m->temperatures_unknown);
+    diag_sample(self, DIAG_THERMAL_RUNAWAY, tier, high, m->temperature_max_at);
 }
 
 static void check_pressures(bms_t *self)
@@ -257,10 +269,11 @@ static void check_pressures(bms_t *self)
     const bms_settings_t *const set = &self->config.set;
     diag_sample(self, DIAG_PRESSURE_UNKNOWN, m->pressures_unknown != 0u ? TIER_WARN : TIER_NONE, (int32_t)m->pressures_unknown, -1);
     if (m->pressure_min_kpa == BMS_UNKNOWN || set->pressure_max_kpa[LIMIT_TRIP] == 0) return;
-    diag_sample(self, DIAG_PRESSURE_LOW, tier_below(self, DIAG_PRESSURE_LOW, m->pressure_min_kpa, set->pressure_min_kpa, 0),
-                m->pressure_min_kpa, m->pressure_min_at);
-    diag_sample(self, DIAG_PRESSURE_HIGH, tier_above(self, DIAG_PRESSURE_HIGH, m->pressure_max_kpa, set->pressure_max_kpa, 0),
-                m->pressure_max_kpa, m->pressure_max_at);
+    const uint32_t low = tier_below(self, DIAG_PRESSURE_LOW, m->pressure_min_kpa, set->pressure_min_kpa, 0);
+    const uint32_t high = tier_above(self, DIAG_PRESSURE_HIGH, m->pressure_max_kpa, set->pressure_max_kpa, 0);
+    diag_sample(self, DIAG_PRESSURE_LOW, kept(self, DIAG_PRESSURE_LOW, low, m->pressures_unknown), m->pressure_min_kpa, m->pressure_min_at);
+    diag_sample(self, DIAG_PRESSURE_HIGH, kept(self, DIAG_PRESSURE_HIGH, high, m->pressures_unknown), m->pressure_max_kpa,
+                m->pressure_max_at);
     diag_sample(self, DIAG_PRESSURE_RISE, gas(self) ? TIER_TRIP : TIER_NONE, m->pressure_rise_kpa, (int32_t)m->pressure_rise_at);
 }
 
