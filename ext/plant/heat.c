@@ -87,8 +87,9 @@ void plant_pressure_tick(plant_t *p)
         double sum = 0.0;
         for (uint32_t k = 0; k < p->parallel; ++k) sum += lane_sum(p->cell_swell_um + k * p->blocks + first, p->blocks_per_module);
         const double elastic = p->stiffness_kpa_per_um * sum / n;
-        const double set = p->module_set_kpa[m], half = 0.5 * creep;
-        p->module_set_kpa[m] = (set * (1.0 - half) + creep * p->creep_frac * elastic) / (1.0 + half);
+        const double set = p->module_set_kpa[m], half = 0.5 * creep, mean = 0.5 * (elastic + p->module_elastic_kpa[m]);
+        p->module_set_kpa[m] = (set * (1.0 - half) + creep * p->creep_frac * mean) / (1.0 + half);
+        p->module_elastic_kpa[m] = elastic;
         double kpa = p->preload_kpa + elastic - p->module_set_kpa[m] + p->module_gas_kpa[m];
         kpa = kpa < 5.0 ? 5.0 : kpa; /* the stack's own weight and the atmosphere's share keep it from being nothing */
         kpa = kpa > p->pressure_max_kpa ? p->pressure_max_kpa : kpa;

@@ -250,6 +250,7 @@ enum { PLANT_MAIN_PLUS = 1, PLANT_MAIN_MINUS = 2, PLANT_PRECHARGE = 4 };
     A(f64, block_critical, PLANT_BLOCKS_MAX, "1", "critical current multiplier by pressure")                                      \
     A(f64, block_up_w_per_k, PLANT_BLOCKS_MAX, "W/K", "to the next block; 0 at the end of a module")                              \
     A(f64, block_down_w_per_k, PLANT_BLOCKS_MAX, "W/K", "to the block before; 0 at the start of a module")                        \
+    A(f64, module_elastic_kpa, PLANT_MODULES_MAX, "kPa", "pressure over the preload if nothing crept")                            \
     A(u8, bleed_used, PLANT_BLOCKS_MAX, "1", "balancing switches as they hold for the tick")                                      \
     A(f64, cell_short_used_s, PLANT_CELLS_MAX, "S", "internal shorts as they hold for the tick")                                   \
     A(f64, block_emf_v, PLANT_BLOCKS_MAX, "V", "Thevenin voltage")                                                                \

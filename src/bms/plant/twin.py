@@ -193,9 +193,9 @@ def electric_tick(
     """State and heat of a tick on, from the state `p` at its start.
 
     earlier: the state one tick before, from which core temperature and pressure are carried on to
-    half the tick. pack_a: pack current of each step, shape (steps,), held over dt_s. Heats in J per
-    cell. Implicit midpoint rule: all voltages are those at the middle of a step. Within the tick the
-    slow part of the emf falls in a straight line with the charge moved.
+    half the tick. pack_a: pack current of each step, shape (steps,), held over dt_s. Heats in J
+    per cell. Implicit midpoint rule: all voltages are those at the middle of a step. Within the
+    tick the slow part of the emf falls in a straight line with the charge moved.
     """
     soc, core, h = (cells(p, f"cell_{name}") for name in ("soc_frac", "core_degc", "hysteresis"))
     v1, v2, capacity = (cells(p, f"cell_{n}") for n in ("v1_v", "v2_v", "capacity_now_as"))
@@ -312,13 +312,14 @@ def elastic_kpa(p: Fields) -> Array:
     return np.asarray(scalar(p, "stiffness_kpa_per_um") * mean_um)
 
 
-def pressure_tick(p: Fields, set_kpa: Array, tick_s: float) -> tuple[Array, Array]:
-    """(stack pressure, set) of each module; set_kpa one tick ago, everything else of `p` now.
+def pressure_tick(p: Fields, earlier: Fields, tick_s: float) -> tuple[Array, Array]:
+    """(stack pressure, set) of each module; the set grows from that of the state one tick earlier.
 
     d set/dt = (share * elastic - set) / tau, implicit midpoint rule.
     """
     elastic, half = elastic_kpa(p), 0.5 * tick_s / scalar(p, "creep_s")
-    goal = scalar(p, "creep_frac") * elastic
+    goal = scalar(p, "creep_frac") * 0.5 * (elastic + elastic_kpa(earlier))
+    set_kpa = earlier["module_set_kpa"][: len(elastic)]
     settled = (set_kpa * (1.0 - half) + 2.0 * half * goal) / (1.0 + half)
     gas = p["module_gas_kpa"][: len(elastic)]
     total = scalar(p, "preload_kpa") + elastic - settled + gas

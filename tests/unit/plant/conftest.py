@@ -3,7 +3,7 @@
 import msgspec
 import numpy as np
 import pytest
-from bms._plant import Plant
+from bms._plant import Plant, best_isa
 
 import bms.cells
 import bms.packs
@@ -58,6 +58,10 @@ class Rig:
         topology = self.pack.topology
         used = {"cell": self.count, "bloc": topology.blocks, "modu": self.f["modules"][0]}
         return values[: used.get(name[:4], len(values))].copy()
+
+    @staticmethod
+    def plant_best_isa():
+        return best_isa()
 
     def set(self, **values):
         for name, value in values.items():

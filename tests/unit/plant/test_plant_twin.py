@@ -105,7 +105,7 @@ def test_stack_pressure_agrees(rig, chance, blocks, parallel):
         shake(r, chance)
         before, _, _, after = tick(r, chance, 100.0)
         modules = int(after["modules"][0])
-        want, settled = twin.pressure_tick(after, before["module_set_kpa"][:modules], 1e-2)
+        want, settled = twin.pressure_tick(after, before, 1e-2)
         agree("pressure", after["module_pressure_kpa"][:modules], want)
         agree("set", after["module_set_kpa"][:modules], settled)
 
