@@ -177,10 +177,10 @@ class Recording:
                 info = self.signals[name]
                 empty = np.zeros((0, info.count) if info.vector else 0, np.float32)
                 chunks = [(empty, np.zeros(0, np.int64))]
-            self._values[name] = (
-                np.concatenate([c[0] for c in chunks]),
-                np.concatenate([c[1] for c in chunks]),
-            )
+            values = np.concatenate([c[0] for c in chunks])
+            is_every_tick = len(values) == self.t_ns.size  # then the times are kept only once
+            times = self.t_ns if is_every_tick else np.concatenate([c[1] for c in chunks])
+            self._values[name] = (values, times)
 
     def _samples(
         self, name: str, column: pa.Array, t_ns: np.ndarray

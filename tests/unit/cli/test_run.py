@@ -105,7 +105,7 @@ def test_run_without_a_scenario_lists_them(capsys):
 def test_an_interrupted_run_leaves_a_whole_recording(tmp_path, number, code):
     path = tmp_path / "run.arrow"
     child = subprocess.Popen(
-        [sys.executable, "-m", "bms.cli", "run", "home_backup", "--out", str(tmp_path)],
+        [sys.executable, "-m", "bms.cli", "run", "eqs_1205km", "--out", str(tmp_path)],
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
     deadline = time.monotonic() + 60

@@ -223,3 +223,27 @@ def test_an_impossible_signal_is_refused(tmp_path, change, message):
     }  # fmt: skip
     with pytest.raises(RecorderError, match=message):
         Writer(tmp_path / "a.arrow", [*World().signals(), Signal(**(fields | change))], {})
+
+
+@pytest.mark.parametrize("dtype", ["u1", "u2", "u4", "u8", "i2", "i4", "i8", "f4", "f8"])
+@pytest.mark.parametrize("count", [1, 7])
+def test_every_type_is_kept_or_scaled(tmp_path, dtype, count):
+    """Integers come back as they were; scaled ones and floats as the float32 next to them."""
+    live = np.zeros(count, dtype)
+    rate = "pack" if count == 1 else "cells"
+    signals = [
+        Signal("plain", "1", "truth", rate, "", live),
+        Signal("scaled", "1", "truth", rate, "", live, 0.25, -3.0),
+    ]
+    low, high = (np.iinfo(dtype).min, np.iinfo(dtype).max) if dtype[0] in "iu" else (-1e30, 1e30)
+    with Writer(tmp_path / "a.arrow", signals, {}, cells_every_s=0.01) as writer:
+        for k, value in enumerate((low, 0, 1, high)):
+            live[:] = np.asarray(value, dtype)
+            writer.low_level.tick(10_000 * (k + 1))
+    rec = Recording.open(tmp_path / "a.arrow")
+    values = np.array([low, 0, 1, high], dtype)
+    kept = dtype if dtype[0] in "iu" else "f4"
+    assert rec["plain"].dtype == kept
+    assert np.array_equal(rec["plain"].reshape(4, count)[:, -1], values.astype(kept))
+    expected = (values.astype(float) * 0.25 - 3.0).astype("f4")
+    assert np.array_equal(rec["scaled"].reshape(4, count)[:, 0], expected)
