@@ -12,7 +12,7 @@ DATA, LIBRARY, LINK, WORLD, FAULT, LOOP, TOP, OUTER = "0", "1", "2a", "2b", "3",
 
 LAYERS = {
     DATA: {"units", "model", "clock", "rng", "config", "errors"},
-    LIBRARY: {"spec", "cells", "packs", "protocols"},
+    LIBRARY: {"spec", "cells", "packs", "protocols", "data", "table"},
     LINK: {"links", "canbus", "recorder"},
     WORLD: {"plant", "firmware", "estimator", "fit"},
     FAULT: {"faults", "invariants", "scenarios", "signals"},
