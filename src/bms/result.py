@@ -144,6 +144,7 @@ def metadata(simulation: Simulation) -> dict[str, Any]:
         "pack": _plain(simulation.pack),
         "cell": _plain(simulation.cell),
         "settings": simulation.settings,
+        "cycle": simulation.cycle,
         "plan": {"title": simulation.plan.title, "description": simulation.plan.description},
     }
     return {

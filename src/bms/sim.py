@@ -96,6 +96,7 @@ class Simulation:
         packs.check(self.pack, self.cell)
         self.seed, self.scenario = seed, chosen.name
         self.settings = dict(settings or {})
+        self.cycle = str(cycle) if cycle else None
         self.plan: Plan = scenarios.compile(
             chosen, self.cell, self.pack, cycle=cycle, settings=self.settings, seed=seed
         )
