@@ -81,7 +81,7 @@ static bool estimator_is_sound(const bms_config_t *config)
     for (uint32_t k = 0; k < EST_SOC_STEPS; ++k) {
         if (!(est->ocv_v[k + 1u] > est->ocv_v[k])) return false;
     }
-    const bool positive = est->per_uc > 0.0f && est->transfer_tau_s > 0.0f && est->diffusion_tau_s > 0.0f && est->sigma_start_frac > 0.0f &&
+    const bool positive = est->per_uc > 0.0f && est->transfer_farad > 0.0f && est->diffusion_farad > 0.0f && est->sigma_start_frac > 0.0f &&
                           est->sigma_noise_v > 0.0f && config->set.bleed_ohm > 0.0f && est->pressure_max_kpa > 0.0f;
     return positive && all_finite(config->set.plating_a, 2u * (EST_TEMPERATURE_STEPS + 1u) + EST_PRESSURE_STEPS + 1u);
 }

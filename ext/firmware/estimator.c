@@ -4,10 +4,10 @@
 
 static const float SOC_STEPS = (float)EST_SOC_STEPS;
 
-/* exp(-x) for x >= 0: exact to 1e-6 for x < 0.3, always in (0, 1], falls to 0. */
-static float decay(float x)
+/* exp(-x) for x >= 0: exact to 1e-5 for x < 0.3, always in (0, 1], falls to 0. */
+static inline float decay(float x)
 {
-    return 1.0f / (1.0f + x * (1.0f + x * (0.5f + x * (0.16666667f + x * 0.041666668f))));
+    return 1.0f / (1.0f + x * (1.0f + x * (0.5f + x * 0.16666667f)));
 }
 
 static float used_frac(const est_params_t *params, int64_t used_uc)
@@ -44,6 +44,8 @@ void est_conditions(est_bank_t *bank, const est_params_t *params, uint32_t first
         bank->r0_ohm[b] = electrolyte + contact * film;
         bank->r1_ohm[b] = params->transfer_ohm[i] + f * (params->transfer_ohm[i + 1] - params->transfer_ohm[i]);
         bank->r2_ohm[b] = params->diffusion_ohm[i] + f * (params->diffusion_ohm[i + 1] - params->diffusion_ohm[i]);
+        bank->rate1_per_s[b] = 1.0f / (bank->r1_ohm[b] * params->transfer_farad);
+        bank->rate2_per_s[b] = 1.0f / (bank->r2_ohm[b] * params->diffusion_farad);
         bank->above_25_k[b] = (float)(temperature_cdegc[b] - 2500) * 0.01f;
     }
 }
@@ -70,7 +72,7 @@ void est_start(est_bank_t *bank, const est_params_t *params, uint32_t block, int
     const float share = u1 > u0 ? (v - u0) / (u1 - u0) : 0.5f;
     bank->base[block] = ((float)low + clamp_f32(share, -20.0f, 20.0f)) / SOC_STEPS;
     bank->delta[block] = 0.0f;
-    bank->v2_v[block] = 0.0f;
+    bank->v1_v[block] = bank->v2_v[block] = 0.0f;
 
     /* One measurement update of the wide prior, at zero current. */
     const float a = params->slope_v[low], s = bias_sigma(bank, params);
@@ -89,14 +91,12 @@ void est_start(est_bank_t *bank, const est_params_t *params, uint32_t block, int
 
 /* What is common to all blocks in one pass. */
 typedef struct {
-    float current_a, transfer_a, used_frac, fade2, gain2, hysteresis_v, sigma_x1, sigma_x2, noise, mismatch, floor2, error2;
+    float dt_s, current_a, used_frac, hysteresis_v, sigma_x1, sigma_x2, noise, mismatch, floor2, error2;
 } pass_t;
 
 static void advance_common(est_bank_t *bank, const est_params_t *params, float dt_s, float current_a, pass_t *pass)
 {
     const float moved = abs_f32(current_a) * dt_s * params->per_uc * 1e6f; /* charge of this pass as a share of capacity */
-    const float keep1 = decay(dt_s / params->transfer_tau_s), keep2 = decay(dt_s / params->diffusion_tau_s);
-    bank->transfer_a = keep1 * bank->transfer_a + (1.0f - keep1) * current_a;
     if (params->hysteresis_soc_frac > 0.0f) {
         const float keep = decay(moved / params->hysteresis_soc_frac);
         const float branch = current_a > 0.0f ? -params->hysteresis_v : params->hysteresis_v;
@@ -109,17 +109,15 @@ static void advance_common(est_bank_t *bank, const est_params_t *params, float d
     bank->current_a = current_a;
     bank->passes += 1u;
     bank->updates += bank->count;
+    pass->dt_s = dt_s;
     pass->current_a = current_a;
-    pass->transfer_a = bank->transfer_a;
-    pass->fade2 = keep2;
-    pass->gain2 = 1.0f - keep2;
     pass->hysteresis_v = bank->hysteresis_v;
     pass->sigma_x1 = bias_sigma(bank, params);
     pass->sigma_x2 = params->sigma_resistance_frac;
     pass->noise = 20.0f * params->sigma_noise_v * params->sigma_noise_v; /* 20: readings 20 ms apart are not independent */
     pass->mismatch = jump * jump + 0.01f * current_a * current_a;
-    pass->floor2 = (1.0f - keep2 * keep2) * params->sigma_diffusion_v * params->sigma_diffusion_v;
-    pass->error2 = (1.0f - keep2 * keep2) * params->sigma_diffusion_frac * params->sigma_diffusion_frac * current_a * current_a;
+    pass->floor2 = params->sigma_diffusion_v * params->sigma_diffusion_v;
+    pass->error2 = params->sigma_diffusion_frac * params->sigma_diffusion_frac * current_a * current_a;
 }
 
 /* Elementwise and free of branches, so that it vectorises. P_xy = [t1 t2], P_x1y = u1, P_x2y = u2, innovation variance s. A reading
@@ -128,8 +126,8 @@ BMS_CLONES
 static void update_blocks(est_bank_t *restrict bank, const est_params_t *restrict params, const pass_t *restrict pass,
                           const int32_t *restrict voltage_uv, const uint32_t *restrict valid)
 {
-    const float current = pass->current_a, transfer = pass->transfer_a, used = pass->used_frac, x1 = pass->sigma_x1;
-    const float fade = pass->fade2, gain = pass->gain2, h = pass->hysteresis_v, sigma2 = pass->sigma_x2, noise = pass->noise;
+    const float dt = pass->dt_s, current = pass->current_a, used = pass->used_frac, x1 = pass->sigma_x1;
+    const float h = pass->hysteresis_v, sigma2 = pass->sigma_x2, noise = pass->noise;
     const float mismatch = pass->mismatch, floor2 = pass->floor2, error2 = pass->error2;
     const uint32_t n = bank->count;
     for (uint32_t b = 0; b < n; ++b) {
@@ -142,12 +140,14 @@ static void update_blocks(est_bank_t *restrict bank, const est_params_t *restric
                         params->entropic_v_per_k[i] * bank->above_25_k[b];
         const float a = params->slope_v[i];
 
-        const float v2 = fade * bank->v2_v[b] + gain * r2 * current;
+        const float r1 = bank->r1_ohm[b] * current, v1 = r1 + decay(dt * bank->rate1_per_s[b]) * (bank->v1_v[b] - r1);
+        const float fade = decay(dt * bank->rate2_per_s[b]), lost = 1.0f - fade * fade;
+        const float v2 = r2 * current + fade * (bank->v2_v[b] - r2 * current);
         const float p11 = bank->p11[b], p12 = fade * bank->p12[b];
-        const float p22 = fade * fade * bank->p22[b] + floor2 + error2 * r2 * r2;
+        const float p22 = fade * fade * bank->p22[b] + lost * (floor2 + error2 * r2 * r2);
         const float c11 = bank->c11[b], c12 = bank->c12[b], c21 = fade * bank->c21[b], c22 = fade * bank->c22[b];
 
-        const float ohmic = r0 * current + bank->r1_ohm[b] * transfer;
+        const float ohmic = r0 * current + v1;
         const float x2 = -sigma2 * ohmic;
         const float y = (float)voltage_uv[b] * 1e-6f - (u + h - ohmic - v2);
         const float t1 = a * p11 - p12 + x1 * c11 + x2 * c12, t2 = a * p12 - p22 + x1 * c21 + x2 * c22;
@@ -157,6 +157,7 @@ static void update_blocks(est_bank_t *restrict bank, const est_params_t *restric
         const bool spike = y * y * inverse > 25.0f;
         const float k = spike ? 0.2f * inverse : inverse, shrink = spike ? 0.36f * inverse : inverse;
 
+        bank->v1_v[b] = v1;
         bank->delta[b] += k * t1 * y;
         bank->v2_v[b] = v2 + k * t2 * y;
         bank->p11[b] = p11 - shrink * t1 * t1;
@@ -205,6 +206,7 @@ void est_results(est_bank_t *bank, const est_params_t *params, uint32_t first, u
         bank->p22[b] = p22;
         bank->p12[b] = positive ? p12 : 0.0f;
         bank->delta[b] = sane ? bank->delta[b] : 0.0f;
+        bank->v1_v[b] = sane ? bank->v1_v[b] : 0.0f;
         bank->v2_v[b] = sane ? bank->v2_v[b] : 0.0f;
         bank->c11[b] = sane ? bank->c11[b] : 0.0f;
         bank->c12[b] = sane ? bank->c12[b] : 0.0f;

@@ -2,10 +2,10 @@
  * this header, estimator.c, util.h and field.h; no libm, no heap, no pointers in the state.
  *
  * Model of a block (current I positive on discharge, z state of charge):
- *     V = OCV(z) + dU/dT(z) (T - 25 degC) + h - I R0 - i1 R1 - v2
+ *     V = OCV(z) + dU/dT(z) (T - 25 degC) + h - I R0 - v1 - v2
  *     z = base + delta - Q / capacity           Q: coulomb count of the pack, integer microcoulombs, kept outside
- *     d(i1)/dt = (I - i1) / tau1                 charge transfer; common to all blocks, so one number
- *     d(v2)/dt = (I R2 - v2) / tau2              diffusion
+ *     d(v1)/dt = I / C1 - v1 / (R1 C1)           charge transfer, followed open loop
+ *     d(v2)/dt = I / C2 - v2 / (R2 C2)           diffusion; as R2 rises in the cold, so does its time constant
  *     dh/dz   -> -hysteresis sign(I)             followed open loop, with the share still unknown
  *     R0 = electrolyte(T) + contact(T) (P / P_ref)^exponent;  R1, R2 from tables over T
  * Estimated: delta and v2 of each block. The count itself stays integer, because a 32-bit float loses its increments.
@@ -49,8 +49,8 @@
     A(f32, pressure_factor, EST_PRESSURE_STEPS + 1, "1", "multiplier of the contact share over pressure, 0 to pressure_max")   \
     S(f32, pressure_max_kpa, "kPa", "end of the pressure grid")                                                                \
     S(f32, per_uc, "1/uC", "1 / capacity of a block")                                                                          \
-    S(f32, transfer_tau_s, "s", "time constant of R1")                                                                         \
-    S(f32, diffusion_tau_s, "s", "time constant of R2")                                                                        \
+    S(f32, transfer_farad, "F", "C1: time constant at 25 degC over R1 there")                                                  \
+    S(f32, diffusion_farad, "F", "C2: the same of R2")                                                                         \
     S(f32, hysteresis_v, "V", "half the gap between charge and discharge branch")                                              \
     S(f32, hysteresis_soc_frac, "1", "charge swing that reaches a branch (1/e)")                                               \
     S(f32, sigma_bias_v, "V", "considered: constant voltage error, standard deviation")                                        \
@@ -68,17 +68,17 @@ typedef struct {
     uint32_t count;
     uint32_t passes;           /* est_step calls */
     uint64_t updates;          /* blocks in all of them */
-    float transfer_a;          /* i1 */
     float hysteresis_v;        /* h */
     float hysteresis_open;     /* share of the hysteresis that is still unknown, 1 to 0 */
     float current_a;           /* of the last pass */
     float widen_frac;          /* growth of the standard deviation not yet applied */
     float base[EST_BLOCKS_MAX];    /* state of charge at start */
     float delta[EST_BLOCKS_MAX];   /* correction found by the filter */
-    float v2_v[EST_BLOCKS_MAX];
+    float v1_v[EST_BLOCKS_MAX], v2_v[EST_BLOCKS_MAX];
     float p11[EST_BLOCKS_MAX], p12[EST_BLOCKS_MAX], p22[EST_BLOCKS_MAX];                        /* covariance of delta, v2 */
     float c11[EST_BLOCKS_MAX], c12[EST_BLOCKS_MAX], c21[EST_BLOCKS_MAX], c22[EST_BLOCKS_MAX];   /* with x1, x2 */
     float r0_ohm[EST_BLOCKS_MAX], r1_ohm[EST_BLOCKS_MAX], r2_ohm[EST_BLOCKS_MAX];               /* est_conditions */
+    float rate1_per_s[EST_BLOCKS_MAX], rate2_per_s[EST_BLOCKS_MAX];                             /* 1 / (R C) */
     float above_25_k[EST_BLOCKS_MAX];
     float soc_frac[EST_BLOCKS_MAX], sigma_frac[EST_BLOCKS_MAX];                                 /* est_results */
 } est_bank_t;

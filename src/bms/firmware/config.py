@@ -317,8 +317,8 @@ def _estimator(cell: Cell, pack: Pack) -> Values:
         ),
         "pressure_max_kpa": maximum,
         "per_uc": 1.0 / (electric.capacity_ah * parallel * 3.6e9),
-        "transfer_tau_s": made.charge_transfer_tau_s,
-        "diffusion_tau_s": made.diffusion_tau_s,
+        "transfer_farad": made.charge_transfer_tau_s / made.charge_transfer_ohm * parallel,
+        "diffusion_farad": made.diffusion_tau_s / made.diffusion_ohm * parallel,
         "hysteresis_v": electric.hysteresis_v,
         "hysteresis_soc_frac": electric.hysteresis_soc_frac,
         # The model itself is taken to be 2 mV off (assumption).
