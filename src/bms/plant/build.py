@@ -89,6 +89,9 @@ def _check(
         if not 1 <= value <= limit:
             what = "modules" if key.endswith("module") else key.rpartition(".")[2]
             raise ConfigError(pack.file, key, value, f"1 to {limit} {what}")
+    if topology.blocks % topology.blocks_per_module:
+        key, value = "topology.blocks_per_module", topology.blocks_per_module
+        raise ConfigError(pack.file, key, value, f"a divisor of {topology.blocks} blocks")
     if not 0.0 <= soc_frac <= 1.0:
         raise ConfigError(pack.file, "soc_frac", soc_frac, "0 to 1")
     for key, degc in (("temperature_degc", temperature_degc), ("ambient_degc", ambient_degc)):

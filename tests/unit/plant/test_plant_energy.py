@@ -13,7 +13,7 @@ NOTHING_AGES = {
 
 
 def mixed_profile(r, chance, seconds=120):
-    """Charge and discharge of all lengths, balancing switched about, a cell shorted, another heated."""
+    """Charge and discharge of all lengths; switches moved about, one cell shorted, one heated."""
     r.close().set(pump_frac=0.6, heater_frac=0.2)
     r.f["cell_short_siemens"][r.count // 2] = 0.5
     r.f["cell_heat_w"][3] = 15.0
@@ -86,9 +86,17 @@ SUMS = ("terminal", "ohmic", "transfer", "diffusion", "reversible")
 
 
 def smooth_run(rig, parallel, step_us):
-    """Two periods of a sine of current round a discharge, as means over each step."""
-    r = rig(8, parallel, soc=0.55, degc=15.0, step_us=step_us, contactor_weld=3, link_farad=1e-6,
-            **NOTHING_AGES)  # fmt: skip
+    """Two periods of a sine of current round a discharge, as means over each step.
+
+    Tables without kinks, which would hide the order: straight lines over charge, and temperatures
+    that stay between two points.
+    """
+    straight = {
+        "ocv_v": np.linspace(3.2, 4.1, 257),
+        "entropic_v_per_k": np.linspace(-1e-4, 2e-4, 257),
+    }
+    held = {"contactor_weld": 3, "link_farad": 1e-6, "step_us": step_us}
+    r = rig(8, parallel, soc=0.55, degc=16.0, **held, **straight, **NOTHING_AGES)
     period_s, amps, dt = 8.0, 150.0 * parallel, step_us * 1e-6
     for k in range(round(2 * period_s / dt)):
         phase = 2 * math.pi * dt / period_s
