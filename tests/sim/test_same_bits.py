@@ -93,7 +93,7 @@ def frozen(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, tuple[str, s
     """A snapshot on disk, and the hashes that the Python build reaches from it after 5 s."""
     simulation = driving()
     folder = tmp_path_factory.mktemp("frozen")
-    (folder / "arena").write_bytes(simulation.snapshot())
+    (folder / "arena").write_bytes(simulation.snapshot().arena)
     (folder / "config").write_bytes(simulation.config)
     (folder / "profile").write_bytes(
         simulation.plan.phases[simulation.position.phase].values.tobytes()
