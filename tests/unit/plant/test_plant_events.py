@@ -139,7 +139,7 @@ def test_a_soft_short_grows_while_plating_goes_on_and_drains_its_cell(rig):
     before = r["cell_short_siemens"][shorted]
     r.seconds(1.0)
     assert np.all(r["cell_short_siemens"][shorted] > 1.4 * before)
-    r.current(0.0).seconds(1.0)
+    r.current(-3.0 * 0.95 * critical_a(r, "plating")).seconds(1.0)
     held = r["cell_short_siemens"][shorted]
     r.seconds(1.0)
     np.testing.assert_array_equal(r["cell_short_siemens"][shorted], held)
