@@ -92,8 +92,10 @@ static double joined_link(plant_t *p, double emf_v, double ohm, double siemens, 
     const double before = p->link_voltage_v, shunt = 1.0 + ohm * siemens;
     double load = load_current(p, before);
     if (p->load_mode == PLANT_LOAD_POWER) {
-        const double first = (emf_v - ohm * load) / shunt; /* one iteration at the voltage it leads to */
-        load = load_current(p, first > 0.5 * emf_v ? first : 0.5 * emf_v);
+        /* At rest shunt v^2 - emf v + ohm P = 0. More than the path can give: the load gets what half the voltage leaves. */
+        const double root = emf_v * emf_v - 4.0 * shunt * ohm * p->load_power_w;
+        const double v = 0.5 * (emf_v + (root > 0.0 ? __builtin_sqrt(root) : 0.0)) / shunt;
+        load = (emf_v - shunt * v) / ohm;
     }
     if (p->load_mode == PLANT_LOAD_CHARGER && emf_v >= p->charger_voltage_v) load = 0.0;
     decay(p, ohm, siemens, step_s);

@@ -111,7 +111,8 @@ KERNEL begin_body(plant_t *restrict p)
         const size_t row = k * blocks;
         INDEPENDENT for (size_t b = 0; b < blocks; ++b) {
             const size_t c = row + b;
-            const double position = law_position(p, c), f = position - (double)p->cell_law_index[c];
+            const double position = law_position(p, c), inside = position - (double)p->cell_law_index[c];
+            const double f = inside < 0.0 ? 0.0 : inside > 1.0 ? 1.0 : inside; /* a burning cell must not conduct below nothing */
             const double ahead = PLANT_TEMPERATURE_LOW_DEGC + PLANT_TEMPERATURE_STEP_K * position, warmer = ahead - REFERENCE_DEGC;
             const double g = p->cell_soc_frac[c] * (double)(PLANT_SOC_POINTS - 1) - (double)p->cell_soc_index[c];
             const double entropic = p->piece_entropic[c] + g * p->rise_entropic[c];

@@ -52,8 +52,13 @@ def look_up(table: Array, position: Array) -> Array:
 
 
 def law(p: Fields, name: str, degc: Array) -> Array:
-    """A table over temperature."""
+    """A table over temperature; the end pieces go on beyond the ends."""
     return look_up(p[name], (degc - LOW_DEGC) / STEP_K)
+
+
+def within(degc: Array) -> Array:
+    """Temperature held inside the tables: resistances stop changing at -60 and 200 degC."""
+    return np.asarray(np.clip(degc, LOW_DEGC, 200.0))
 
 
 def over_pressure(p: Fields, name: str, kpa: Array) -> Array:
@@ -203,9 +208,9 @@ def electric_tick(
     kpa_now, kpa_before = p["module_pressure_kpa"], earlier["module_pressure_kpa"]
     kpa = kpa_now + 0.5 * (kpa_now - kpa_before)
     pressure = over_pressure(p, "pressure_contact", kpa)[module_of_block(p)]
-    r0 = series_ohm(p, half_degc, pressure)
-    r1 = polarisation_ohm(p, "transfer", half_degc)
-    r2 = polarisation_ohm(p, "diffusion", half_degc)
+    r0 = series_ohm(p, within(half_degc), pressure)
+    r1 = polarisation_ohm(p, "transfer", within(half_degc))
+    r2 = polarisation_ohm(p, "diffusion", within(half_degc))
     c1, c2 = scalar(p, "transfer_farad"), scalar(p, "diffusion_farad")
     tick_s = dt_s * len(pack_a)
     keep_1 = 1.0 / (1.0 + dt_s / (2.0 * r1 * c1))  # of v1, to the middle of a step

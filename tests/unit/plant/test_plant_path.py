@@ -155,7 +155,15 @@ def test_a_load_of_constant_power_gets_its_power(rig):
         r.set(load_power_w=power).seconds(1)
         bleed = r["link_bleed_s"] * r["link_voltage_v"] ** 2
         got = r["link_voltage_v"] * r["pack_current_a"]
-        assert got == pytest.approx(power + bleed, rel=1e-4)
+        assert got == pytest.approx(power + bleed, rel=1e-6)
+
+
+def test_a_load_beyond_what_the_path_can_give_gets_the_most_there_is(rig):
+    r = rig(16, 1, fuse_rating_a=1e6).close().set(load_mode=POWER, load_power_w=1e6)
+    r.step(50)
+    ohm = r["string_ohm"] + r["cable_ohm"] + 2 * r["contactor_ohm"]
+    assert r["link_voltage_v"] == pytest.approx(0.5 * r["emf_sum_v"], rel=1e-3)
+    assert r["pack_current_a"] == pytest.approx(0.5 * r["emf_sum_v"] / ohm, rel=1e-2)
 
 
 def test_the_fuse_carries_its_rating_and_melts_at_its_i2t(rig):

@@ -63,8 +63,8 @@ def test_a_tick_of_currents_charge_polarisation_and_heat_agrees(
 ):
     r = rig(blocks, parallel, cell=cell).close()
     c_rate_a = r.cell.electric.capacity_ah * parallel
-    for bare in (False, True, False):  # bare: nothing but cells across a block
-        shake(r, chance)
+    for bare, hot in ((False, 65.0), (True, 65.0), (False, 900.0)):
+        shake(r, chance, degc=(-25.0, hot))  # bare: nothing but cells across a block
         if bare:
             r.set(bleed_on=0, cell_short_siemens=0.0)
         before, earlier, amps, after = tick(r, chance, c_rate_a)
