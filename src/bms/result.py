@@ -18,7 +18,7 @@ from bms.recorder import Event, Recording
 if TYPE_CHECKING:
     from bms.sim import Simulation
 
-CONTACTORS = ("main_plus", "main_minus", "precharge")
+CONTACTORS = ("main plus", "main minus", "precharge")
 RESET_CAUSES = ("power on", "watchdog", "brown-out", "software", "wake")
 TIERS = ("", "operate", "warn", "trip")
 

@@ -3,26 +3,31 @@
 One 10 ms control tick for n cells in series: a vectorised NumPy plant (2 RC, OCV, two thermal
 nodes), a vectorised NumPy EKF of three states a cell, the vehicle frames encoded by cantools,
 carried by python-can's virtual bus and decoded again. No monitor chips, no serial bytes, no
-contactors: less than our loop does. """
+contactors: less than our loop does."""
 
 from __future__ import annotations
 
 import time
-from importlib.resources import files
+from typing import Any
 
 import numpy as np
+
+Array = np.ndarray[Any, np.dtype[np.float64]]
 
 FRAMES_A_TICK = 10  # as many as our loop has on the vehicle bus at 96 cells
 
 
 class Plant:
+    """Two RC elements and two thermal nodes a cell, explicit Euler."""
+
     def __init__(self, n: int) -> None:
         self.soc, self.v1, self.v2 = np.full(n, 0.8), np.zeros(n), np.zeros(n)
         self.core, self.surface = np.full(n, 25.0), np.full(n, 25.0)
         self.grid = np.linspace(0.0, 1.0, 129)
         self.ocv = 3.0 + 1.2 * self.grid
 
-    def step(self, current_a: float, dt: float) -> np.ndarray:
+    def step(self, current_a: float, dt: float) -> Array:
+        """Cell voltages after dt seconds at a current, positive on discharge."""
         r0 = 0.8e-3 * np.exp(4177.0 * (1 / (self.core + 273.15) - 1 / 298.15))
         ocv = np.interp(self.soc, self.grid, self.ocv)
         self.v1 += dt / 0.3 * (0.3e-3 * current_a - self.v1)
@@ -33,12 +38,11 @@ class Plant:
         self.core += dt / 500.0 * (heat - flow)
         self.surface += dt / 200.0 * (flow - 0.5 * (self.surface - 25.0))
         self.soc -= dt * current_a / (77.0 * 3600.0)
-        return voltage
+        return np.asarray(voltage)
 
 
 class Filter:
-    """EKF of SoC and two polarisations, structure of arrays, symmetric covariance of six
-    numbers."""
+    """EKF of SoC and two polarisations a cell, six numbers of covariance, structure of arrays."""
 
     def __init__(self, n: int) -> None:
         self.x = np.zeros((3, n))
@@ -47,7 +51,8 @@ class Filter:
         self.grid = np.linspace(0.0, 1.0, 129)
         self.ocv = 3.0 + 1.2 * self.grid
 
-    def step(self, current_a: float, voltage: np.ndarray, dt: float) -> None:
+    def step(self, current_a: float, voltage: Array, dt: float) -> None:
+        """Predict over dt seconds and correct with the cell voltages."""
         a1, a2 = 1 - dt / 0.3, 1 - dt / 60.0
         z, v1, v2 = self.x
         z = z - dt * current_a / (77.0 * 3600.0)
@@ -79,30 +84,28 @@ class Bus:
 
     def __init__(self) -> None:
         import can
-        import cantools
 
-        database = cantools.database.load_string((files("bms.spec") / "bms.dbc").read_text(), "dbc")
-        self.message = database.get_message_by_name("BmsPack")
-        self.values = {s.name: 0 for s in self.message.signals} | {
-            "PackVoltage": 350.0,
-            "PackCurrent": 12.5,
-        }
-        self.can = can
+        from bms import spec
+
+        self.message = spec.database().get_message_by_name("BmsPack")
+        self.values = {s.name: 0.0 for s in self.message.signals} | {"PackVoltage": 350.0}
+        self.frame = can.Message
         self.sender = can.Bus(interface="virtual", channel="bench-loop")
         self.receiver = can.Bus(interface="virtual", channel="bench-loop")
 
     def step(self) -> None:
+        """Encode, carry and decode the frames of one tick."""
         for _ in range(FRAMES_A_TICK):
             data = self.message.encode(self.values)
             self.sender.send(
-                self.can.Message(
-                    arbitration_id=self.message.frame_id, data=data, is_extended_id=False
-                )
+                self.frame(arbitration_id=self.message.frame_id, data=data, is_extended_id=False)
             )
             received = self.receiver.recv(0)
-            self.message.decode(received.data)
+            assert received is not None
+            self.message.decode(bytes(received.data))
 
     def close(self) -> None:
+        """Leave the bus."""
         self.sender.shutdown()
         self.receiver.shutdown()
 

@@ -81,16 +81,6 @@ def test_every_command_explains_itself(capsys):
         assert f"usage: bms {name}" in capsys.readouterr().out
 
 
-def test_help_takes_less_than_60_ms(environment):
-    taken = []
-    for _ in range(7):
-        begin = time.perf_counter()
-        assert bms(environment, "--help").returncode == 0
-        taken.append(time.perf_counter() - begin)
-    print("milliseconds", [round(1e3 * t) for t in taken])
-    assert min(taken) < 0.060
-
-
 def test_help_imports_nothing_heavy(environment):
     code = "import sys; from bms.cli import main; main(['--help']); print(*sys.modules)"
     done = subprocess.run(
