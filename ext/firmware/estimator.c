@@ -2,6 +2,10 @@
 
 #include "util.h"
 
+/* Variances of charge from which the OCV is fitted over a wider span: 1 %, 5 %. */
+#define SPREAD_1 1e-4f
+#define SPREAD_2 2.5e-3f
+
 static const float SOC_STEPS = (float)EST_SOC_STEPS;
 
 /* exp(-x) for x >= 0: exact to 1e-5 for x < 0.3, always in (0, 1], falls to 0. */
@@ -57,36 +61,43 @@ static float bias_sigma(const est_bank_t *bank, const est_params_t *params)
     return sqrt_f32(params->sigma_bias_v * params->sigma_bias_v + open * open);
 }
 
-void est_start(est_bank_t *bank, const est_params_t *params, uint32_t block, int32_t voltage_uv)
+/* State of charge whose OCV is v; the first and last piece go on beyond the ends. */
+static float soc_at(const est_params_t *params, float v, float warm_k)
 {
-    const float v = (float)voltage_uv * 1e-6f, warm = bank->above_25_k[block];
     int32_t low = 0, high = EST_SOC_STEPS;
     while (high - low > 1) {
         const int32_t middle = (low + high) / 2;
-        const bool above = v >= params->ocv_v[middle] + warm * params->entropic_v_per_k[middle];
+        const bool above = v >= params->ocv_v[middle] + warm_k * params->entropic_v_per_k[middle];
         low = above ? middle : low;
         high = above ? high : middle;
     }
-    const float u0 = params->ocv_v[low] + warm * params->entropic_v_per_k[low];
-    const float u1 = params->ocv_v[low + 1] + warm * params->entropic_v_per_k[low + 1];
+    const float u0 = params->ocv_v[low] + warm_k * params->entropic_v_per_k[low];
+    const float u1 = params->ocv_v[low + 1] + warm_k * params->entropic_v_per_k[low + 1];
     const float share = u1 > u0 ? (v - u0) / (u1 - u0) : 0.5f;
-    bank->base[block] = ((float)low + clamp_f32(share, -20.0f, 20.0f)) / SOC_STEPS;
-    bank->delta[block] = 0.0f;
-    bank->v1_v[block] = bank->v2_v[block] = 0.0f;
+    return ((float)low + clamp_f32(share, -20.0f, 20.0f)) / SOC_STEPS;
+}
 
-    /* One measurement update of the wide prior, at zero current. */
-    const float a = params->slope_v[low], s = bias_sigma(bank, params);
-    const float p = params->sigma_start_frac * params->sigma_start_frac;
-    const float p2 = 9.0f * params->sigma_diffusion_v * params->sigma_diffusion_v;
-    const float inverse = 1.0f / (a * a * p + p2 + s * s + params->sigma_noise_v * params->sigma_noise_v);
-    const float k1 = a * p * inverse, k2 = -p2 * inverse;
-    bank->p11[block] = p - k1 * a * p;
-    bank->p12[block] = k1 * p2;
-    bank->p22[block] = p2 + k2 * p2;
-    bank->c11[block] = -k1 * s;
-    bank->c21[block] = -k2 * s;
-    bank->c12[block] = 0.0f;
-    bank->c22[block] = 0.0f;
+/* The spread comes from the OCV itself, three sigmas of voltage up and down, because its slope at one point says little on a plateau
+ * or beside a knee. Where even that is flat, nothing is known but that charge lies between empty and full. */
+void est_start(est_bank_t *bank, const est_params_t *params, uint32_t block, int32_t voltage_uv)
+{
+    const float v = (float)voltage_uv * 1e-6f, warm_k = bank->above_25_k[block];
+    const float bias = bias_sigma(bank, params), p22 = 9.0f * params->sigma_diffusion_v * params->sigma_diffusion_v;
+    const float sigma_v = sqrt_f32(bias * bias + p22 + params->sigma_noise_v * params->sigma_noise_v);
+    const float above = soc_at(params, v + 3.0f * sigma_v, warm_k), below = soc_at(params, v - 3.0f * sigma_v, warm_k);
+    const float sigma = clamp_f32((above - below) / 6.0f, 1e-4f, params->sigma_start_frac);
+    const float z = soc_at(params, v, warm_k);
+    const int32_t i = clamp_i32((int32_t)(z * SOC_STEPS), 0, EST_SOC_STEPS - 1);
+    const int32_t spread = sigma * sigma > SPREAD_2 ? 2 : (sigma * sigma > SPREAD_1 ? 1 : 0);
+    const float slope = params->slope_v[i + spread * (EST_SOC_STEPS + 1)];
+    const float linear = clamp_f32(slope * sigma / sigma_v, 0.0f, 1.0f); /* how much of the spread the slope explains */
+    bank->base[block] = z;
+    bank->delta[block] = bank->v1_v[block] = bank->v2_v[block] = 0.0f;
+    bank->p11[block] = sigma * sigma;
+    bank->p12[block] = linear * sigma * p22 / sigma_v; /* delta errs by (error of voltage) / slope */
+    bank->p22[block] = p22;
+    bank->c11[block] = -linear * sigma * bias / sigma_v;
+    bank->c12[block] = bank->c21[block] = bank->c22[block] = 0.0f;
 }
 
 /* What is common to all blocks in one pass. */
@@ -120,13 +131,13 @@ static void advance_common(est_bank_t *bank, const est_params_t *params, float d
     pass->error2 = params->sigma_diffusion_frac * params->sigma_diffusion_frac * current_a * current_a;
 }
 
-/* Elementwise and free of branches, so that it vectorises. P_xy = [t1 t2], P_x1y = u1, P_x2y = u2, innovation variance s. A reading
- * more than five sigmas off moves the state by a fifth only: one spike is shrugged off, a lasting difference still wins. */
+/* Elementwise and free of branches, so that it vectorises. Where the slope has become less, what x1 did to charge before
+ * (c11) outweighs what it would do now (a p11): trusting that x1 is the very same there would turn the gain round; it is taken as nothing. P_xy = [t1 t2], P_x1y = u1, P_x2y = u2, innovation variance s. A reading more than five sigmas off moves the state by a fifth only: one spike is shrugged off, a lasting difference still wins. */
 BMS_CLONES
 static void update_blocks(est_bank_t *restrict bank, const est_params_t *restrict params, const pass_t *restrict pass,
                           const int32_t *restrict voltage_uv, const uint32_t *restrict valid)
 {
-    const float dt = pass->dt_s, current = pass->current_a, used = pass->used_frac, x1 = pass->sigma_x1;
+    const float dt = pass->dt_s, current = pass->current_a, used = pass->used_frac, bias = pass->sigma_x1;
     const float h = pass->hysteresis_v, sigma2 = pass->sigma_x2, noise = pass->noise;
     const float mismatch = pass->mismatch, floor2 = pass->floor2, error2 = pass->error2;
     const uint32_t n = bank->count;
@@ -138,7 +149,8 @@ static void update_blocks(est_bank_t *restrict bank, const est_params_t *restric
         i = i > EST_SOC_STEPS - 1 ? EST_SOC_STEPS - 1 : i;
         const float u = params->ocv_v[i] + (x - (float)i) * (params->ocv_v[i + 1] - params->ocv_v[i]) +
                         params->entropic_v_per_k[i] * bank->above_25_k[b];
-        const float a = params->slope_v[i];
+        const int32_t spread = (bank->p11[b] > SPREAD_1 ? EST_SOC_STEPS + 1 : 0) + (bank->p11[b] > SPREAD_2 ? EST_SOC_STEPS + 1 : 0);
+        const float a = params->slope_v[i + spread], x1 = bias + params->curve_v[i + spread];
 
         const float r1 = bank->r1_ohm[b] * current, v1 = r1 + decay(dt * bank->rate1_per_s[b]) * (bank->v1_v[b] - r1);
         const float fade = decay(dt * bank->rate2_per_s[b]), lost = 1.0f - fade * fade;
@@ -150,23 +162,25 @@ static void update_blocks(est_bank_t *restrict bank, const est_params_t *restric
         const float ohmic = r0 * current + v1;
         const float x2 = -sigma2 * ohmic;
         const float y = (float)voltage_uv[b] * 1e-6f - (u + h - ohmic - v2);
-        const float t1 = a * p11 - p12 + x1 * c11 + x2 * c12, t2 = a * p12 - p22 + x1 * c21 + x2 * c22;
+        const float open = a * p11 + x1 * c11, t1 = (open > 0.0f ? open : 0.0f) - p12 + x2 * c12;
+        const float t2 = a * p12 - p22 + x1 * c21 + x2 * c22;
         const float u1 = a * c11 - c21 + x1, u2 = a * c12 - c22 + x2;
         const float s = a * t1 - t2 + x1 * u1 + x2 * u2 + noise + mismatch * r0 * r0;
         const float inverse = valid[b] != 0u ? 1.0f / s : 0.0f;
         const bool spike = y * y * inverse > 25.0f;
-        const float k = spike ? 0.2f * inverse : inverse, shrink = spike ? 0.36f * inverse : inverse;
+        const float k1 = (spike ? 0.2f * inverse : inverse) * t1, k2 = (spike ? 0.2f * inverse : inverse) * t2;
+        const float shrink = spike ? 0.36f * inverse : inverse;
 
         bank->v1_v[b] = v1;
-        bank->delta[b] += k * t1 * y;
-        bank->v2_v[b] = v2 + k * t2 * y;
+        bank->delta[b] += k1 * y;
+        bank->v2_v[b] = v2 + k2 * y;
         bank->p11[b] = p11 - shrink * t1 * t1;
         bank->p12[b] = p12 - shrink * t1 * t2;
         bank->p22[b] = p22 - shrink * t2 * t2;
-        bank->c11[b] = c11 - k * t1 * u1;
-        bank->c12[b] = c12 - k * t1 * u2;
-        bank->c21[b] = c21 - k * t2 * u1;
-        bank->c22[b] = c22 - k * t2 * u2;
+        bank->c11[b] = c11 - k1 * u1;
+        bank->c12[b] = c12 - k1 * u2;
+        bank->c21[b] = c21 - k2 * u1;
+        bank->c22[b] = c22 - k2 * u2;
     }
 }
 

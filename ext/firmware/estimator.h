@@ -13,6 +13,10 @@
  * Not estimated but *considered* (Schmidt, 1966): a constant voltage error x1 (channel offset, OCV table, unknown hysteresis) and a
  * relative resistance error x2 (cell spread, contact loss, core warmer than its sensor). Their correlations with the state are
  * carried along, so the variance of delta cannot shrink below what such errors allow, and a flat OCV gives no false confidence.
+ * Nor is the OCV a straight line: while the charge of a block is uncertain, its slope is that of a fit over the uncertainty, and
+ * what the OCV strays from the fit counts as part of x1 (statistical linearisation). A knee or a step met by an estimate that may be
+ * far off so corrects it without pretending to precision.
+ *
  * Errors of the current sensor (offset, gain) and of the capacity drift in one direction, so they widen the standard deviation, not
  * the variance, linearly (est_widen).
  *
@@ -32,6 +36,7 @@
 #endif
 
 #define EST_SOC_STEPS 200        /* OCV grid: 0.5 % of charge */
+#define EST_SPREADS 3
 #define EST_TEMPERATURE_STEPS 64 /* resistance grid: -40 to 120 degC in 2.5 K */
 #define EST_TEMPERATURE_MIN_CDEGC (-4000)
 #define EST_TEMPERATURE_STEP_CDEGC 250
@@ -40,7 +45,8 @@
 /* Parameters of one block (parallel cells taken together). Filled by name from bms.firmware.config. */
 #define EST_PARAMS_FIELDS(S, A)                                                                                                \
     A(f32, ocv_v, EST_SOC_STEPS + 1, "V", "open-circuit voltage at 25 degC over state of charge 0 to 1")                       \
-    A(f32, slope_v, EST_SOC_STEPS + 1, "V", "dOCV/dSoC, smoothed over +-2.5 % of charge")                                      \
+    A(f32, slope_v, EST_SPREADS * (EST_SOC_STEPS + 1), "V", "dOCV/dSoC as a fit over +-1, +-8 and +-25 % of charge")           \
+    A(f32, curve_v, EST_SPREADS * (EST_SOC_STEPS + 1), "V", "how far the OCV strays from that fit, root mean square")          \
     A(f32, entropic_v_per_k, EST_SOC_STEPS + 1, "V/K", "dU/dT over state of charge")                                           \
     A(f32, electrolyte_ohm, EST_TEMPERATURE_STEPS + 1, "ohm", "electrolyte share of R0 over temperature")                      \
     A(f32, contact_ohm, EST_TEMPERATURE_STEPS + 1, "ohm", "contact share of R0 over temperature, at reference pressure")       \

@@ -248,8 +248,8 @@ static void check_thermistors(bms_t *self)
 
 static bool gas(const bms_t *self)
 {
-    const int32_t most = self->config.set.pressure_max_kpa[LIMIT_TRIP], rise = self->measure.pressure_rise_kpa;
-    return most > 0 && rise > most / 1000 * threshold(DIAG_PRESSURE_RISE, TIER_TRIP);
+    const int64_t most = self->config.set.pressure_max_kpa[LIMIT_TRIP], rise = self->measure.pressure_rise_kpa;
+    return most > 0 && rise * 1000 > most * threshold(DIAG_PRESSURE_RISE, TIER_TRIP);
 }
 
 static void check_runaway(bms_t *self)

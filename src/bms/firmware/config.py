@@ -50,7 +50,7 @@ def build(cell: Cell, pack: Pack, *, critical: str = "claimed") -> bytes:
     values |= _thermal(cell, pack)
     values |= _balancing(cell, pack)
     values |= _critical_currents(cell, pack, law)
-    values |= {f"est.{name}": value for name, value in _estimator(cell, pack).items()}
+    values |= {f"est.{name}": value for name, value in estimator(cell, pack).items()}
     return _encode(values)
 
 
@@ -290,17 +290,18 @@ def pressure_max_kpa(cell: Cell) -> float:
 # ---- estimator ----
 
 
-def _estimator(cell: Cell, pack: Pack) -> Values:
+def estimator(cell: Cell, pack: Pack) -> Values:
     made, electric, sensors = cell.resistance, cell.electric, pack.sensors
     parallel = pack.topology.parallel
-    soc, ocv, slope, entropic = tables.ocv(electric)
-    del soc
+    ocv, entropic = tables.ocv(electric)
+    slope, curve = tables.straightened(ocv)
     maximum = pressure_max_kpa(cell)
     bias = (sensors.cell_voltage_offset_v**2 + (sensors.cell_voltage_gain_frac * ocv[-1]) ** 2) ** 0.5
     spread = pack.spread.capacity_frac
     return {
         "ocv_v": ocv,
         "slope_v": slope,
+        "curve_v": curve,
         "entropic_v_per_k": entropic,
         "electrolyte_ohm": made.electrolyte_ohm
         / parallel

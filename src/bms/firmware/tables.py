@@ -14,7 +14,7 @@ from bms.units import BOLTZMANN_EV_PER_K, REFERENCE_K, kelvin
 
 _CONSTANTS: dict[str, int] = _firmware.config_constants()
 NTC_OHM, NTC_B_K, PULL_UP_OHM = 10_000.0, 3435.0, 10_000.0  # as wired to the monitor chips
-SLOPE_HALF_WIDTH = 0.025  # of charge, over which dOCV/dSoC is taken
+SPREADS = (0.01, 0.08, 0.25)  # of charge; estimator.h
 SLOPE_LEAST_V = 1e-3  # an OCV that rises says at least so much
 PRESSURE_FLOOR_FRAC = 0.05  # of the reference: a power law has no value at zero force
 
@@ -60,15 +60,32 @@ def over_pressure(reference_kpa: float, exponent: float, maximum_kpa: float) -> 
     return np.array([exact_pow(max(share, PRESSURE_FLOOR_FRAC), exponent) for share in shares])
 
 
-def ocv(electric: Electric) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """(SoC, OCV in V, its smoothed slope in V, entropic term in V/K), each of shape (201,)."""
-    steps = _CONSTANTS["soc_steps"]
-    soc = np.arange(steps + 1) / steps
+def ocv(electric: Electric) -> tuple[np.ndarray, np.ndarray]:
+    """(OCV in V, entropic term in V/K) over charge from 0 to 1, each of shape (201,)."""
+    soc = np.arange(_CONSTANTS["soc_steps"] + 1) / _CONSTANTS["soc_steps"]
     volts = np.interp(soc, electric.ocv_soc_frac, electric.ocv_v)
-    low, high = np.maximum(soc - SLOPE_HALF_WIDTH, 0.0), np.minimum(soc + SLOPE_HALF_WIDTH, 1.0)
-    rise = np.interp(high, soc, volts) - np.interp(low, soc, volts)
-    slope = np.maximum(rise / (high - low), SLOPE_LEAST_V)
-    return soc, volts, slope, np.interp(soc, electric.ocv_soc_frac, electric.entropic_v_per_k)
+    return volts, np.interp(soc, electric.ocv_soc_frac, electric.entropic_v_per_k)
+
+
+def straightened(volts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The OCV as a line through each point, fitted over each of SPREADS of charge.
+
+    Returns (slope in V, root mean square distance in V), spread after spread, each of shape (603,).
+    """
+    steps = len(volts) - 1
+    slopes, distances = [], []
+    for half in SPREADS:
+        reach = round(half * steps)
+        for k in range(steps + 1):
+            near = range(max(0, k - reach), min(steps, k + reach) + 1)
+            dz = [(n - k) / steps for n in near]
+            dv = [float(volts[n] - volts[k]) for n in near]
+            product = sum(x * y for x, y in zip(dz, dv, strict=True))
+            slope = max(product / sum(x * x for x in dz), SLOPE_LEAST_V)
+            square = sum((y - slope * x) ** 2 for x, y in zip(dz, dv, strict=True))
+            slopes.append(slope)
+            distances.append((square / len(dz)) ** 0.5)
+    return np.array(slopes), np.array(distances)
 
 
 @lru_cache(maxsize=1)
