@@ -2,10 +2,10 @@
 
 #include "util.h"
 
-#define SURFACE_S 5.0f      /* time in which the surface follows its thermistors */
+#define SURFACE_S 2.0f      /* time in which the surface follows its thermistors */
 #define SINK_S 120.0f       /* the sink, if not measured */
 #define SINK_MEASURED_S 30.0f
-#define LAW_S 3.0f          /* the core is drawn to the quasi-steady law */
+#define LAW_S 1.0f           /* the core is drawn to the quasi-steady law */
 #define LOCAL_S 30.0f       /* smoothing of what one thermistor says beyond the others */
 #define BELIEVED 0.3f       /* share of it that is believed: spread of blocks against error of thermistors */
 #define ERRORS 3.0f         /* sigmas that an error can be */
@@ -251,11 +251,10 @@ void obs_step(obs_bank_t *bank, const obs_params_t *params, uint32_t module, flo
 
 obs_hottest_t obs_hottest(const obs_bank_t *bank)
 {
-    obs_hottest_t hot = {-1e9f, 0.0f, -1e9f, 0u};
-    bool any = false;
+    obs_hottest_t hot = {-1e9f, 0.0f, -1e9f, 0u, 0u};
     for (uint32_t b = 0; b < bank->count; ++b) {
         if ((bank->started >> (b / bank->per_module) & 1u) == 0u) continue;
-        any = true;
+        hot.known = 1u;
         const float bound = bank->core_degc[b] + 3.0f * bank->sigma_k[b];
         if (bank->core_degc[b] > hot.core_degc) {
             hot.core_degc = bank->core_degc[b];
@@ -264,6 +263,5 @@ obs_hottest_t obs_hottest(const obs_bank_t *bank)
         }
         hot.bound_degc = bound > hot.bound_degc ? bound : hot.bound_degc;
     }
-    if (!any) hot.core_degc = hot.bound_degc = 0.0f / (hot.sigma_k * 0.0f);
     return hot;
 }

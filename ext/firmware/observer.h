@@ -74,9 +74,9 @@ void obs_step(obs_bank_t *bank, const obs_params_t *params, uint32_t module, flo
               const uint8_t *valid, float sink_degc);
 
 typedef struct {
-    float core_degc, sigma_k; /* of the block with the highest core; NaN before the first reading */
+    float core_degc, sigma_k; /* of the block with the highest core */
     float bound_degc;         /* highest of core + 3 sigma over all blocks */
-    uint32_t block;
+    uint32_t block, known;    /* known: 0 before the first reading, and nothing else then means anything */
 } obs_hottest_t;
 
 obs_hottest_t obs_hottest(const obs_bank_t *bank);
