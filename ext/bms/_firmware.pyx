@@ -144,11 +144,11 @@ def version():
     return ecu_version().decode()
 
 
-Probe = namedtuple("Probe", "name unit offset count dtype")
+Probe = namedtuple("Probe", "name unit offset length dtype")
 
 
 def probes():
-    """[Probe(name, unit, offset, count, dtype)] of what ecu_probes() opens, in bytes from the start of the state."""
+    """[Probe(name, unit, offset, length, dtype)] of what ecu_probes() opens, in bytes from the start of the state."""
     cdef size_t count = 0
     cdef const ecu_probe_t *table = ecu_probes(&count)
     return [

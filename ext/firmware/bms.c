@@ -49,7 +49,8 @@ static bool topology_fits(const bms_settings_t *set)
 {
     const bool counts = set->blocks >= 1u && set->blocks <= BMS_CELLS_MAX && set->modules >= 1u && set->modules <= BMS_MODULES_MAX;
     const bool module = set->blocks_per_module >= 6u && set->blocks_per_module <= BMS_CHANNELS_MAX;
-    if (!counts || !module || set->parallel == 0u || set->thermistors == 0u || set->thermistors > BMS_THERMISTORS_MAX) return false;
+    const bool thermistors = set->thermistors >= 1u && set->thermistors <= BMS_THERMISTORS_MAX;
+    if (!counts || !module || !thermistors || set->parallel == 0u) return false;
     for (uint32_t c = 0; c < BMS_CHANNELS_MAX; ++c) {
         if (set->thermistor_left[c] >= set->thermistors || set->thermistor_right[c] >= set->thermistors) return false;
     }

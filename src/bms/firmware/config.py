@@ -2,9 +2,9 @@
 
     blob = build(bms.cells.load("sulfide_nmc811_77ah"), bms.packs.load("car_96s3p"))
 
-Fields are found by name through the compiled module, so there is no second list of them. Tables over
-temperature and pressure are computed with correctly rounded functions only: the bytes are the same
-on every machine, and their CRC-32 (the last field) travels on CAN as the configuration's hash.
+Fields are found by name through the compiled module, so there is no second list of them. Tables
+over temperature and pressure are computed with correctly rounded functions only: the bytes are the
+same on every machine, and their CRC-32 (the last field) travels on CAN as the configuration's hash.
 """
 
 from __future__ import annotations
@@ -33,8 +33,8 @@ _OVERVOLTAGE_MV = ((0x02, 2700, 3000), (0x12, 3500, 3800), (0x22, 4175, 4475))  
 def build(cell: Cell, pack: Pack, *, critical: str = "claimed") -> bytes:
     """The configuration of our firmware for `cell` in `pack`; `critical` is claimed or literature.
 
-    Raises ConfigError naming file, key, value and rule for what the firmware or its chips cannot do.
-    """
+    Raises ConfigError naming file, key, value and rule for what the firmware or its chips cannot
+    do."""
     _check_topology(pack)
     law = cell.critical_current_claimed
     if critical == "literature":
@@ -144,7 +144,9 @@ def undervoltage_code(volts: float, file: str = "") -> int:
     mv = round(volts * 1000.0)
     if 1200 <= mv <= 3100 and (mv - 1200) % 50 == 0 and abs(volts * 1000.0 - mv) < 1e-6:
         return (mv - 1200) // 50
-    raise ConfigError(file, "chip_undervoltage_v", volts, "a step of the BQ79616: 1.2-3.1 V by 50 mV")
+    raise ConfigError(
+        file, "chip_undervoltage_v", volts, "a step of the BQ79616: 1.2-3.1 V by 50 mV"
+    )
 
 
 # ---- limits ----
@@ -194,9 +196,15 @@ def _cell_limits(cell: Cell, pack: Pack) -> Values:
 
 
 def _pack_limits(cell: Cell, pack: Pack) -> Values:
-    warn, trip, sensors = pack.insulation_warn_ohm_per_v, pack.insulation_trip_ohm_per_v, pack.sensors
+    warn, trip, sensors = (
+        pack.insulation_warn_ohm_per_v,
+        pack.insulation_trip_ohm_per_v,
+        pack.sensors,
+    )
     if warn < trip:
-        raise ConfigError(pack.file, "insulation_warn_ohm_per_v", warn, f"at least the trip: {trip}")
+        raise ConfigError(
+            pack.file, "insulation_warn_ohm_per_v", warn, f"at least the trip: {trip}"
+        )
     most = max(cell.limits.current_charge_a[2], cell.limits.current_discharge_a[2])
     if sensors.current_range_a <= most * pack.topology.parallel:
         expected = f"beyond the trip current of the pack: {most * pack.topology.parallel:g} A"
@@ -243,7 +251,8 @@ def _contactors(cell: Cell, pack: Pack) -> Values:
 
 
 def _thermal(cell: Cell, pack: Pack) -> Values:
-    """Heat to where charging is unrestricted, but not beyond the coolant's target; cool above it."""
+    """Heat to where charging is unrestricted, but not beyond the coolant's target; cool above
+    it."""
     target, limits = pack.cooling.coolant_target_degc, cell.limits
     floor = max(limits.temperature_min_charge_degc[0], limits.temperature_min_discharge_degc[0])
     heat = min(target, floor + HEADROOM_K)
@@ -259,7 +268,9 @@ def _balancing(cell: Cell, pack: Pack) -> Values:
     if made.bleed_ohm <= 0.0:
         raise ConfigError(file, "balancing.bleed_ohm", made.bleed_ohm, "a positive resistance")
     if not 0.0 < made.stop_v < made.start_v:
-        raise ConfigError(file, "balancing.stop_v", made.stop_v, f"between 0 and start_v ({made.start_v})")
+        raise ConfigError(
+            file, "balancing.stop_v", made.stop_v, f"between 0 and start_v ({made.start_v})"
+        )
     at_20_pct = np.interp(0.2, cell.electric.ocv_soc_frac, cell.electric.ocv_v)
     return {
         "balance_start_uv": round(made.start_v * 1e6),
@@ -296,7 +307,9 @@ def estimator(cell: Cell, pack: Pack) -> Values:
     ocv, entropic = tables.ocv(electric)
     slope, curve = tables.straightened(ocv)
     maximum = pressure_max_kpa(cell)
-    bias = (sensors.cell_voltage_offset_v**2 + (sensors.cell_voltage_gain_frac * ocv[-1]) ** 2) ** 0.5
+    bias = (
+        sensors.cell_voltage_offset_v**2 + (sensors.cell_voltage_gain_frac * ocv[-1]) ** 2
+    ) ** 0.5
     spread = pack.spread.capacity_frac
     return {
         "ocv_v": ocv,

@@ -25,12 +25,13 @@ class Probe(NamedTuple):
     name: str
     unit: str
     offset: int
-    count: int
+    length: int
     dtype: str
 
 
 class Library:
-    """A loaded firmware: `address` of its function table, `version`, `size` of its state in bytes."""
+    """A loaded firmware: `address` of its function table, `version`, `size` of its state in
+    bytes."""
 
     def __init__(self, path: Path, handle: ctypes.CDLL) -> None:
         self._handle = handle  # keeps the library mapped

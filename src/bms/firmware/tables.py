@@ -100,9 +100,7 @@ def ntc_cdegc(steps: int) -> np.ndarray:
     return np.array(values)
 
 
-def neighbours(
-    places: Sequence[int], channels: int
-) -> tuple[list[int], list[int], list[float]]:
+def neighbours(places: Sequence[int], channels: int) -> tuple[list[int], list[int], list[float]]:
     """For each channel: thermistor at or below, thermistor at or above, weight of the latter.
 
     >>> neighbours([0, 4], 6)[2]

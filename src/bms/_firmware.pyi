@@ -1,0 +1,33 @@
+"""Types of ext/bms/_firmware.pyx, as far as bms uses it."""
+
+from collections.abc import Sequence
+
+from bms.firmware.library import Probe
+
+def api_address() -> int: ...
+def version() -> str: ...
+def probes() -> list[Probe]: ...
+def config_fields() -> list[tuple[str, str, str, int, int, str]]: ...
+def config_constants() -> dict[str, int]: ...
+
+class Firmware:
+    pins: int
+    heater_pptt: int
+    pump_pptt: int
+    watchdog_kick: bool
+    uart: bytes
+    low_us: int
+    baud: int
+    frames: list[tuple[int, int, bytes]]
+    def __init__(self, config: bytes, now_us: int = 0, reset_cause: int = 0) -> None: ...
+    def step(
+        self,
+        now_us: int,
+        pins: int = 0,
+        supply_mv: int = 12000,
+        uart: bytes = b"",
+        frames: Sequence[tuple[int, int, bytes]] = (),
+        can_state: tuple[int, int] = (0, 0),
+    ) -> None: ...
+    def snapshot(self) -> bytes: ...
+    def restore(self, state: bytes) -> None: ...
