@@ -103,9 +103,10 @@ static void standby(bms_t *self)
     const bool blocked = self->protect.inhibit != 0u || (mode == MODE_CHARGE && self->protect.inhibit_charge != 0u);
     const bool insulated = sensor_fresh(self, &self->sensor.insulation_kohm, INSULATION_AGE_MS) &&
                            diag_active_tier(self, DIAG_INSULATION_LOW) < TIER_TRIP;
-    const bool known = measures(self) && insulated && self->soc_valid != 0u && link_is_plausible(self);
+    const bool known = measures(self) && insulated && self->soc_valid != 0u;
     const bool open = (self->pins & FEEDBACKS) == 0u && !current_is_beyond(self, self->config.set.rest_ma);
-    if (soon || !known || !open || blocked) return;
+    if (soon || !known || !open) return;
+    if (!link_is_plausible(self) || blocked) return; /* looked at in this order, so that an implausible link is told */
     enter(self, STATE_PRECHARGE);
     c->link_before_mv = self->sensor.link_mv.value;
     set_coils(self, PIN_OUT_MAIN_MINUS);
