@@ -8,8 +8,6 @@ entered every millisecond, so it is slow.
 
 include "fields.pxi"
 
-from collections import namedtuple
-
 from cpython.bytes cimport PyBytes_FromStringAndSize
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint64_t
 from libc.string cimport memcpy, memset

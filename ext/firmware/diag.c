@@ -17,6 +17,7 @@ static void conclude(bms_t *self, diagnosis_t *d, const diagnosis_row_t *row, ui
 {
     d->tier = (uint8_t)tier;
     d->gone = 0u;
+    self->protect.active_bits |= (uint64_t)1u << row->id;
     if (row->latch != 0u && tier == highest_tier(row)) d->latched = 1u;
     if (tier == TIER_TRIP && row->reaction == REACTION_TRIP) {
         if (self->protect.first_trip == 0u) self->protect.first_trip = row->id;

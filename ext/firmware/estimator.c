@@ -5,6 +5,7 @@
 /* Variances of charge from which the OCV is fitted over a wider span: 1 %, 5 %. */
 #define SPREAD_1 1e-4f
 #define SPREAD_2 2.5e-3f
+#define SPIKE_DOUBT 4e-6f /* added to the variance by each reading that cannot be explained: some do, a lasting one opens the interval */
 
 static const float SOC_STEPS = (float)EST_SOC_STEPS;
 
@@ -174,7 +175,7 @@ static void update_blocks(est_bank_t *restrict bank, const est_params_t *restric
         bank->v1_v[b] = v1;
         bank->delta[b] += k1 * y;
         bank->v2_v[b] = v2 + k2 * y;
-        bank->p11[b] = p11 - shrink * t1 * t1;
+        bank->p11[b] = p11 - shrink * t1 * t1 + (spike ? SPIKE_DOUBT : 0.0f);
         bank->p12[b] = p12 - shrink * t1 * t2;
         bank->p22[b] = p22 - shrink * t2 * t2;
         bank->c11[b] = c11 - k1 * u1;

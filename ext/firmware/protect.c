@@ -341,9 +341,9 @@ static void check_afe(bms_t *self)
 static void check_silence(bms_t *self)
 {
     const reading_t *const current = &self->sensor.current_ma, *const insulation = &self->sensor.insulation_kohm;
-    const bool late = started(self);
-    const bool current_lost = late && !sensor_fresh(self, current, 20u);
-    const bool chips_lost = late && elapsed_ms(self->now_us, self->measure.scan_us) > (uint32_t)threshold(DIAG_AFE_LINK, TIER_TRIP);
+    const bool late = started(self), watched = late || self->contactor.state > STATE_SELFTEST;
+    const bool current_lost = watched && !sensor_fresh(self, current, 20u);
+    const bool chips_lost = watched && elapsed_ms(self->now_us, self->measure.scan_us) > (uint32_t)threshold(DIAG_AFE_LINK, TIER_TRIP);
     diag_sample(self, DIAG_CURRENT_UNKNOWN, current_lost ? TIER_TRIP : TIER_NONE, (int32_t)elapsed_ms(self->now_us, current->us), -1);
     if (chips_lost) diag_sample(self, DIAG_AFE_LINK, TIER_TRIP, (int32_t)measure_cells_age_ms(self), -1);
     const int32_t ms = (int32_t)elapsed_ms(self->now_us, insulation->us);

@@ -1,8 +1,10 @@
-"""A small world round the firmware: the real chips, current sensor and insulation monitor, and a pack so simple that a test can
-say what every cell shows. One `step` is a millisecond; the vehicle asks every 10 ms, with end-to-end protection.
+"""A small world round the firmware: the real chips, current sensor and insulation monitor, and a pack
+so simple that a test can say what every cell shows. One `step` is a millisecond; the vehicle asks
+every 10 ms, with end-to-end protection.
 
-What a test changes: `volts` (each block), `degc` (surface of each block's first cell), `kpa` (each module), `load_a`, `mode`, `pins`,
-`mute_vcu`, `uart` (a function that sees and may change the bytes on their way to the firmware) and so on.
+What a test changes: `volts` (each block), `degc` (surface of each cell), `kpa` (each module),
+`load_a`, `mode`, `pins`, `mute_vcu`, `uart` (a function that sees and may change the bytes on their
+way to the firmware) and so on.
 """
 
 from __future__ import annotations
@@ -20,20 +22,28 @@ from bms.plant import chips as chips_build
 STANDBY, DRIVE, CHARGE = 0, 1, 2
 IGNITION, INTERLOCK, CRASH, OVERCURRENT, CHIP_FAULT = 1, 2, 4, 64, 128
 MAIN_PLUS, MAIN_MINUS, PRECHARGE, FUSE = 1, 2, 4, 8
-STATE = {name: spec.state_number(name) for name in (
-    "init", "selftest", "standby", "precharge", "normal_drive", "normal_charge", "opening", "error", "latched", "asserted", "refused",
-)}  # fmt: skip
+STATES = "init selftest standby precharge normal_drive normal_charge opening error latched asserted refused"
+STATE = {name: spec.state_number(name) for name in STATES.split()}
 
 
 class Rig:
-    def __init__(self, pack: str = "bench_16s1p", *, soc: float = 0.5, start_us: int = 5_000_000, seed: int = 1) -> None:
+    def __init__(
+        self,
+        pack: str = "bench_16s1p",
+        *,
+        soc: float = 0.5,
+        start_us: int = 5_000_000,
+        seed: int = 1,
+    ) -> None:
         self.pack = bms.packs.load(pack)
         self.cell = bms.cells.load(self.pack.cell)
         self.config = config.build(self.cell, self.pack)
         self.firmware = _firmware.Firmware(self.config, start_us)
         assert self.firmware.code == 0
         self.chips, self.ivt, self.imd = _chips.Chips(), _chips.Ivt(), _chips.Imd()
-        chips_build.fill(self.chips.fields, self.ivt.fields, self.imd.fields, self.cell, self.pack, seed=seed)
+        chips_build.fill(
+            self.chips.fields, self.ivt.fields, self.imd.fields, self.cell, self.pack, seed=seed
+        )
         self.imd.fields["start_ms"][0] = 0
         self.imd.fields["period_ms"][0] = 100
         for device in (self.chips, self.ivt, self.imd):
@@ -49,7 +59,9 @@ class Rig:
         self.mode, self.clear, self.service, self.mute_vcu = STANDBY, 0, 0, False
         self.balance, self.heat = 0, 1
         self.pins, self.supply_mv, self.can_state = IGNITION | INTERLOCK, 13_500, (0, 0)
-        self.feedback: int | None = None  # None: what the contactors do; else the pins, whatever they do
+        self.feedback: int | None = (
+            None  # None: what the contactors do; else the pins, whatever they do
+        )
         self.welded = 0
         self.ms, self.start_us = 0, start_us
         self.coils = 0
@@ -76,7 +88,7 @@ class Rig:
         return self.load_a if self.closed & 3 == 3 and not self.fuse_blown else 0.0
 
     def _link(self) -> float:
-        """The link follows the pack through what is closed, and bleeds otherwise. Returns the precharge current."""
+        """The link follows the pack through what is closed, or bleeds. Returns the precharge current."""
         pack_v, made = float(self.volts.sum()), self.pack.contactors
         if self.closed & 3 == 3:
             self.link_v = pack_v
@@ -99,7 +111,9 @@ class Rig:
     def step(self) -> Rig:
         """One millisecond."""
         at = self.ms * 1000
-        to_host = self.chips.exchange(at, self.volts, self.degc, self.kpa, 25.0, self.bytes_out, self.low_us)
+        to_host = self.chips.exchange(
+            at, self.volts, self.degc, self.kpa, 25.0, self.bytes_out, self.low_us
+        )
         precharge_a = self._link()
         pack_v = float(self.volts.sum())
         frames = self.ivt.step(at, self.current_a + precharge_a, pack_v, self.link_v)
@@ -112,7 +126,14 @@ class Rig:
         feedback = (self.closed << 3) if self.feedback is None else self.feedback
         fault = CHIP_FAULT if self.chips.fields["fault_line"][0] else 0
         self.ms += 1
-        out = self.firmware.step(self.now_us, self.pins | feedback | fault, self.supply_mv, self.uart(to_host), into, self.can_state)
+        out = self.firmware.step(
+            self.now_us,
+            self.pins | feedback | fault,
+            self.supply_mv,
+            self.uart(to_host),
+            into,
+            self.can_state,
+        )
         if self.log is not None:
             self.log.append(out.input_bytes())
         self.coils = out.pins & 7
@@ -132,7 +153,9 @@ class Rig:
             if condition():
                 return k
             self.step()
-        raise AssertionError(f"not within {within_ms} ms; state {self.state}, active {self.active()}")
+        raise AssertionError(
+            f"not within {within_ms} ms; state {self.state}, active {self.active()}"
+        )
 
     def probe(self, name: str) -> int | float:
         return self.firmware.probes[name][0].item()
