@@ -142,11 +142,10 @@ def version():
     return ecu_version().decode()
 
 
-Probe = namedtuple("Probe", "name unit offset length dtype")
-
-
 def probes():
-    """[Probe(name, unit, offset, length, dtype)] of what ecu_probes() opens, in bytes from the start of the state."""
+    """[bms.firmware.library.Probe] of what ecu_probes() opens."""
+    from bms.firmware.library import Probe
+
     cdef size_t count = 0
     cdef const ecu_probe_t *table = ecu_probes(&count)
     return [
