@@ -1,6 +1,6 @@
-"""A small world round the firmware: the real chips, current sensor and insulation monitor, and a pack
-so simple that a test can say what every cell shows. One `step` is a millisecond; the vehicle asks
-every 10 ms, with end-to-end protection.
+"""A small world round the firmware: the real chips, current sensor and insulation monitor, and a
+pack so simple that a test can say what every cell shows. One `step` is a millisecond; the vehicle
+asks every 10 ms, with end-to-end protection.
 
 What a test changes: `volts` (each block), `degc` (surface of each cell), `kpa` (each module),
 `load_a`, `mode`, `pins`, `mute_vcu`, `uart` (a function that sees and may change the bytes on their
@@ -22,7 +22,10 @@ from bms.plant import chips as chips_build
 STANDBY, DRIVE, CHARGE = 0, 1, 2
 IGNITION, INTERLOCK, CRASH, OVERCURRENT, CHIP_FAULT = 1, 2, 4, 64, 128
 MAIN_PLUS, MAIN_MINUS, PRECHARGE, FUSE = 1, 2, 4, 8
-STATES = "init selftest standby precharge normal_drive normal_charge opening error latched asserted refused"
+STATES = (
+    "init selftest standby precharge normal_drive normal_charge opening error latched asserted"
+    " refused"
+)
 STATE = {name: spec.state_number(name) for name in STATES.split()}
 
 
@@ -88,7 +91,7 @@ class Rig:
         return self.load_a if self.closed & 3 == 3 and not self.fuse_blown else 0.0
 
     def _link(self) -> float:
-        """The link follows the pack through what is closed, or bleeds. Returns the precharge current."""
+        """The link follows the pack or bleeds. Gives the precharge current."""
         pack_v, made = float(self.volts.sum()), self.pack.contactors
         if self.closed & 3 == 3:
             self.link_v = pack_v

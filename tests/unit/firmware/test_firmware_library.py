@@ -46,9 +46,12 @@ def test_our_own_table_has_the_same_form() -> None:
 
 @pytest.mark.parametrize(
     ("edit", "key"),
-    [(("return ECU_ABI;", "return 99;"), "ecu_abi"), (("void ecu_step(", "void another_name("), "ecu_step"),
-     (("return sizeof(struct ecu);", "return 0;"), "ecu_size")],
-)  # fmt: skip
+    [
+        (("return ECU_ABI;", "return 99;"), "ecu_abi"),
+        (("void ecu_step(", "void another_name("), "ecu_step"),
+        (("return sizeof(struct ecu);", "return 0;"), "ecu_size"),
+    ],
+)
 def test_what_does_not_fit_is_refused(
     project_dir: Path, tmp_path: Path, edit: tuple[str, str], key: str
 ) -> None:
