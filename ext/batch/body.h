@@ -8,7 +8,6 @@
 #define UNKNOWN_CURRENT_C 1.0f   /* while no current is read it may be as large as this, in capacities an hour (assumption) */
 #define GAP_S 10.0f              /* over longer steps the mean current is not known from its ends */
 #define STUCK_V 0.02f            /* a channel that stays at one value while I R0 moves so much is stuck (assumption) */
-#define AT_START 0.3f            /* relative error of I R at a start under load (assumption) */
 
 typedef struct {
     est_bank_t est;
@@ -68,7 +67,7 @@ static void follow_core(batch_t *self, const est_params_t *est, const batch_para
     for (uint32_t k = 0; k < bank->count; ++k) {
         const float x = clamp_f32(bank->soc_frac[k], 0.0f, 1.0f) * SOC_STEPS;
         const float entropic = est->entropic_v_per_k[(int32_t)x];
-        const float heat = current * (bank->r0_ohm[k] * current + bank->v1_v[k] + bank->v2_v[k] -
+        const float heat = current * ((1.0f + bank->resistance_frac[k]) * (bank->r0_ohm[k] * current + bank->v1_v[k]) + bank->v2_v[k] -
                                       entropic * (self->core_degc[k] + 273.15f));
         const float target = self->surface_degc[k] + per_g * heat;
         const float core = clamp_f32(target + keep * (self->core_degc[k] - target), -60.0f, 200.0f);
@@ -78,31 +77,30 @@ static void follow_core(batch_t *self, const est_params_t *est, const batch_para
     }
 }
 
-/* Start a cell from its first reading, with the drop of a current that already flows taken off and its error added. A given state of
- * charge is a second witness; where it says more than the voltage, it leads. */
+/* Start a cell from its first reading. The drop of a current that already flows is taken off; how long it has flowed is not known, so
+ * half of the diffusion drop is, give or take the half. A given state of charge is a second witness, which takes its share of the
+ * gap (the errors that came with the voltage keep the other share). */
 static void start(batch_t *self, const est_params_t *est, const batch_params_t *params, uint32_t k, double soc0_frac)
 {
     est_bank_t *const bank = &self->est;
-    const float current = self->current_a, used = used_frac(est, (int64_t)self->used_uc);
-    const float drop = current * (bank->r0_ohm[k] + bank->r1_ohm[k] + 0.5f * bank->r2_ohm[k]);
-    const float error = abs_f32(current) * (AT_START * (bank->r0_ohm[k] + bank->r1_ohm[k]) + 0.5f * bank->r2_ohm[k]);
-    const float u = (float)self->voltage_uv[k] * 1e-6f + drop;
-    const float reach = 0.5f * (soc_at(est, u + error, bank->above_25_k[k]) - soc_at(est, u - error, bank->above_25_k[k]));
-    est_start(bank, est, k, (int32_t)(u * 1e6f));
-    float p = bank->p11[k] + reach * reach;
-    const float most = est->sigma_start_frac * est->sigma_start_frac;
+    const float current = self->current_a, warm_k = bank->above_25_k[k];
+    const float ohmic = current * (bank->r0_ohm[k] + bank->r1_ohm[k]), half = 0.5f * current * bank->r2_ohm[k];
+    const float u = (float)self->voltage_uv[k] * 1e-6f + ohmic + half, error = sqrt_f32(ohmic * ohmic * est->sigma_resistance_frac * est->sigma_resistance_frac + half * half);
+    const float reach = error > 0.0f ? 0.5f * (soc_at(est, u + error, warm_k) - soc_at(est, u - error, warm_k)) / error : 0.0f;
+    est_start(bank, est, k, (int32_t)(clamp_f32(u, -10.0f, 100.0f) * 1e6f));
+    const float most = est->sigma_start_frac * est->sigma_start_frac, prior = params->start_std_frac * params->start_std_frac;
+    float p = bank->p11[k] + reach * reach * error * error;
     p = p < most ? p : most;
-    if (soc0_frac >= 0.0 && soc0_frac <= 1.0) {
-        const float prior = params->start_std_frac * params->start_std_frac, weight = p / (p + prior);
-        bank->base[k] += weight * ((float)soc0_frac - bank->base[k]);
-        p = p * prior / (p + prior);
-        bank->p12[k] = 0.0f;
-        bank->c11[k] *= 1.0f - weight;
-    }
-    bank->p11[k] = p;
+    const bool given = soc0_frac >= 0.0 && soc0_frac <= 1.0;
+    const float weight = given ? p / (p + prior) : 0.0f, rest = 1.0f - weight;
+    bank->base[k] += (given ? weight * ((float)soc0_frac - bank->base[k]) : 0.0f) + used_frac(est, (int64_t)self->used_uc);
+    bank->p11[k] = rest * p;
+    bank->p12[k] = rest * (bank->p12[k] + reach * half * half);
+    bank->p13[k] = rest * reach * ohmic * est->sigma_resistance_frac * est->sigma_resistance_frac;
+    bank->p22[k] += half * half;
+    bank->c1[k] *= rest;
     bank->v1_v[k] = current * bank->r1_ohm[k];
-    bank->v2_v[k] = 0.5f * current * bank->r2_ohm[k];
-    bank->base[k] += used;
+    bank->v2_v[k] = half;
     self->started[k] = 1u;
 }
 
@@ -119,6 +117,7 @@ static void start_cells(batch_t *self, const est_params_t *est, const batch_para
         const float sigma = is_given ? params->start_std_frac : est->sigma_start_frac;
         self->est.base[k] = (is_given ? (float)given : 0.5f) + used_frac(est, (int64_t)self->used_uc);
         self->est.p11[k] = sigma * sigma;
+        self->est.p33[k] = est->sigma_resistance_frac * est->sigma_resistance_frac;
     }
 }
 
@@ -148,7 +147,7 @@ static void step(void *memory, const void *est_params, const batch_params_t *par
     memcpy(io->soc_frac, bank->soc_frac, bytes);
     memcpy(io->soc_std_frac, bank->sigma_frac, bytes);
     memcpy(io->core_degc, self->core_degc, bytes);
-    memcpy(io->r0_ohm, bank->r0_ohm, bytes);
+    for (uint32_t k = 0; k < bank->count; ++k) io->r0_ohm[k] = bank->r0_ohm[k] * (1.0f + bank->resistance_frac[k]);
 }
 
 static void covariance(const void *memory, uint32_t cell, float out[3])

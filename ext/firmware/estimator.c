@@ -7,6 +7,25 @@
 #define SPREAD_2 2.5e-3f
 #define SPIKE_DOUBT 4e-6f /* added to the variance by each reading that cannot be explained: some do, a lasting one opens the interval */
 
+/* How long an error lasts: readings that follow faster say less. */
+#define NOISE_LASTS_S 0.4f /* of a reading: the chips' filters */
+#define MODEL_LASTS_S 10.0f
+#define MODEL_ERROR 0.1f /* of I R0: what the model leaves open while current flows (assumption) */
+
+/* Slow diffusion, which two time constants do not show: in pulse tests of a liquid cell about as large as R2 itself. */
+#define LAG_SHARE 0.8f
+#define LAG_S 600.0f
+
+/* Charge moved and time after which the resistance error may be another one (assumption). */
+#define RESISTANCE_HOLDS_FRAC 0.15f
+#define RESISTANCE_HOLDS_S 40000.0f
+#define RESISTANCE_MOST 4.0f
+#define RESISTANCE_LEAST (-0.8f)
+
+/* No cell is operated beyond these. */
+#define SOC_MOST 1.02f
+#define SOC_LEAST (-0.02f)
+
 static const float SOC_STEPS = (float)EST_SOC_STEPS;
 
 /* exp(-x) for x >= 0: exact to 1e-5 for x < 0.3, always in (0, 1], falls to 0. */
@@ -97,13 +116,14 @@ void est_start(est_bank_t *bank, const est_params_t *params, uint32_t block, int
     bank->p11[block] = sigma * sigma;
     bank->p12[block] = linear * sigma * p22 / sigma_v; /* delta errs by (error of voltage) / slope */
     bank->p22[block] = p22;
-    bank->c11[block] = -linear * sigma * bias / sigma_v;
-    bank->c12[block] = bank->c21[block] = bank->c22[block] = 0.0f;
+    bank->c1[block] = -linear * sigma * bias / sigma_v;
+    bank->c2[block] = bank->c3[block] = bank->p13[block] = bank->p23[block] = bank->resistance_frac[block] = 0.0f;
+    bank->p33[block] = params->sigma_resistance_frac * params->sigma_resistance_frac;
 }
 
 /* What is common to all blocks in one pass. */
 typedef struct {
-    float dt_s, current_a, used_frac, hysteresis_v, sigma_x1, sigma_x2, noise, mismatch, floor2, error2;
+    float dt_s, current_a, used_frac, hysteresis_v, sigma_x1, lag_a, noise, mismatch, floor2, error2, prior2, drift;
 } pass_t;
 
 static void advance_common(est_bank_t *bank, const est_params_t *params, float dt_s, float current_a, pass_t *pass)
@@ -125,22 +145,28 @@ static void advance_common(est_bank_t *bank, const est_params_t *params, float d
     pass->current_a = current_a;
     pass->hysteresis_v = bank->hysteresis_v;
     pass->sigma_x1 = bias_sigma(bank, params);
-    pass->sigma_x2 = params->sigma_resistance_frac;
-    pass->noise = 20.0f * params->sigma_noise_v * params->sigma_noise_v; /* 20: readings 20 ms apart are not independent */
-    pass->mismatch = jump * jump + 0.01f * current_a * current_a;
+    const float apart = dt_s > 0.02f ? dt_s : 0.02f;
+    pass->noise = params->sigma_noise_v * params->sigma_noise_v * (apart < NOISE_LASTS_S ? NOISE_LASTS_S / apart : 1.0f);
+    pass->mismatch = jump * jump + MODEL_ERROR * MODEL_ERROR * current_a * current_a * (apart < MODEL_LASTS_S ? MODEL_LASTS_S / apart : 1.0f);
+    bank->lasting_a += (1.0f - decay(dt_s * (1.0f / LAG_S))) * (current_a - bank->lasting_a);
+    pass->lag_a = LAG_SHARE * abs_f32(bank->lasting_a);
+    pass->prior2 = params->sigma_resistance_frac * params->sigma_resistance_frac;
+    pass->drift = 1.0f - decay(moved * (1.0f / RESISTANCE_HOLDS_FRAC) + dt_s * (1.0f / RESISTANCE_HOLDS_S));
     pass->floor2 = params->sigma_diffusion_v * params->sigma_diffusion_v;
     pass->error2 = params->sigma_diffusion_frac * params->sigma_diffusion_frac * current_a * current_a;
 }
 
-/* Elementwise and free of branches, so that it vectorises. Where the slope has become less, what x1 did to charge before
- * (c11) outweighs what it would do now (a p11): trusting that x1 is the very same there would turn the gain round; it is taken as nothing. P_xy = [t1 t2], P_x1y = u1, P_x2y = u2, innovation variance s. A reading more than five sigmas off moves the state by a fifth only: one spike is shrugged off, a lasting difference still wins. */
+/* Elementwise and free of branches, so that it vectorises. t: covariance of the state with the innovation, u: of x1, s: variance of the
+ * innovation; Joseph form, so any gain keeps P positive. Where the slope has become less, what x1 did to charge before (c1) outweighs
+ * what it would do now (a p11): trusting that x1 is the very same there would turn the gain round, so charge is left alone. A reading
+ * more than five sigmas off moves the state by a fifth only: one spike is shrugged off, a lasting difference still wins. */
 BMS_CLONES
 static void update_blocks(est_bank_t *restrict bank, const est_params_t *restrict params, const pass_t *restrict pass,
                           const int32_t *restrict voltage_uv, const uint32_t *restrict valid)
 {
-    const float dt = pass->dt_s, current = pass->current_a, used = pass->used_frac, bias = pass->sigma_x1;
-    const float h = pass->hysteresis_v, sigma2 = pass->sigma_x2, noise = pass->noise;
-    const float mismatch = pass->mismatch, floor2 = pass->floor2, error2 = pass->error2;
+    const float dt = pass->dt_s, current = pass->current_a, used = pass->used_frac, bias = pass->sigma_x1, h = pass->hysteresis_v;
+    const float noise = pass->noise, mismatch = pass->mismatch, floor2 = pass->floor2, error2 = pass->error2;
+    const float lag_a = pass->lag_a, prior2 = pass->prior2, drift = pass->drift;
     const uint32_t n = bank->count;
     for (uint32_t b = 0; b < n; ++b) {
         const float r0 = bank->r0_ohm[b], r2 = bank->r2_ohm[b];
@@ -150,38 +176,40 @@ static void update_blocks(est_bank_t *restrict bank, const est_params_t *restric
         i = i > EST_SOC_STEPS - 1 ? EST_SOC_STEPS - 1 : i;
         const float u = params->ocv_v[i] + (x - (float)i) * (params->ocv_v[i + 1] - params->ocv_v[i]) +
                         params->entropic_v_per_k[i] * bank->above_25_k[b];
-        const int32_t spread = (bank->p11[b] > SPREAD_1 ? EST_SOC_STEPS + 1 : 0) + (bank->p11[b] > SPREAD_2 ? EST_SOC_STEPS + 1 : 0);
-        const float a = params->slope_v[i + spread], x1 = bias + params->curve_v[i + spread];
+        const float p11 = bank->p11[b];
+        const int32_t spread = (p11 > SPREAD_1 ? EST_SOC_STEPS + 1 : 0) + (p11 > SPREAD_2 ? EST_SOC_STEPS + 1 : 0);
+        const float a = params->slope_v[i + spread], x1 = bias + params->curve_v[i + spread] + lag_a * r2;
 
         const float r1 = bank->r1_ohm[b] * current, v1 = r1 + decay(dt * bank->rate1_per_s[b]) * (bank->v1_v[b] - r1);
         const float fade = decay(dt * bank->rate2_per_s[b]), lost = 1.0f - fade * fade;
-        const float v2 = r2 * current + fade * (bank->v2_v[b] - r2 * current);
-        const float p11 = bank->p11[b], p12 = fade * bank->p12[b];
-        const float p22 = fade * fade * bank->p22[b] + lost * (floor2 + error2 * r2 * r2);
-        const float c11 = bank->c11[b], c12 = bank->c12[b], c21 = fade * bank->c21[b], c22 = fade * bank->c22[b];
+        const float rho = bank->resistance_frac[b], pull = (1.0f - fade) * r2 * current; /* of rho on v2 */
+        const float v2 = fade * bank->v2_v[b] + (1.0f + rho) * pull;
+        const float over = prior2 - bank->p33[b], p33 = bank->p33[b] + (over > 0.0f ? drift * over : 0.0f);
+        const float p13 = bank->p13[b], p12 = fade * bank->p12[b] + pull * p13, p23 = fade * bank->p23[b] + pull * p33;
+        const float p22 = fade * fade * bank->p22[b] + pull * (p23 + fade * bank->p23[b]) + lost * (floor2 + error2 * r2 * r2);
+        const float c1 = bank->c1[b], c3 = bank->c3[b], c2 = fade * bank->c2[b] + pull * c3;
 
         const float ohmic = r0 * current + v1;
-        const float x2 = -sigma2 * ohmic;
-        const float y = (float)voltage_uv[b] * 1e-6f - (u + h - ohmic - v2);
-        const float open = a * p11 + x1 * c11, t1 = (open > 0.0f ? open : 0.0f) - p12 + x2 * c12;
-        const float t2 = a * p12 - p22 + x1 * c21 + x2 * c22;
-        const float u1 = a * c11 - c21 + x1, u2 = a * c12 - c22 + x2;
-        const float s = a * t1 - t2 + x1 * u1 + x2 * u2 + noise + mismatch * r0 * r0;
-        const float inverse = valid[b] != 0u ? 1.0f / s : 0.0f;
-        const bool spike = y * y * inverse > 25.0f;
-        const float k1 = (spike ? 0.2f * inverse : inverse) * t1, k2 = (spike ? 0.2f * inverse : inverse) * t2;
-        const float shrink = spike ? 0.36f * inverse : inverse;
+        const float y = (float)voltage_uv[b] * 1e-6f - (u + h - (1.0f + rho) * ohmic - v2);
+        const float t1 = a * p11 - p12 - ohmic * p13 + x1 * c1, t2 = a * p12 - p22 - ohmic * p23 + x1 * c2;
+        const float t3 = a * p13 - p23 - ohmic * p33 + x1 * c3, u1 = a * c1 - c2 - ohmic * c3 + x1;
+        const float s = a * t1 - t2 - ohmic * t3 + x1 * u1 + noise + mismatch * r0 * r0;
+        const float inverse = valid[b] != 0u ? 1.0f / s : 0.0f, k = y * y * inverse > 25.0f ? 0.2f * inverse : inverse;
+        const float k1 = a * p11 + x1 * c1 > 0.0f ? k * t1 : 0.0f, k2 = k * t2, k3 = k * t3;
 
         bank->v1_v[b] = v1;
         bank->delta[b] += k1 * y;
         bank->v2_v[b] = v2 + k2 * y;
-        bank->p11[b] = p11 - shrink * t1 * t1 + (spike ? SPIKE_DOUBT : 0.0f);
-        bank->p12[b] = p12 - shrink * t1 * t2;
-        bank->p22[b] = p22 - shrink * t2 * t2;
-        bank->c11[b] = c11 - k1 * u1;
-        bank->c12[b] = c12 - k1 * u2;
-        bank->c21[b] = c21 - k2 * u1;
-        bank->c22[b] = c22 - k2 * u2;
+        bank->resistance_frac[b] = rho + k3 * y;
+        bank->p11[b] = p11 - k1 * (2.0f * t1 - k1 * s) + (k < inverse ? SPIKE_DOUBT : 0.0f);
+        bank->p12[b] = p12 - k1 * t2 - k2 * (t1 - k1 * s);
+        bank->p13[b] = p13 - k1 * t3 - k3 * (t1 - k1 * s);
+        bank->p22[b] = p22 - k2 * (2.0f * t2 - k2 * s);
+        bank->p23[b] = p23 - k2 * t3 - k3 * (t2 - k2 * s);
+        bank->p33[b] = p33 - k3 * (2.0f * t3 - k3 * s);
+        bank->c1[b] = c1 - k1 * u1;
+        bank->c2[b] = c2 - k2 * u1;
+        bank->c3[b] = c3 - k3 * u1;
     }
 }
 
@@ -206,27 +234,32 @@ void est_results(est_bank_t *bank, const est_params_t *params, uint32_t first, u
 {
     const float used = used_frac(params, used_uc), wide = params->sigma_start_frac;
     for (uint32_t b = first; b < first + count; ++b) {
-        const float sum = bank->base[b] + bank->delta[b] - used, p = bank->p11[b];
-        const float c = bank->c11[b] * bank->c11[b] + bank->c12[b] * bank->c12[b] + 1e-10f;
-        const bool sane = sum > -2.0f && sum < 3.0f && p >= 0.0f && c < 1.0f; /* false for NaN */
-        float sigma = sqrt_f32(p > c ? p : c) + growth_frac;
+        const float z = bank->base[b] + bank->delta[b] - used, p = bank->p11[b];
+        const float beyond = z > SOC_MOST ? z - SOC_MOST : (z < SOC_LEAST ? z - SOC_LEAST : 0.0f), sum = z - beyond;
+        const float share = beyond / (p > 1e-10f ? p : 1e-10f); /* what is left over says something of the others */
+        const float c1 = bank->c1[b], c2 = bank->c2[b], c3 = bank->c3[b], rho = bank->resistance_frac[b] - share * bank->p13[b];
+        const bool sane = z > -2.0f && z < 3.0f && p >= 0.0f && c1 * c1 < 1.0f; /* false for NaN */
+        float sigma = sqrt_f32(p > c1 * c1 + 1e-10f ? p : c1 * c1 + 1e-10f) + growth_frac;
         sigma = sigma < wide ? sigma : wide;
         sigma = sane ? sigma : wide;
-        const float p11 = sigma * sigma;
-        float p22 = bank->p22[b];
-        p22 = p22 > 1e-10f ? p22 : 1e-10f;
-        const float p12 = bank->p12[b];
-        const bool positive = p12 * p12 < 0.998f * p11 * p22; /* false for NaN */
+        const float p11 = sigma * sigma, least2 = c2 * c2 + 1e-10f, least3 = c3 * c3 + 1e-8f;
+        const float p22 = bank->p22[b] > least2 ? bank->p22[b] : least2, p33 = bank->p33[b] > least3 ? bank->p33[b] : least3;
+        const float p12 = bank->p12[b], p13 = bank->p13[b], p23 = bank->p23[b], q12 = p12 * p12, q13 = p13 * p13, q23 = p23 * p23;
+        const float two = 0.998f * p11 * p22 - q12, three = p33 * two - p22 * q13 - p11 * q23 + 2.0f * p12 * p13 * p23;
+        const bool positive = two > 0.0f && three > 0.0f; /* false for NaN */
         bank->p11[b] = p11;
-        bank->p22[b] = p22;
+        bank->p22[b] = p22 < 1e6f ? p22 : 1.0f;
+        bank->p33[b] = p33 < 1e6f ? p33 : 1.0f;
         bank->p12[b] = positive ? p12 : 0.0f;
-        bank->delta[b] = sane ? bank->delta[b] : 0.0f;
+        bank->p13[b] = positive ? p13 : 0.0f;
+        bank->p23[b] = positive ? p23 : 0.0f;
+        bank->delta[b] = sane ? bank->delta[b] - beyond : 0.0f;
         bank->v1_v[b] = sane ? bank->v1_v[b] : 0.0f;
-        bank->v2_v[b] = sane ? bank->v2_v[b] : 0.0f;
-        bank->c11[b] = sane ? bank->c11[b] : 0.0f;
-        bank->c12[b] = sane ? bank->c12[b] : 0.0f;
-        bank->c21[b] = sane ? bank->c21[b] : 0.0f;
-        bank->c22[b] = sane ? bank->c22[b] : 0.0f;
+        bank->v2_v[b] = sane ? bank->v2_v[b] - share * p12 : 0.0f;
+        bank->resistance_frac[b] = sane ? clamp_f32(rho, RESISTANCE_LEAST, RESISTANCE_MOST) : 0.0f;
+        bank->c1[b] = sane ? c1 : 0.0f;
+        bank->c2[b] = sane ? c2 : 0.0f;
+        bank->c3[b] = sane ? c3 : 0.0f;
         bank->soc_frac[b] = sane ? sum : 0.5f;
         bank->sigma_frac[b] = sigma;
     }

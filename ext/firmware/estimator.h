@@ -2,23 +2,24 @@
  * this header, estimator.c, util.h and field.h; no libm, no heap, no pointers in the state.
  *
  * Model of a block (current I positive on discharge, z state of charge):
- *     V = OCV(z) + dU/dT(z) (T - 25 degC) + h - I R0 - v1 - v2
+ *     V = OCV(z) + dU/dT(z) (T - 25 degC) + h - (1 + rho) (I R0 + v1) - v2
  *     z = base + delta - Q / capacity           Q: coulomb count of the pack, integer microcoulombs, kept outside
  *     d(v1)/dt = I / C1 - v1 / (R1 C1)           charge transfer, followed open loop
- *     d(v2)/dt = I / C2 - v2 / (R2 C2)           diffusion; as R2 rises in the cold, so does its time constant
+ *     d(v2)/dt = (1 + rho) I / C2 - v2 / (R2 C2) diffusion; as R2 rises in the cold, so does its time constant
  *     dh/dz   -> -hysteresis sign(I)             followed open loop, with the share still unknown
  *     R0 = electrolyte(T) + contact(T) (P / P_ref)^exponent;  R1, R2 from tables over T
- * Estimated: delta and v2 of each block. The count itself stays integer, because a 32-bit float loses its increments.
+ * Estimated: delta, v2 and the resistance error rho of each block (cell spread, lost contact, core warmer than its sensor, what
+ * resistance does over charge). The count itself stays integer, because a 32-bit float loses its increments.
  *
- * Not estimated but *considered* (Schmidt, 1966): a constant voltage error x1 (channel offset, OCV table, unknown hysteresis) and a
- * relative resistance error x2 (cell spread, contact loss, core warmer than its sensor). Their correlations with the state are
- * carried along, so the variance of delta cannot shrink below what such errors allow, and a flat OCV gives no false confidence.
+ * Not estimated but *considered* (Schmidt, 1966): a constant voltage error x1 (channel offset, OCV table, unknown hysteresis, and slow
+ * diffusion in proportion to the current of the last minutes). Its correlations with the state are carried along, so the variance of
+ * delta cannot shrink below what such an error allows, and a flat OCV gives no false confidence.
  * Nor is the OCV a straight line: while the charge of a block is uncertain, its slope is that of a fit over the uncertainty, and
  * what the OCV strays from the fit counts as part of x1 (statistical linearisation). A knee or a step met by an estimate that may be
  * far off so corrects it without pretending to precision.
  *
  * Errors of the current sensor (offset, gain) and of the capacity drift in one direction, so they widen the standard deviation, not
- * the variance, linearly (est_widen).
+ * the variance, linearly (est_take_growth).
  *
  * Everything is elementwise: permuting blocks permutes results, and vector width does not change a bit.
  */
@@ -60,7 +61,7 @@
     S(f32, hysteresis_v, "V", "half the gap between charge and discharge branch")                                              \
     S(f32, hysteresis_soc_frac, "1", "charge swing that reaches a branch (1/e)")                                               \
     S(f32, sigma_bias_v, "V", "considered: constant voltage error, standard deviation")                                        \
-    S(f32, sigma_resistance_frac, "1", "considered: relative resistance error, standard deviation")                            \
+    S(f32, sigma_resistance_frac, "1", "resistance error rho before anything is learnt, standard deviation")                            \
     S(f32, sigma_noise_v, "V", "voltage noise of one reading, standard deviation")                                             \
     S(f32, sigma_diffusion_v, "V", "diffusion voltage: what the model leaves open at rest")                                    \
     S(f32, sigma_diffusion_frac, "1", "diffusion voltage: relative error of I R2")                                             \
@@ -77,12 +78,15 @@ typedef struct {
     float hysteresis_v;        /* h */
     float hysteresis_open;     /* share of the hysteresis that is still unknown, 1 to 0 */
     float current_a;           /* of the last pass */
+    float lasting_a;           /* current, smoothed over 10 min */
     float widen_frac;          /* growth of the standard deviation not yet applied */
     float base[EST_BLOCKS_MAX];    /* state of charge at start */
     float delta[EST_BLOCKS_MAX];   /* correction found by the filter */
     float v1_v[EST_BLOCKS_MAX], v2_v[EST_BLOCKS_MAX];
-    float p11[EST_BLOCKS_MAX], p12[EST_BLOCKS_MAX], p22[EST_BLOCKS_MAX];                        /* covariance of delta, v2 */
-    float c11[EST_BLOCKS_MAX], c12[EST_BLOCKS_MAX], c21[EST_BLOCKS_MAX], c22[EST_BLOCKS_MAX];   /* with x1, x2 */
+    float resistance_frac[EST_BLOCKS_MAX];  /* R0 and R1 are 1 + this times what the tables say */
+    float p11[EST_BLOCKS_MAX], p12[EST_BLOCKS_MAX], p13[EST_BLOCKS_MAX];   /* covariance of delta, v2, resistance_frac */
+    float p22[EST_BLOCKS_MAX], p23[EST_BLOCKS_MAX], p33[EST_BLOCKS_MAX];
+    float c1[EST_BLOCKS_MAX], c2[EST_BLOCKS_MAX], c3[EST_BLOCKS_MAX];      /* of these with x1 */
     float r0_ohm[EST_BLOCKS_MAX], r1_ohm[EST_BLOCKS_MAX], r2_ohm[EST_BLOCKS_MAX];               /* est_conditions */
     float rate1_per_s[EST_BLOCKS_MAX], rate2_per_s[EST_BLOCKS_MAX];                             /* 1 / (R C) */
     float above_25_k[EST_BLOCKS_MAX];
