@@ -96,18 +96,17 @@ class Record:
         A row that was left out repeats the sample before it (at the start: the first sample).
         """
         last = np.searchsorted(self.row, np.arange(self.rows), side="right") - 1
-        return np.asarray(values[np.maximum(last, 0)])
+        return np.asarray(np.take(values, np.maximum(last, 0), axis=0))
 
     def charge_out_ah(self) -> Floats:
         """Charge taken out since the start, (n,): the tester's counter if there is one.
 
-        Else the integral of current by trapezia.
+        Else the integral of current; a sample holds for the step that it ends, as testers record.
         """
         if self.charge_ah is not None:
             return self.charge_ah - self.charge_ah[0]
-        mean_a = 0.5 * (self.current_a[1:] + self.current_a[:-1])
-        moved = np.concatenate([[0.0], np.cumsum(mean_a * np.diff(self.time_s))])
-        return np.asarray(moved / 3600.0)
+        step_s = np.diff(self.time_s, prepend=self.time_s[0])
+        return np.asarray(np.cumsum(self.current_a * step_s) / 3600.0)
 
 
 def read_record(

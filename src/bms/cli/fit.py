@@ -10,7 +10,9 @@ HELP = "fit a cell to measurements, every value with its interval"
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("manifest", type=Path, metavar="MANIFEST.toml", help="files and their roles")
+    parser.add_argument(
+        "manifest", type=Path, metavar="MANIFEST.toml", help="files and their roles"
+    )
     parser.add_argument("--out", type=Path, required=True, metavar="CELL.toml")
     parser.add_argument("--report", type=Path, metavar="HTML", help="measured against model")
 
@@ -54,8 +56,10 @@ def lines(result: object) -> list[str]:
     for h in result.heat_scores:
         kind = "held out" if h.is_judged else "fitted"
         surface, core = h.rmse_k
-        more = "" if core != core else (
-            f", core {core:.2f} K; core from the surface by the quasi-steady law {h.law_rmse_k:.2f} K"
+        more = (
+            ""
+            if core != core
+            else (f", core {core:.2f} K; core by the quasi-steady law {h.law_rmse_k:.3f} K")
         )
         out.append(f"{kind:9s} {h.name}: surface RMSE {surface:.2f} K{more}")
     return out

@@ -73,7 +73,9 @@ def _rate(record: Loaded) -> float:
 
 def _by_ends(record: Loaded, base: Cell) -> Capacity | None:
     charge_ah, start = record.charge_ah, record.entry.start
-    full_ah = {"after_charge": float(charge_ah.min()), "counter": -record.counter_ah}.get(start, 0.0)
+    full_ah = {"after_charge": float(charge_ah.min()), "counter": -record.counter_ah}.get(
+        start, 0.0
+    )
     empty = int(np.argmax(charge_ah))
     least_v = float(record.record.voltage_v[max(empty - 200, 0) : empty + 1].min())
     grid, volts = base.electric.ocv_soc_frac, base.electric.ocv_v

@@ -12,10 +12,14 @@ import msgspec
 import numpy as np
 
 from .. import cells, config
+from ..errors import ConfigError
 from ..model import Cell
 from . import ocv
+from .circuit import Floats
 from .electric import SERIES
 from .run import Result
+
+LEAST_STEP_V = 2e-5  # between points of the curve, written to 0.01 mV
 
 # Names in a cell file of what electric.py calls SERIES.
 PREFIX = ("electrolyte", "contact", "charge_transfer", "diffusion")
@@ -34,7 +38,7 @@ def write(result: Result, path: str | Path) -> Cell:
     try:
         Path(path).write_text(_text(result, values, provenance), encoding="utf-8")
     except OSError as error:
-        raise config.ConfigError(path, "", error.strerror or "an error", "a writable file") from None
+        raise ConfigError(path, "", error.strerror or "an error", "a writable file") from None
     return cells.load(str(Path(path).resolve()))
 
 
@@ -79,7 +83,7 @@ class _Setter:
         if math.isfinite(half):
             interval = f"95 % interval {value - half:.4g} to {value + half:.4g}"
         else:
-            interval = "at the bound of its range, no interval"
+            value, interval = round(value, 6), "at the bound of its range, no interval"
         self.set(key, round_to(value), f"{text[0].upper()}{text[1:]}: {interval}.")
 
 
@@ -101,7 +105,8 @@ def _set_electric(result: Result, set_: _Setter) -> None:
     used = [s.trace.name for s in result.scores if not s.is_judged]
     middle = 1e3 * float(np.median(curve.half_v))
     worst = 1e3 * float(np.max(curve.half_v))
-    text = f"Fitted to {_names(used)}: 95 % half-width {middle:.2g} mV (median), {worst:.2g} mV (largest)."
+    text = f"Fitted to {_names(used)}: 95 % half-width {middle:.2g} mV (median)"
+    text += f", {worst:.2g} mV (largest)."
     set_.set("electric.ocv_soc_frac", [float(x) for x in ocv.GRID], text)
     set_.set("electric.ocv_v", [round(float(v), 5) for v in volts], text)
     slope = [round_to(float(np.clip(v, -0.002, 0.002)), 4) for v in curve.entropic_v_per_k]
@@ -119,11 +124,12 @@ def _set_electric(result: Result, set_: _Setter) -> None:
         set_.fitted("electric.hysteresis_v", curve.hysteresis_v, curve.hysteresis_half_v, text)
 
 
-def inside(volts: Sequence[float] | np.ndarray, low_v: float, high_v: float) -> np.ndarray:
-    """The curve pressed between the operate limits, still strictly rising by 0.01 mV a point."""
+def inside(volts: Floats, low_v: float, high_v: float) -> Floats:
+    """The curve pressed between the operate limits, strictly rising by 0.01 mV a point or more."""
     count = np.arange(len(volts))
-    out = np.maximum(np.asarray(volts), low_v + 1e-5 * count)
-    return np.minimum(out, high_v - 1e-5 * count[::-1])
+    out = np.maximum(volts, low_v + LEAST_STEP_V * count)
+    out = np.maximum.accumulate(out - LEAST_STEP_V * count) + LEAST_STEP_V * count
+    return np.asarray(np.minimum(out, high_v - LEAST_STEP_V * count[::-1]))
 
 
 def _set_resistance(result: Result, set_: _Setter) -> None:
@@ -143,7 +149,10 @@ def _set_resistance(result: Result, set_: _Setter) -> None:
     for k, prefix in enumerate(PREFIX[2:]):
         half = series.half[f"{prefix}_tau_s"]
         set_.fitted(f"resistance.{prefix}_tau_s", series.tau_s[k], half, text)
-    if "temperature" in result.manifest.fit and base.resistance.electrolyte_temperature.law == "vtf":
+    if (
+        "temperature" in result.manifest.fit
+        and base.resistance.electrolyte_temperature.law == "vtf"
+    ):
         law = "Arrhenius, which is what is fitted."
         set_.set("resistance.electrolyte_temperature.law", "arrhenius", law)
 
@@ -153,13 +162,17 @@ def _of(base: Cell, key: str) -> str:
 
 
 def _names(paths: Sequence[str]) -> str:
-    return ", ".join(dict.fromkeys(Path(p).name for p in paths))
+    """Files by their names, what they share at the end written once."""
+    names = list(dict.fromkeys(Path(p).name for p in paths))
+    tail = ".csv.gz" if all(n.endswith(".csv.gz") for n in names) else ""
+    return ", ".join(n.removesuffix(tail) for n in names)
 
 
 def _text(result: Result, values: config.Tree, provenance: dict[str, str]) -> str:
+    name, base = Path(result.manifest.path).name, result.manifest.base
     lines = [
-        f"# Written by `bms fit {Path(result.manifest.path).name}`. Values marked \"Kept\" are those of",
-        f"# {result.manifest.base}: the records say nothing about them.",
+        f"# Written by `bms fit {name}`. Values that begin with Kept are those of {base}:",
+        "# the records say nothing about them.",
         "",
     ]
     lines += [f"{word} = {_toml(values[word])}" for word in config.WORDS]

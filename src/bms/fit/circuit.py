@@ -103,9 +103,7 @@ def hats(grid: Floats, soc_frac: Floats) -> Floats:
     return out
 
 
-def squeeze(
-    trace: Trace, reference_kpa: float, exponent: float
-) -> Floats | float:
+def squeeze(trace: Trace, reference_kpa: float, exponent: float) -> Floats | float:
     """Contact resistance over that at reference pressure; 1 where pressure was not measured."""
     if trace.pressure_kpa is None or exponent == 0.0:
         return 1.0

@@ -32,10 +32,13 @@ from .ocv import is_rest, sandwich
 NOISE_V = 0.002
 MODEL_FRAC = 0.1  # of the drop now, and of what it was of late
 LATE_S = 100.0
+OFFSET_V = 0.001  # of a window: what the open-circuit voltage may be off by
 FAST_S = 0.5  # what settles sooner belongs to the ohmic resistance at the rates of a BMS
 HUBER = 3.0
 ROUNDS = 2
-TAU_S = ((1.0, 30.0), (30.0, 3000.0))
+# Bounds of the two time constants. Loads of a battery last minutes: a second element that settles
+# within a minute would leave their polarisation to the open-circuit voltage, and so to the SoC.
+TAU_S = ((2.0, 60.0), (100.0, 3000.0))
 ENERGY_MAX_EV = 1.2
 CONTACT_MAX_EV = 0.2  # of the contact at most, of the electrolyte at least, where both are sought
 LEAST_OHM = 1e-3  # of the immediate resistance: what stands for nothing found
@@ -68,18 +71,16 @@ def from_base(base: Cell) -> Series:
     return Series(np.array(ohm), tau_s, np.array(energies), {}, 0)
 
 
-def columns(
-    trace: Trace, base: Cell, tau_s: Sequence[float], activation_ev: Sequence[float]
-) -> Floats:
+def columns(trace: Trace, base: Cell, tau_s: Sequence[float], activation_ev: Floats) -> Floats:
     """(n, 4): amperes that, times the resistances at 25 degC, are the four voltage drops."""
     degc, current_a = trace.temperature_degc, trace.current_a
     press = circuit.squeeze(trace, base.pressure.reference_kpa, base.pressure.exponent)
     return np.column_stack(
         [
-            circuit.factor(activation_ev[0], degc) * current_a,
-            circuit.factor(activation_ev[1], degc) * press * current_a,
-            circuit.polarisation(trace, tau_s[0], activation_ev[2]),
-            circuit.polarisation(trace, tau_s[1], activation_ev[3]),
+            circuit.factor(float(activation_ev[0]), degc) * current_a,
+            circuit.factor(float(activation_ev[1]), degc) * press * current_a,
+            circuit.polarisation(trace, tau_s[0], float(activation_ev[2])),
+            circuit.polarisation(trace, tau_s[1], float(activation_ev[3])),
         ]
     )
 
@@ -163,16 +164,12 @@ class _Problem:
             self.share[:2, 0] = 1.0
             self.mix[2, 1] = self.mix[3, 2] = self.share[2, 1] = self.share[3, 2] = 1.0
         self.base_ev = made.activation_ev
-        self.goal_v = np.concatenate(
-            [v - t.voltage_v for t, v in zip(traces, rest_v, strict=True)]
-        )
+        self.goal_v = np.concatenate([v - t.voltage_v for t, v in zip(traces, rest_v, strict=True)])
         # Each record counts alike, however many samples it has.
         even = np.concatenate([np.full(len(t.time_s), len(t.time_s) ** 0.5) for t in traces])
         self.sigma_v = np.concatenate([_sigma_v(t) for t in traces])
         self.even = even / np.median(even)
-        self.cluster = np.concatenate(
-            [windows(t) + 100_000 * k for k, t in enumerate(traces)]
-        )
+        self.cluster = np.concatenate([windows(t) + 100_000 * k for k, t in enumerate(traces)])
         _, self.group = np.unique(self.cluster, return_inverse=True)
         self.floor_s = max(1.0, 2.0 * min(_fine_s(t) for t in traces))
         self.taming = np.ones_like(self.sigma_v)
@@ -207,12 +204,18 @@ class _Problem:
         return (float(np.exp(theta[0])), float(np.exp(theta[1]))), np.asarray(energies)
 
     def centred(self, values: Floats, weight: Floats) -> Floats:
-        """Values (n, ...) less the weighted mean of their window, times the weight."""
+        """Values (n, ...) less most of the weighted mean of their window, times the weight.
+
+        The share of the mean that is taken makes the sum of squares that of a window's constant
+        drawn from a normal law of OFFSET_V.
+        """
         square = weight**2
         total = np.bincount(self.group, square)
+        share = 1.0 - 1.0 / np.sqrt(1.0 + total * OFFSET_V**2)
         flat = values.reshape(len(values), -1)
-        means = np.column_stack([np.bincount(self.group, square * c) / total for c in flat.T])
-        return np.asarray(((flat - means[self.group]) * weight[:, None]).reshape(values.shape))
+        means = [np.bincount(self.group, square * c) / total * share for c in flat.T]
+        moved = flat - np.column_stack(means)[self.group]
+        return np.asarray((moved * weight[:, None]).reshape(values.shape))
 
     def drops(self, theta: Floats) -> Floats:
         tau_s, energies = self.split(theta)
@@ -280,9 +283,8 @@ class _Problem:
 
 def _through(mix: Floats, half: Floats) -> Floats:
     """Half-widths of the four from those of the fitted, NaN staying with its own."""
-    return np.asarray(np.nansum(np.where(mix != 0, mix * half, 0.0), axis=1)) + np.asarray(
-        np.where((mix != 0) & np.isnan(half), np.nan, 0.0).sum(axis=1)
-    )
+    unknown = (mix != 0) @ np.isnan(half).astype(float) > 0
+    return np.asarray(np.where(unknown, np.nan, mix @ np.nan_to_num(half)))
 
 
 def _fine_s(trace: Trace) -> float:

@@ -17,11 +17,14 @@ from ..errors import ConfigError
 from ..model import Frozen
 
 Role = Literal["slow", "hppc", "drive", "thermal"]
-Group = Literal["electric", "temperature", "hysteresis", "contact", "entropic", "heat_capacity", "core"]
+Group = Literal[
+    "electric", "temperature", "hysteresis", "contact", "entropic", "heat_capacity", "core"
+]
+Columns = dict[str, str | int]
 Start = Literal["full", "after_charge", "counter", "rest", "alike"]
 
 
-class File(Frozen):
+class File(Frozen, frozen=True):
     """One record. What is left out comes from the manifest."""
 
     path: str  # beside the manifest, or below $BMS_DATA_DIR
@@ -30,7 +33,7 @@ class File(Frozen):
     start: Start = "full"  # how its state of charge is known; see records.py
     judge: bool = False  # held out: simulated and scored, never fitted
     remove_offset: bool = False  # subtract the mean current of long rests: a sensor, not a tester
-    columns: dict[str, str | int] = {}
+    columns: Columns = msgspec.field(default_factory=dict)
     current_sign: Literal["discharge", "charge"] | None = None
     header_row: int | None = None
     delimiter: str | None = None
@@ -41,14 +44,14 @@ class File(Frozen):
         return self.judge or self.role == "drive"
 
 
-class Manifest(Frozen):
+class Manifest(Frozen, frozen=True):
     name: str
     title: str
     description: str
     base: str  # library cell or path; its values stay where the data say nothing
     fit: tuple[Group, ...]
     files: tuple[File, ...]
-    columns: dict[str, str | int] = {}
+    columns: Columns = msgspec.field(default_factory=dict)
     current_sign: Literal["discharge", "charge"] | None = None
     soc_window_v: tuple[float, float] | None = None  # rest voltages that are SoC 0 and 1
     path: str = ""
@@ -96,8 +99,3 @@ def missing(manifest: Manifest, group: str, measurement: str) -> ConfigError:
     """The refusal of data that cannot identify a group: names the measurement that is missing."""
     have = ", ".join(f"{f.role} at {f.ambient_degc:g} degC" for f in manifest.files) or "nothing"
     return ConfigError(manifest.path, "files", have, f"for `{group}`: {measurement}")
-
-
-def replaced(manifest: Manifest, **changes: object) -> Manifest:
-    """A copy with other values, for tests and tools."""
-    return msgspec.structs.replace(manifest, **changes)

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -56,7 +57,9 @@ def from_base(base: Cell) -> Curve:
     made = base.electric
     volts = np.interp(GRID, made.ocv_soc_frac, made.ocv_v)
     nan = float("nan")
-    return Curve(volts, np.full(len(GRID), nan), made.hysteresis_v, nan, _entropic(base, GRID), nan, nan)
+    return Curve(
+        volts, np.full(len(GRID), nan), made.hysteresis_v, nan, _entropic(base, GRID), nan, nan
+    )
 
 
 def is_rest(trace: Trace) -> NDArray[np.bool_]:
@@ -130,11 +133,12 @@ def fit(
         covariance = both @ spread[: m + k, : m + k] @ both.T
         shift_v = float(np.sqrt(np.mean((on_grid @ best[m : m + k]) ** 2)))
     warm = circuit.hats(WARM_GRID, GRID)
+    loop_v = max(float(best[m + k]), 0.0) if with_hysteresis else base.electric.hysteresis_v
     deviation = np.sqrt(np.maximum(np.diag(spread), 0.0))
     return Curve(
         volts=_rising(volts),
         half_v=2 * np.sqrt(np.maximum(np.diag(covariance), 0.0)),
-        hysteresis_v=max(float(best[m + k]), 0.0) if with_hysteresis else base.electric.hysteresis_v,
+        hysteresis_v=loop_v,
         hysteresis_half_v=2 * float(deviation[m + k]) if with_hysteresis else float("nan"),
         entropic_v_per_k=warm @ best[m + k + 1 :] if with_entropic else _entropic(base, GRID),
         entropic_half_v_per_k=2 * float(np.median(deviation[m + k + 1 :]))
@@ -228,7 +232,7 @@ def _solve(
     return best, sandwich(weighted, goal - weighted @ best, cluster, inverse)
 
 
-def sandwich(jacobian: Floats, error: Floats, cluster: Floats, inverse: Floats) -> Floats:
+def sandwich(jacobian: Floats, error: Floats, cluster: NDArray[Any], inverse: Any) -> Floats:
     """Covariance of least squares whose errors hang together within clusters."""
     groups = np.unique(cluster)
     scores = np.array([jacobian[cluster == g].T @ error[cluster == g] for g in groups])

@@ -10,6 +10,7 @@ import numpy as np
 from scipy.optimize import minimize_scalar
 
 from .. import cells, config
+from ..errors import ConfigError
 from ..model import Cell
 from . import capacity, circuit, electric, ocv, records, thermal
 from . import manifest as manifests
@@ -51,11 +52,13 @@ class Result:
 
 
 def fit(path: str | Path) -> Result:
-    """Fit the cell of a manifest; ConfigError says what is wrong or which measurement is missing."""
+    """Fit the cell of a manifest; ConfigError: what is wrong, or which measurement is missing."""
     manifest, facts, provenance = manifests.load(path)
     base = _base(manifest, facts, provenance)
     _require(manifest)
-    loaded = [records.load(manifest, i, base.electric.capacity_ah) for i in range(len(manifest.files))]
+    loaded = [
+        records.load(manifest, i, base.electric.capacity_ah) for i in range(len(manifest.files))
+    ]
     size: capacity.Capacity | None = None
     curve: ocv.Curve | None = None
     series: electric.Series | None = None
@@ -70,7 +73,8 @@ def fit(path: str | Path) -> Result:
             for r in loaded
             if r.entry.role != "thermal"
         )
-    heat, heat_scores = None, ()
+    heat: thermal.Heat | None = None
+    heat_scores: tuple[thermal.HeatScore, ...] = ()
     if {"heat_capacity", "core"} & set(manifest.fit):
         slope = base.electric.entropic_v_per_k if curve is None else curve.entropic_v_per_k
         heat, heat_scores = thermal.fit(manifest, loaded, base, float(np.mean(slope)))
@@ -108,9 +112,8 @@ def _require(manifest: Manifest) -> None:
     """Refuse what the files cannot tell, by the name of the measurement that is missing."""
     asked = set(manifest.fit)
     if asked & set(ELECTRIC[1:]) and "electric" not in asked:
-        config.require(
-            False, manifest.path, "fit", list(manifest.fit), "`electric` with " + ", ".join(ELECTRIC[1:])
-        )
+        expected = "`electric` with " + ", ".join(ELECTRIC[1:])
+        raise ConfigError(manifest.path, "fit", list(manifest.fit), expected)
     pulses = [manifest.files[i] for i in manifest.numbers("hppc")]
     degc = sorted({f.ambient_degc for f in pulses})
     if "electric" in asked and not [x for x in degc if abs(x - 25.0) <= capacity.NEAR_K]:

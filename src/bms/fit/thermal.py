@@ -223,7 +223,7 @@ def _score(run: _Run, heat: Heat) -> HeatScore:
     return HeatScore(
         name=run.name,
         is_judged=run.is_judged,
-        time_s=run.step_s * np.arange(len(core)),
+        time_s=np.asarray(run.step_s * np.arange(len(core)), dtype=np.float64),
         surface_degc=run.surface_degc,
         core_degc=run.core_degc,
         outside_degc=run.outside_degc,
