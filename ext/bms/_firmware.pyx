@@ -1,4 +1,4 @@
-# distutils: sources = ext/firmware/bms.c ext/firmware/afe.c ext/firmware/sensor.c ext/firmware/measure.c ext/firmware/charge.c ext/firmware/estimator.c ext/firmware/diag.c ext/firmware/protect.c ext/firmware/limits.c ext/firmware/contactor.c ext/firmware/thermal.c ext/firmware/balance.c ext/firmware/leak.c ext/firmware/canin.c ext/firmware/canout.c ext/firmware/crc.c ext/firmware/config_fields.c ext/firmware/generated/bms_dbc.c
+# distutils: sources = ext/firmware/bms.c ext/firmware/afe.c ext/firmware/sensor.c ext/firmware/measure.c ext/firmware/charge.c ext/firmware/estimator.c ext/firmware/diag.c ext/firmware/protect.c ext/firmware/limits.c ext/firmware/contactor.c ext/firmware/thermal.c ext/firmware/balance.c ext/firmware/leak.c ext/firmware/watch.c ext/firmware/observer.c ext/firmware/health.c ext/firmware/power.c ext/firmware/canin.c ext/firmware/canout.c ext/firmware/crc.c ext/firmware/config_fields.c ext/firmware/generated/bms_dbc.c
 """The battery management firmware as a Python object, and its table of functions for the compiled loop.
 
 `api_address()` is the address of an `ecu_api_t` (ext/common/ecu_api.h). `config_fields()` describes `bms_config_t` and
@@ -81,11 +81,13 @@ cdef extern from "bms.h":
     enum:
         BMS_CONFIG_MAGIC, BMS_CONFIG_VERSION, BMS_CELLS_MAX, BMS_MODULES_MAX, BMS_CHANNELS_MAX, BMS_THERMISTORS_MAX, BMS_NTC_STEPS
         EST_SOC_STEPS, EST_TEMPERATURE_STEPS, EST_TEMPERATURE_MIN_CDEGC, EST_TEMPERATURE_STEP_CDEGC, EST_PRESSURE_STEPS
-    const size_t config_est_offset, config_crc_offset, config_size
+    const size_t config_est_offset, config_obs_offset, config_crc_offset, config_size
     const field_t config_set_fields[]
     const size_t config_set_field_count
     const field_t config_est_fields[]
     const size_t config_est_field_count
+    const field_t config_obs_fields[]
+    const size_t config_obs_field_count
 
 cdef extern from "estimator.h":
     ctypedef struct est_params_t:
@@ -155,13 +157,18 @@ def probes():
 
 
 def config_fields():
-    """[(name, unit, text, offset, count, dtype)] of bms_config_t: settings and, with the prefix `est.`, estimator parameters."""
+    """[(name, unit, text, offset, count, dtype)] of bms_config_t: settings and, with the prefix `est.`, estimator parameters, with `obs.`, those of the
+    thermal observer."""
     settings = _describe(config_set_fields, config_set_field_count)
     params = [
         ("est." + name, unit, text, config_est_offset + offset, count, dtype)
         for name, unit, text, offset, count, dtype in _describe(config_est_fields, config_est_field_count)
     ]
-    return settings + params
+    watched = [
+        ("obs." + name, unit, text, config_obs_offset + offset, count, dtype)
+        for name, unit, text, offset, count, dtype in _describe(config_obs_fields, config_obs_field_count)
+    ]
+    return settings + params + watched
 
 
 def config_constants():

@@ -121,6 +121,7 @@ int ecu_init(ecu_t *self, const ecu_boot_t *boot)
     protect_init(self);
     afe_init(self);
     leak_init(self);
+    watch_init(self);
     self->limits.us = self->now_us;
     return 0;
 }
@@ -165,18 +166,21 @@ static void run_estimator(bms_t *self)
     self->est_us = self->now_us;
     est_step(&self->est, &self->config.est, dt_s, (float)self->sensor.current_ma.value * 1e-3f, self->charge.used_uc,
              self->measure.cell_uv, self->measure.cell_rested);
+    watch_pass(self, dt_s, self->est.current_a);
 }
 
 /* One module each third millisecond: its temperatures, resistances and results. */
-static void refresh_module(bms_t *self, uint32_t chip)
+static void refresh_module(bms_t *self, uint32_t chip, uint32_t round)
 {
     const uint32_t per_module = self->config.set.blocks_per_module, first = chip * per_module, blocks = self->config.set.blocks;
     if (self->est_running != EST_RUNS || first >= blocks) return;
     const uint32_t count = blocks - first < per_module ? blocks - first : per_module;
     const float kpa = self->measure.pressure_valid[chip] ? (float)self->measure.pressure_kpa[chip] : -1.0f;
     measure_block_temperatures(self, chip);
+    watch_temperatures(self, chip);
     est_conditions(&self->est, &self->config.est, first, count, self->measure.block_cdegc, kpa);
     est_results(&self->est, &self->config.est, first, count, self->est_growth, self->charge.used_uc);
+    watch_module(self, chip, first, count, round);
 }
 
 /* ---- schedule ----------------------------------------------------------------------------------------------------------------- */
@@ -190,10 +194,10 @@ static void every_10_ms(bms_t *self)
 }
 
 /* 100 ms: modules at 0, 3, 6 ... 93, then what needs all of them. */
-static void every_100_ms(bms_t *self, uint32_t slot)
+static void every_100_ms(bms_t *self, uint32_t slot, uint32_t round)
 {
     if (slot < 96u) {
-        if (slot % 3u == 1u) refresh_module(self, slot / 3u);
+        if (slot % 3u == 1u) refresh_module(self, slot / 3u, round);
         return;
     }
     switch (slot) {
@@ -201,6 +205,7 @@ static void every_100_ms(bms_t *self, uint32_t slot)
         if (self->est_running != EST_RUNS) break;
         self->soc = est_pack(&self->est);
         self->soc_valid = 1u;
+        watch_slow(self, round);
         break;
     case 97: limits_slow(self); break;
     case 98:
@@ -243,7 +248,8 @@ void ecu_step(ecu_t *self, const ecu_in_t *in, ecu_out_t *out)
     protect_pins(self);
     protect_fresh(self);
     if (slot % 10u == 0u) every_10_ms(self);
-    every_100_ms(self, slot % 100u);
+    every_100_ms(self, slot % 100u, slot / 100u);
+    watch_memory(self, in, out);
     canout_step(self, out, slot);
     BMS_ASSERT(self, self->contactor.state <= STATE_REFUSED);
     if (self->contactor.state >= STATE_ASSERTED) return;
@@ -288,6 +294,16 @@ static const ecu_probe_t PROBES[] = {
     PROBE("active_diagnoses", "bits", protect.active_bits, 1, PROBE_U64),
     PROBE("first_trip", "1", protect.first_trip, 1, PROBE_U8),
     PROBE("leak_ma", "mA", leak.worst_ma, 1, PROBE_I32),
+    PROBE("block_core_degc", "degC", watch.obs.core_degc, BMS_CELLS_MAX, PROBE_F32),
+    PROBE("block_core_sigma_k", "K", watch.obs.sigma_k, BMS_CELLS_MAX, PROBE_F32),
+    PROBE("sensor_residual_k", "K", watch.obs.local_k, BMS_SENSORS_MAX, PROBE_F32),
+    PROBE("block_r0_scale", "1", watch.health.scale, BMS_CELLS_MAX, PROBE_F32),
+    PROBE("block_r0_scale_var", "1", watch.health.scale_var, BMS_CELLS_MAX, PROBE_F32),
+    PROBE("block_capacity_frac", "1", watch.health.capacity_frac, BMS_CELLS_MAX, PROBE_F32),
+    PROBE("block_capacity_sigma", "1", watch.health.capacity_sigma, BMS_CELLS_MAX, PROBE_F32),
+    PROBE("power_bound_a", "A", watch.bound, 2 * POWER_SPANS, PROBE_F32),
+    PROBE("health_restored", "bool", watch.memory.restored, 1, PROBE_U8),
+    PROBE("health_written", "1", watch.memory.written, 1, PROBE_U32),
     PROBE("afe_phase", "1", afe.phase, 1, PROBE_U8),
     PROBE("afe_frames", "1", afe.frames, 1, PROBE_U32),
     PROBE("afe_crc_errors", "1", afe.crc_errors, 1, PROBE_U32),

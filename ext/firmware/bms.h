@@ -6,6 +6,7 @@
  *     afe.c, sensor.c    bytes of the monitor chips, frames of current sensor and insulation monitor
  *       -> measure.c     readings in integers with units, each fresh, or unknown
  *       -> charge.c      microcoulombs;  estimator.c  state of charge and its interval;  leak.c  blocks that lose charge
+ *       -> watch.c       temperatures inside (observer.c), resistance and capacity (health.c), power for seconds (power.c)
  *       -> protect.c     diagnoses (generated/diagnoses.h) with debounce, deadline, latch
  *       -> limits.c      what may be charged and discharged now
  *       -> contactor.c   state machine, coils;  thermal.c  heater and pump;  balance.c  bleeding
@@ -38,6 +39,7 @@
 #include "estimator.h"
 #include "field.h"
 #include "pins.h"
+#include "watch.h"
 
 #define BMS_VERSION_MAJOR 0
 #define BMS_VERSION_MINOR 1
@@ -117,6 +119,7 @@ FIELD_STRUCT(bms_settings_t, BMS_CONFIG_FIELDS);
 typedef struct {
     bms_settings_t set;
     est_params_t est;
+    obs_params_t obs;
     uint32_t crc32; /* of everything before it */
     uint32_t reserved;
 } bms_config_t;
@@ -252,7 +255,8 @@ typedef struct {
     int32_t charge_ma, discharge_ma;  /* advertised */
     uint8_t charge_cause, discharge_cause, derated, reserved;
     int32_t charge_voltage_mv, discharge_voltage_mv;
-    int32_t charge_power_w, discharge_power_w;
+    int32_t charge_power_w, discharge_power_w; /* for ten seconds */
+    int32_t charge_long_w, discharge_long_w;
     uint64_t us;
 } limits_t;
 
@@ -338,6 +342,7 @@ typedef struct ecu {
     thermal_t thermal;
     balance_t balance;
     leak_t leak;
+    watch_t watch;
     canin_t canin;
     canout_t canout;
 } bms_t;
@@ -404,6 +409,13 @@ void leak_scan(bms_t *self); /* every scan of the cells */
 void leak_slow(bms_t *self); /* every 100 ms */
 void leak_bled(bms_t *self, uint32_t block, float bleed_uc);
 
+void watch_init(bms_t *self);
+void watch_pass(bms_t *self, float dt_s, float current_a); /* after each pass of the estimator */
+void watch_temperatures(bms_t *self, uint32_t chip);
+void watch_module(bms_t *self, uint32_t chip, uint32_t first, uint32_t count, uint32_t round); /* every 100 ms; round: 0 to 9 */
+void watch_slow(bms_t *self, uint32_t round);
+void watch_memory(bms_t *self, const ecu_in_t *in, ecu_out_t *out); /* every step */
+
 void canin_init(bms_t *self);
 void canin_receive(bms_t *self, const ecu_can_frame_t *frame);
 void canin_tick(bms_t *self);
@@ -413,7 +425,8 @@ void canout_last_words(bms_t *self, ecu_out_t *out, uint32_t slot);
 
 
 /* Names, units and places of the configuration, on the host (config_fields.c). */
-extern const field_t config_set_fields[], config_est_fields[];
-extern const size_t config_set_field_count, config_est_field_count, config_est_offset, config_crc_offset, config_size;
+extern const field_t config_set_fields[], config_est_fields[], config_obs_fields[];
+extern const size_t config_set_field_count, config_est_field_count, config_obs_field_count;
+extern const size_t config_est_offset, config_obs_offset, config_crc_offset, config_size;
 
 #endif

@@ -126,7 +126,7 @@ static void send_soc(bms_t *self, ecu_out_t *out)
     m.soc = valid ? cpct_of(self->soc.soc_frac) : (uint16_t)NONE_14;
     m.soc_low = valid ? cpct_of(self->soc.low_frac) : (uint16_t)NONE_14;
     m.soc_high = valid ? cpct_of(self->soc.high_frac) : (uint16_t)NONE_14;
-    m.soh = 255u; /* not estimated yet */
+    m.soh = (uint8_t)to_i32(self->watch.weakest_capacity_frac * 200.0f, 0, 254, 255); /* of the weakest block */
     ecu_can_frame_t *const frame = frame_for(self, out, BMS_DBC_BMS_SOC_FRAME_ID);
     if (frame != NULL) (void)bms_dbc_bms_soc_pack(frame->data, &m, 8u);
 }
@@ -265,7 +265,8 @@ static void send_temperatures(bms_t *self, ecu_out_t *out)
     m.temperature_max_index = known ? x->temperature_max_at : (uint16_t)INDEX_NONE;
     m.temperature_min_index = known ? x->temperature_min_at : (uint16_t)INDEX_NONE;
     m.temperature_invalid = (uint8_t)u16_of(x->temperatures_unknown, 255);
-    m.core_temperature_max = NONE_12; /* not estimated yet */
+    const obs_hottest_t *const hot = &self->watch.hottest;
+    m.core_temperature_max = hot->known ? ddegc_of(to_i32(hot->core_degc * 100.0f, -20000, 20000, BMS_UNKNOWN)) : (int16_t)NONE_12;
     ecu_can_frame_t *const frame = frame_for(self, out, BMS_DBC_BMS_TEMPERATURES_FRAME_ID);
     if (frame != NULL) (void)bms_dbc_bms_temperatures_pack(frame->data, &m, 8u);
 }
@@ -305,8 +306,10 @@ static void send_power(bms_t *self, ecu_out_t *out)
 {
     const limits_t *const l = &self->limits;
     struct bms_dbc_bms_power_t m = {0};
-    m.discharge_power10s = m.discharge_power_continuous = u16_of(l->discharge_power_w / 100, 16382);
-    m.charge_power10s = m.charge_power_continuous = u16_of(l->charge_power_w / 100, 16382);
+    m.discharge_power10s = u16_of(l->discharge_power_w / 100, 16382);
+    m.charge_power10s = u16_of(l->charge_power_w / 100, 16382);
+    m.discharge_power_continuous = u16_of(l->discharge_long_w / 100, 16382);
+    m.charge_power_continuous = u16_of(l->charge_long_w / 100, 16382);
     m.charge_limit_cause = l->charge_cause;
     m.discharge_limit_cause = l->discharge_cause;
     ecu_can_frame_t *const frame = frame_for(self, out, BMS_DBC_BMS_POWER_FRAME_ID);
@@ -363,7 +366,8 @@ static void send_ratings(bms_t *self, ecu_out_t *out)
 {
     struct bms_dbc_bms_ratings_t m = {0};
     m.capacity_rated = u16_of(self->config.set.capacity_uc / 360000000, NONE_16);
-    m.capacity_now = (uint16_t)NONE_16; /* not estimated yet */
+    const float now = self->watch.weakest_capacity_frac * (float)(self->config.set.capacity_uc / 360000000);
+    m.capacity_now = (uint16_t)to_i32(now, 0, NONE_16 - 1, NONE_16);
     m.discharge_voltage_limit = u16_of(self->limits.discharge_voltage_mv / 100, NONE_16);
     m.parallel_count = (uint8_t)u16_of(self->config.set.parallel, 255);
     m.module_count = (uint8_t)self->config.set.modules;

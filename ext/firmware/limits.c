@@ -1,7 +1,8 @@
 /* What may be charged and discharged now: the minimum of everything that has a say, lowered at once, raised slowly.
  *
- * Between operate and warn a limit falls from full to nothing. Voltage looks ahead: from the reading, the current and the block's
- * resistance follows the current at which the first block would reach its operate voltage. */
+ * Between operate and warn a limit falls from full to nothing. Voltage looks ten seconds ahead (power.h); and whatever the
+ * model says, from the reading, the current and the block's ohmic resistance follows the current at which the first block would reach
+ * its operate voltage at once. */
 #include "bms.h"
 #include "util.h"
 
@@ -66,7 +67,7 @@ static void voltage_bounds(const bms_t *self, float current_a, float *charge_a, 
     float in = 1e6f, out = 1e6f;
     for (uint32_t b = 0; b < self->config.set.blocks; ++b) {
         const float v = (float)self->measure.cell_uv[b] * 1e-6f;
-        const float siemens = 1.0f / (self->est.r0_ohm[b] + self->est.r1_ohm[b] + self->est.r2_ohm[b] + 1e-6f);
+        const float siemens = 1.0f / (self->watch.health.scale[b] * self->est.r0_ohm[b] + self->est.r1_ohm[b] + 1e-6f);
         const float to_top = (top - v) * siemens - current_a, to_bottom = (v - bottom) * siemens + current_a;
         in = to_top < in ? to_top : in;
         out = to_bottom < out ? to_bottom : out;
@@ -135,6 +136,20 @@ static int32_t ramped(bound_t *bound, int32_t old_ma, int32_t step_ma)
     return old_ma + step_ma;
 }
 
+/* Power that the advertised currents stand for: for ten seconds, and for thirty, which is taken as for long. */
+static void powers(bms_t *self)
+{
+    limits_t *const l = &self->limits;
+    const watch_t *const w = &self->watch;
+    const uint32_t modules = self->config.set.modules;
+    const float in = (float)l->charge_ma * 1e-3f, out = (float)l->discharge_ma * 1e-3f;
+    const float long_in = least(in, w->bound[POWER_30_S].charge_a), long_out = least(out, w->bound[POWER_30_S].discharge_a);
+    l->charge_power_w = to_i32(power_charge_w(&w->power, modules, in), 0, 100000000, 0);
+    l->discharge_power_w = to_i32(power_discharge_w(&w->power, modules, POWER_10_S, out), 0, 100000000, 0);
+    l->charge_long_w = to_i32(power_charge_w(&w->power, modules, long_in), 0, 100000000, 0);
+    l->discharge_long_w = to_i32(power_discharge_w(&w->power, modules, POWER_30_S, long_out), 0, 100000000, 0);
+}
+
 void limits_slow(bms_t *self)
 {
     limits_t *const l = &self->limits;
@@ -152,6 +167,8 @@ void limits_slow(bms_t *self)
         voltage_bounds(self, (float)self->sensor.current_ma.value * 1e-3f, &in, &out);
         lower(&charge, in, CAUSE_VOLTAGE);
         lower(&discharge, out, CAUSE_VOLTAGE);
+        lower(&charge, self->watch.bound[POWER_10_S].charge_a, CAUSE_VOLTAGE);
+        lower(&discharge, self->watch.bound[POWER_10_S].discharge_a, CAUSE_VOLTAGE);
     } else {
         lower(&charge, 0.0f, CAUSE_DIAGNOSIS);
         lower(&discharge, 0.0f, CAUSE_DIAGNOSIS);
@@ -169,9 +186,7 @@ void limits_slow(bms_t *self)
     l->derated = l->charge_ma < full_in || l->discharge_ma < full_out;
     l->charge_voltage_mv = (int32_t)((int64_t)set->voltage_max_uv[LIMIT_OPERATE] * set->blocks / 1000);
     l->discharge_voltage_mv = (int32_t)((int64_t)set->voltage_min_uv[LIMIT_OPERATE] * set->blocks / 1000);
-    const int64_t pack_mv = self->measure.cell_sum_uv > 0 ? self->measure.cell_sum_uv / 1000 : 0;
-    l->charge_power_w = (int32_t)((int64_t)l->charge_ma * pack_mv / 1000000);
-    l->discharge_power_w = (int32_t)((int64_t)l->discharge_ma * pack_mv / 1000000);
+    powers(self);
 }
 
 /* Between two rounds: what trips or blocks takes effect at once. */

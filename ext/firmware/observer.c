@@ -3,7 +3,8 @@
 #include "util.h"
 
 #define SURFACE_S 2.0f      /* time in which the surface follows its thermistors */
-#define SINK_S 120.0f       /* the sink, if not measured */
+#define SINK_S 30.0f        /* in which the sink explains what the surface had to be moved, if it is not measured */
+#define CORE_SHARE 0.1f     /* of such a move that the core takes part in */
 #define SINK_MEASURED_S 30.0f
 #define LAW_S 1.0f           /* the core is drawn to the quasi-steady law */
 #define LOCAL_S 30.0f       /* smoothing of what one thermistor says beyond the others */
@@ -38,6 +39,12 @@ float obs_heat_w(const est_bank_t *est, const est_params_t *params, uint32_t blo
     const float ohmic = square_a2 * (est->r0_ohm[block] + est->r1_ohm[block]);
     const float reversible = -current_a * (core_degc + 273.15f) * params->entropic_v_per_k[i];
     return ohmic + diffusion + reversible - current_a * est->hysteresis_v;
+}
+
+/* False for NaN. */
+static bool is_measured(float sink_degc)
+{
+    return sink_degc > -274.0f;
 }
 
 static uint32_t blocks_of(const obs_bank_t *bank, uint32_t module)
@@ -122,13 +129,13 @@ static void look(obs_bank_t *bank, const obs_params_t *p, uint32_t module, float
 static void correct(obs_bank_t *bank, const obs_params_t *p, uint32_t module, float dt, float common_k, float sink_degc)
 {
     const uint32_t first = module * bank->per_module, n = blocks_of(bank, module);
-    const bool known = sink_degc == sink_degc;
+    const bool known = is_measured(sink_degc);
     const float shift = share(dt, SURFACE_S) * common_k, law = bank->cooling_w_per_k / p->core_surface_w_per_k * p->heat_core_frac;
     if (known) bank->sink_degc[module] += share(dt, SINK_MEASURED_S) * (sink_degc - bank->sink_degc[module]);
-    else bank->sink_degc[module] += dt / SINK_S * common_k * (1.0f + p->core_surface_w_per_k / bank->cooling_w_per_k);
+    else bank->sink_degc[module] += shift * p->surface_j_per_k / (bank->cooling_w_per_k * SINK_S);
     for (uint32_t b = first; b < first + n; ++b) {
         bank->model_surface_degc[b] += shift;
-        bank->model_core_degc[b] += 0.5f * shift;
+        bank->model_core_degc[b] += CORE_SHARE * shift;
         if (!known) continue;
         const float steady = bank->model_surface_degc[b] + law * (bank->model_surface_degc[b] - bank->sink_degc[module]);
         bank->model_core_degc[b] += share(dt, LAW_S) * (steady - bank->model_core_degc[b]);
@@ -225,7 +232,7 @@ static bool start(obs_bank_t *bank, const obs_params_t *p, uint32_t module, cons
     }
     if (known == 0u) return false;
     const float mean = sum / (float)known;
-    bank->sink_degc[module] = sink_degc == sink_degc ? sink_degc : mean;
+    bank->sink_degc[module] = is_measured(sink_degc) ? sink_degc : mean;
     for (uint32_t b = first; b < first + n; ++b) bank->model_core_degc[b] = bank->model_surface_degc[b] = mean;
     bank->started |= 1u << module;
     return true;
@@ -243,7 +250,7 @@ void obs_step(obs_bank_t *bank, const obs_params_t *params, uint32_t module, flo
     bank->blind_s[module] = seen.known != 0u ? 0.0f : bank->blind_s[module] + dt_s;
     correct(bank, params, module, dt_s, seen.common_k, sink_degc);
     conclude(bank, params, module, &seen, heat_w);
-    if (module == 0u && sink_degc == sink_degc && seen.good != 0u) learn(bank, params, dt_s, heat_w);
+    if (module == 0u && is_measured(sink_degc) && seen.good != 0u) learn(bank, params, dt_s, heat_w);
     if (module != 0u) return;
     bank->suspects = 0u;
     for (uint32_t s = 0; s < OBS_MODULES_MAX * OBS_SENSORS_MAX; ++s) bank->suspects += bank->suspect_s[s] >= SUSPECT_S ? 1u : 0u;

@@ -29,6 +29,7 @@
 #define OBS_MODULES_MAX 32u
 #define OBS_CHANNELS_MAX 16u
 #define OBS_SENSORS_MAX 6u /* of one module */
+#define OBS_NO_SINK (-1e6f) /* what cools is not measured; NaN says the same */
 
 /* Of one block, parallel cells together. */
 #define OBS_PARAMS_FIELDS(S, A)                                                                                                \
@@ -43,7 +44,7 @@
     S(f32, sensor_sigma_k, "K", "constant error of a thermistor, standard deviation")                                          \
     S(f32, spread_sigma_k, "K", "between neighbouring blocks, standard deviation")                                             \
     S(u32, sensors, "1", "thermistors of a module")                                                                            \
-    A(u32, sensor_channel, OBS_SENSORS_MAX, "1", "block within its module that carries each, rising")
+    A(u32, sensor_channel, OBS_SENSORS_MAX, "1", "block within its module that carries each")
 
 FIELD_STRUCT(obs_params_t, OBS_PARAMS_FIELDS);
 
@@ -69,7 +70,7 @@ void obs_init(obs_bank_t *bank, const obs_params_t *params, uint32_t count, uint
 /* Heat made in a block in W from what the filter of the same block holds. square_a2: mean of the current squared, current_a: mean. */
 float obs_heat_w(const est_bank_t *est, const est_params_t *params, uint32_t block, float current_a, float square_a2, float core_degc);
 
-/* One module, dt_s later. heat_w: of its blocks. reading_degc, valid: its thermistors. sink_degc: measured, or NaN. */
+/* One module, dt_s later. heat_w: of its blocks. reading_degc, valid: its thermistors. sink_degc: measured, or OBS_NO_SINK. */
 void obs_step(obs_bank_t *bank, const obs_params_t *params, uint32_t module, float dt_s, const float *heat_w, const float *reading_degc,
               const uint8_t *valid, float sink_degc);
 

@@ -17,7 +17,7 @@ import numpy as np
 
 from bms import _firmware
 from bms.errors import ConfigError
-from bms.firmware import tables
+from bms.firmware import observer, tables
 from bms.model import Cell, CriticalCurrent, Pack, Triplet
 
 Value = float | int | bool | Sequence[float] | Sequence[int] | np.ndarray
@@ -51,11 +51,12 @@ def build(cell: Cell, pack: Pack, *, critical: str = "claimed") -> bytes:
     values |= _balancing(cell, pack)
     values |= _critical_currents(cell, pack, law)
     values |= {f"est.{name}": value for name, value in estimator(cell, pack).items()}
+    values |= {f"obs.{name}": value for name, value in observer.values(cell, pack).items()}
     return _encode(values)
 
 
 def fields() -> tuple[str, ...]:
-    """Names of all fields, `est.` before those of the estimator."""
+    """Names of all fields, `est.` before those of the estimator, `obs.` of the thermal observer."""
     return tuple(row[0] for row in _firmware.config_fields())
 
 

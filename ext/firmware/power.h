@@ -1,0 +1,44 @@
+/* What the blocks can take and give for 2, 10 and 30 seconds before the first of them leaves its voltage limits. Stands alone.
+ *
+ * A constant current I for t seconds ends at
+ *     V = OCV(z - I t / Q) + entropy -+ hysteresis - v1 e1 - v2 e2 - I (R0 + R1 (1 - e1) + R2 (1 - e2)),   e = exp(-t / R C)
+ * The OCV falls along the steeper of its tangent and the secant over what the highest current moves, so that the result is linear in I
+ * and never too much. Cautious by two standard deviations of charge, of resistance and of temperature. Other limits (critical
+ * currents, temperature, pressure, state) are limits.c's. */
+#ifndef BMS_POWER_H
+#define BMS_POWER_H
+
+#include "estimator.h"
+
+enum { POWER_2_S, POWER_10_S, POWER_30_S, POWER_SPANS };
+#define POWER_MODULES_MAX 32u
+
+typedef struct {
+    float voltage_max_v, voltage_min_v; /* of a block, operate */
+    float charge_a, discharge_a;        /* highest that are ever asked for; not 0 */
+    float margin_v;                     /* error of the model's voltage */
+    float cold_per_k;                   /* relative rise of resistance a kelvin colder */
+} power_limits_t;
+
+typedef struct {
+    float charge_a[POWER_SPANS][POWER_MODULES_MAX], discharge_a[POWER_SPANS][POWER_MODULES_MAX]; /* of the worst block of each module */
+    float emf_v[POWER_MODULES_MAX];                   /* sum of what remains without current */
+    float ohm[POWER_SPANS][POWER_MODULES_MAX];        /* sum of what a current costs until the end, OCV included */
+    float ohm_now[POWER_MODULES_MAX];                 /* the same at once */
+} power_t;
+
+/* One module. scale, scale_var: of R0, from health.h; sigma_k: of the temperature the resistances hold for. */
+void power_module(power_t *power, const est_bank_t *est, const est_params_t *params, const power_limits_t *limits, uint32_t module,
+                  uint32_t first, uint32_t count, const float *scale, const float *scale_var, const float *sigma_k);
+
+typedef struct {
+    float charge_a, discharge_a;
+} power_bound_t;
+
+/* Over all modules. A longer span never offers more than a shorter one. */
+power_bound_t power_bound(const power_t *power, uint32_t modules, uint32_t span);
+/* Power of a current that is held for the span: W that never need more than that current. Magnitudes. */
+float power_charge_w(const power_t *power, uint32_t modules, float current_a);
+float power_discharge_w(const power_t *power, uint32_t modules, uint32_t span, float current_a);
+
+#endif
