@@ -31,7 +31,7 @@ MAY_IMPORT = {
     OUTER: {DATA, LIBRARY, LINK, WORLD, FAULT, LOOP, TOP, OUTER},
 }
 ONLY = {"bridge": {DATA, LIBRARY, LINK}}  # a gateway contains no simulator
-ALSO = {("fit", "estimator")}
+ALSO = {("fit", "estimator"), ("estimator", "firmware")}  # one set of tables for both
 HOME_OF_COMPILED = {"chips": "plant", "loop": "sim", "envelope": "bench"}  # else the name without _
 
 LAYER_OF = {name: layer for layer, names in LAYERS.items() for name in names}

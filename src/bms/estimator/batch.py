@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -77,7 +78,7 @@ class Estimator:
         self.restart()
 
     def restart(self, soc0_frac: ArrayLike | None = None) -> None:
-        """Forget everything; soc0_frac, shape () or (cells,): where known. NaN: from the voltage."""
+        """Forget everything. soc0_frac, () or (cells,): where known; NaN: from the voltage."""
         self._strings.reset()
         self.soc0_frac[:] = np.nan if soc0_frac is None else soc0_frac
         self._bound = False
@@ -87,15 +88,17 @@ class Estimator:
     def bind(self) -> None:
         """Buffers of one step, bound once: fill `inputs`, call `advance`, read `outputs`."""
         n, own = self.n_cells, self.n_cells if self.own_currents else 1
-        self.inputs = {
+        self.inputs: dict[str, Floats] = {
             "dt_s": np.zeros(1),
             "current_a": np.zeros((1, own)),
             "voltage_v": np.full((1, n), np.nan),
             "temperature_degc": np.full((1, n), np.nan),
             "pressure_kpa": np.full(1, np.nan),
         }
-        self.outputs = tuple(np.zeros((1, n), dtype=np.float32) for _ in range(4))
-        self._strings.bind(*self.inputs.values(), self.soc0_frac, self.outputs)
+        self.outputs: tuple[Singles, ...] = tuple(
+            np.zeros((1, n), dtype=np.float32) for _ in range(4)
+        )
+        self._strings.bind(**self.inputs, soc0_frac=self.soc0_frac, outputs=self.outputs)
         self._bound = True
 
     def advance(self) -> None:
@@ -152,6 +155,7 @@ class Estimator:
         if time.ndim != 1 or not np.isfinite(time).all() or (np.diff(time) < 0.0).any():
             raise ValueError("time_s: expected one row of finite times that do not fall")
         n, own = len(time), self.n_cells if self.own_currents else 1
+        pressure = np.full(n, np.nan) if pressure_kpa is None else pressure_kpa
         self.restart(soc0)
         outputs = tuple(np.zeros((n, self.n_cells), dtype=np.float32) for _ in range(4))
         self._strings.bind(
@@ -159,7 +163,7 @@ class Estimator:
             self._shaped("current_a", current_a, n, own),
             self._shaped("voltage_v", voltage_v, n, self.n_cells),
             self._shaped("temperature_degc", temperature_degc, n, self.n_cells, shared=True),
-            np.full(n, np.nan) if pressure_kpa is None else self._shaped("pressure_kpa", pressure_kpa, n, 1)[:, 0],
+            self._shaped("pressure_kpa", pressure, n, 1)[:, 0],
             self.soc0_frac,
             outputs,
         )  # fmt: skip
@@ -183,8 +187,9 @@ class Estimator:
         if self._pool is None:
             self._pool = ThreadPoolExecutor(self._threads)
         edges = [round(tiles * k / count) for k in range(count + 1)]
-        for done in [self._pool.submit(self._strings.go, a, b) for a, b in zip(edges, edges[1:])]:
-            done.result()
+        parts = [self._pool.submit(self._strings.go, a, b) for a, b in pairwise(edges)]
+        for part in parts:
+            part.result()
 
     def _shaped(
         self, name: str, values: ArrayLike, n: int, columns: int, *, shared: bool = False
@@ -199,7 +204,8 @@ class Estimator:
     def _estimates(self, outputs: tuple[Singles, ...]) -> Estimates:
         if self.n_cells == 1:
             outputs = tuple(out[..., 0] for out in outputs)
-        return Estimates(*outputs, self.capacity_ah)
+        soc, std, core, r0 = outputs
+        return Estimates(soc, std, core, r0, self.capacity_ah)
 
 
 def _steps(time_s: Floats) -> Floats:

@@ -25,10 +25,9 @@ def sensors_of(cell: Cell, **errors: float) -> Sensors:
     sensor in proportion to the capacity. ConfigError for a figure that sensors do not have.
     """
     car = packs.load("car_96s1p").sensors
-    unknown = errors.keys() - set(Sensors.__struct_fields__)
-    if unknown:
-        name = sorted(unknown)[0]
-        raise ConfigError("sensors", name, errors[name], "one of " + ", ".join(Sensors.__struct_fields__))
+    for name in sorted(errors.keys() - set(Sensors.__struct_fields__)):
+        known = "one of " + ", ".join(Sensors.__struct_fields__)
+        raise ConfigError("sensors", name, errors[name], known)
     ours = {"current_offset_a": CURRENT_OFFSET_PER_AH * cell.electric.capacity_ah, **errors}
     return msgspec.structs.replace(car, **ours)
 
