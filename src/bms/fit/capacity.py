@@ -78,8 +78,8 @@ def _by_ends(record: Loaded, base: Cell) -> Capacity | None:
     )
     empty = int(np.argmax(charge_ah))
     least_v = float(record.record.voltage_v[max(empty - 200, 0) : empty + 1].min())
-    grid, volts = base.electric.ocv_soc_frac, base.electric.ocv_v
-    if start in ("rest", "alike") or least_v > float(np.interp(0.1, grid, volts)):
+    empty_v = max(base.limits.voltage_min_v[0] + 0.05, base.electric.ocv_v[0] + 0.02)
+    if start in ("rest", "alike") or least_v > empty_v:
         return None
     capacity_ah = float(charge_ah[empty]) - full_ah
     back = float(charge_ah[empty] - charge_ah[empty:].min())

@@ -67,7 +67,9 @@ def load(path: str | Path) -> tuple[Manifest, config.Tree, dict[str, str]]:
     facts = tree.pop("facts", {})
     if not isinstance(facts, dict):
         raise ConfigError(path, "facts", facts, "a table of values with their source")
-    values, provenance = config.strip(facts, path)
+    stripped, origins = config.strip({"facts": facts}, path)
+    values = stripped["facts"]
+    provenance = {key.removeprefix("facts."): text for key, text in origins.items()}
     manifest = config.convert(tree, Manifest, path, {"path": str(path)})
     config.require(len(manifest.files) > 0, path, "files", [], "at least one file")
     config.require(len(manifest.fit) > 0, path, "fit", [], "at least one group to fit")
