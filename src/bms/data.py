@@ -104,7 +104,7 @@ class Record:
         Else the integral of current; a sample holds for the step that it ends, as testers record.
         """
         if self.charge_ah is not None:
-            return self.charge_ah - self.charge_ah[0]
+            return np.asarray(self.charge_ah - self.charge_ah[0])
         step_s = np.diff(self.time_s, prepend=self.time_s[0])
         return np.asarray(np.cumsum(self.current_a * step_s) / 3600.0)
 

@@ -98,7 +98,6 @@ def _errors(result: Result) -> str:
             f'<td class="n">{s.trace.ambient_degc:g}<td class="n">{s.rmse_used_mv:.1f}'
             f'<td class="n">{s.rmse_mv:.1f}<td class="n">{float(np.mean(error_mv)):+.1f}'
             f'<td class="n">{s.trace.soc_frac[0]:.3f} to {s.trace.soc_frac[-1]:.3f}'
-            f'<td class="soft">{html.escape("; ".join(s.repairs))}'
         )
     for h in result.heat_scores:
         kind = '<b style="white-space:nowrap">held out</b>' if h.is_judged else "fitted"
@@ -106,14 +105,22 @@ def _errors(result: Result) -> str:
         core = "" if core_k != core_k else f", core {core_k:.2f} K, by the law {h.law_rmse_k:.2f} K"
         rows.append(
             f"<tr><td>{html.escape(h.name)}<td>{kind}<td>thermal<td>"
-            f'<td class="n" colspan="4">surface {surface_k:.2f} K{core}<td>'
+            f'<td class="n" colspan="4">surface {surface_k:.2f} K{core}'
         )
     head = (
         "<tr><th>record<th><th>role<th class='n'>degC<th class='n'>RMSE mV, SoC above 0.1"
-        "<th class='n'>RMSE mV<th class='n'>mean mV<th class='n'>SoC<th>repairs"
+        "<th class='n'>RMSE mV<th class='n'>mean mV<th class='n'>SoC"
     )
     text = "The model runs on its own along each record; only its first state of charge is given."
-    return _section("Model against measurement", text, f"<table>{head}{''.join(rows)}</table>")
+    told = [
+        f"{html.escape(s.trace.name)}: {html.escape(r)}" for s in result.scores for r in s.repairs
+    ]
+    listed = "".join(f"<li>{line}" for line in told)
+    repairs = (
+        f"<p style='margin-top:.8rem'>Repairs</p><ul class='soft'>{listed}</ul>" if told else ""
+    )
+    table = f"<table>{head}{''.join(rows)}</table>{repairs}"
+    return _section("Model against measurement", text, table)
 
 
 def _parameters(cell: Cell) -> str:
