@@ -29,6 +29,8 @@ def run(args: argparse.Namespace) -> int:
 
     result = fit.fit(args.manifest)
     cell = fit.write(result, args.out)
+    for name in result.absent:
+        print(f"{name}: not there, so not judged", file=sys.stderr)
     for scored in result.scores:
         for repair in scored.repairs:
             print(f"{scored.trace.name}: {repair}", file=sys.stderr)

@@ -49,6 +49,7 @@ class Result:
     heat: thermal.Heat | None
     scores: tuple[Scored, ...]
     heat_scores: tuple[thermal.HeatScore, ...]
+    absent: tuple[str, ...]  # records to be held out that are not there: the fit does not need them
 
 
 def fit(path: str | Path) -> Result:
@@ -56,9 +57,9 @@ def fit(path: str | Path) -> Result:
     manifest, facts, provenance = manifests.load(path)
     base = _base(manifest, facts, provenance)
     _require(manifest)
-    loaded = [
-        records.load(manifest, i, base.electric.capacity_ah) for i in range(len(manifest.files))
-    ]
+    absent = _absent(manifest)
+    there = [i for i in range(len(manifest.files)) if manifest.files[i].path not in absent]
+    loaded = [records.load(manifest, i, base.electric.capacity_ah) for i in there]
     size: capacity.Capacity | None = None
     curve: ocv.Curve | None = None
     series: electric.Series | None = None
@@ -78,7 +79,20 @@ def fit(path: str | Path) -> Result:
     if {"heat_capacity", "core"} & set(manifest.fit):
         slope = base.electric.entropic_v_per_k if curve is None else curve.entropic_v_per_k
         heat, heat_scores = thermal.fit(manifest, loaded, base, float(np.mean(slope)))
-    return Result(manifest, base, size, curve, series, heat, scores, heat_scores)
+    return Result(manifest, base, size, curve, series, heat, scores, heat_scores, absent)
+
+
+def _absent(manifest: Manifest) -> tuple[str, ...]:
+    """Records that are only judged and are not there. One that is to be fitted must be there."""
+    out = []
+    for number, file in enumerate(manifest.files):
+        try:
+            manifests.find(manifest, number)
+        except ConfigError:
+            if not file.is_judged:
+                raise
+            out.append(file.path)
+    return tuple(out)
 
 
 def _base(manifest: Manifest, facts: config.Tree, provenance: dict[str, str]) -> Cell:

@@ -102,6 +102,12 @@ def test_a_wrong_sign_in_the_manifest_is_refused(records: Path) -> None:
         run.fit(made.manifest(records, [HPPC[25], SLOW], ["electric"], more))
 
 
+def test_a_drive_that_is_not_there_is_told_and_does_not_stop_the_fit(records: Path) -> None:
+    files = [SLOW, HPPC[25], made.file("gone.csv", "drive", 25)]
+    result = run.fit(made.manifest(records, files, ["electric"]))
+    assert result.absent == ("gone.csv",) and all(not s.is_judged for s in result.scores)
+
+
 def test_heat_constants_are_found_again(tmp_path: Path, seed: int) -> None:
     gen = np.random.default_rng(seed)
     steps = [(float(a), 40.0) for a in gen.uniform(-8, 8, 150)]
