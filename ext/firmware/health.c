@@ -6,7 +6,7 @@
 #define SCALE_HIGH 8.0f
 #define SCALE_SIGMA 0.15f      /* of a cell just built in, temperature error included */
 #define SCALE_DRIFT 1e-9f      /* variance a second: 1 % in a day */
-#define MISMATCH 1.0f          /* of one sample: current and voltage are not of one moment, and twenty in the high-pass are one step */
+#define MISMATCH 0.5f          /* of one sample: current and voltage are not of one moment, and many in the high-pass are one step */
 #define DRIFT 0.05f            /* of R0 I: OCV, heat and diffusion move while a large current flows */
 #define STEP_LEAST_A 1e-3f     /* of nominal capacity a second: 3.6 C; steps below a hundredth of it teach nothing */
 #define WARM_PASSES 50u

@@ -3,8 +3,10 @@
  * A constant current I for t seconds ends at
  *     V = OCV(z - I t / Q) + entropy -+ hysteresis - v1 e1 - v2 e2 - I (R0 + R1 (1 - e1) + R2 (1 - e2)),   e = exp(-t / R C)
  * The OCV falls along the steeper of its tangent and the secant over what the highest current moves, so that the result is linear in I
- * and never too much. Cautious by two standard deviations of charge, of resistance and of temperature. Other limits (critical
- * currents, temperature, pressure, state) are limits.c's. */
+ * and never too much. What remains without current is known twice, from the state of charge and from the voltage just read; each has
+ * its error (two standard deviations), and the narrower one counts. Cautious by as much of resistance and temperature. Other limits
+ * (critical currents, temperature, pressure, state) are limits.c's. What is doubted of resistance is doubted of the drop now and of the
+ * drop then alike: a current that flows already is known by the voltage it leaves. */
 #ifndef BMS_POWER_H
 #define BMS_POWER_H
 
@@ -22,14 +24,25 @@ typedef struct {
 
 typedef struct {
     float charge_a[POWER_SPANS][POWER_MODULES_MAX], discharge_a[POWER_SPANS][POWER_MODULES_MAX]; /* of the worst block of each module */
-    float emf_v[POWER_MODULES_MAX];                   /* sum of what remains without current */
+    float emf_v[POWER_MODULES_MAX];                   /* sum of what remains without current, at its lowest within the spans */
+    float ohm_now[POWER_MODULES_MAX];                 /* sum of R0, at the least */
     float ohm[POWER_SPANS][POWER_MODULES_MAX];        /* sum of what a current costs until the end, OCV included */
-    float ohm_now[POWER_MODULES_MAX];                 /* the same at once */
+    float offset_v[EST_BLOCKS_MAX];                   /* the voltage read says more than the state of charge by; kept while it cannot be read */
+    uint8_t read[EST_BLOCKS_MAX];                     /* 1: there is one */
 } power_t;
 
-/* One module. scale, scale_var: of R0, from health.h; sigma_k: of the temperature the resistances hold for. */
+/* What is known beside the filter. */
+typedef struct {
+    const float *scale, *scale_var;  /* of R0, health.h */
+    const float *sigma_k;            /* of the temperature the resistances hold for, observer.h */
+    const int32_t *voltage_uv;       /* of the filter's last pass */
+    const uint32_t *valid;           /* and not disturbed by bleeding */
+    float jump_a;                    /* how far the current has just moved: voltages may belong to another one */
+} power_known_t;
+
+/* One module. */
 void power_module(power_t *power, const est_bank_t *est, const est_params_t *params, const power_limits_t *limits, uint32_t module,
-                  uint32_t first, uint32_t count, const float *scale, const float *scale_var, const float *sigma_k);
+                  uint32_t first, uint32_t count, const power_known_t *known);
 
 typedef struct {
     float charge_a, discharge_a;

@@ -68,9 +68,12 @@ void watch_module(bms_t *self, uint32_t chip, uint32_t first, uint32_t count, ui
     health_resistance(&w->health, &self->est, &self->config.est, chip, first, count, 0.1f, self->est.current_a, used,
                       self->measure.cell_uv, self->measure.cell_rested);
     if (round == chip % 10u) observe(self, chip, first, count);
+    const float jump_a = self->est.current_a - w->before_a[chip];
+    w->before_a[chip] = self->est.current_a;
     if (round % POWER_ROUNDS != chip % POWER_ROUNDS) return;
-    power_module(&w->power, &self->est, &self->config.est, &w->power_limits, chip, first, count, w->health.scale, w->health.scale_var,
-                 w->obs.sigma_k);
+    const power_known_t known = {w->health.scale, w->health.scale_var, w->obs.sigma_k, self->measure.cell_uv, self->measure.cell_rested,
+                                 jump_a};
+    power_module(&w->power, &self->est, &self->config.est, &w->power_limits, chip, first, count, &known);
     w->power_ready |= 1u << chip;
 }
 
