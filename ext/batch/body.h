@@ -7,16 +7,22 @@
 #define TEMPERATURE_AGE_S 60.0f  /* a temperature older than this is none (assumption) */
 #define UNKNOWN_CURRENT_C 1.0f   /* while no current is read it may be as large as this, in capacities an hour (assumption) */
 #define GAP_S 10.0f              /* over longer steps the mean current is not known from its ends */
+#define NEVER_S 1e9f
+#define SLOW_S 0.0999f           /* temperatures and resistances every 0.1 s, as in the firmware */
+#define UNREAD (-2147483648.0)
 #define STUCK_V 0.02f            /* a channel that stays at one value while I R0 moves so much is stuck (assumption) */
 
 typedef struct {
     est_bank_t est;
     double used_uc;    /* charge taken out since the first step */
     float current_a;   /* last reading */
+    float slow_s;      /* since temperatures were followed */
     float pressure_kpa; /* negative: unknown */
-    uint32_t stepped;
+    uint32_t stepped, waiting; /* waiting: cells that have not started */
     int32_t voltage_uv[N], cdegc[N];
-    uint32_t valid[N], started[N], warm[N]; /* warm: a temperature was read */
+    int32_t read_uv[N];
+    float read_degc[N];
+    uint32_t valid[N], started[N];
     float surface_degc[N], core_degc[N], age_s[N];
     float stuck_v[N], stuck_a[N]; /* largest |I R0| step since the voltage moved, and the current then */
 } batch_t;
@@ -27,53 +33,75 @@ static void init(void *memory, uint32_t count)
     memset(self, 0, sizeof *self);
     est_init(&self->est, count);
     self->pressure_kpa = -1.0f;
+    self->waiting = self->est.count;
     for (uint32_t k = 0; k < self->est.count; ++k) {
         self->cdegc[k] = 2500;
         self->surface_degc[k] = self->core_degc[k] = 25.0f;
+        self->age_s[k] = NEVER_S;
     }
 }
 
-/* Readings as the firmware has them. A NaN fails every comparison, so it is not valid. */
-static void read_cells(batch_t *self, const batch_io_t *io, float current_a, bool current_known)
+/* Voltages as the firmware has them. A NaN fails every comparison, so it is not valid. A channel that stays at one value while the
+ * current through R0 should have moved it is stuck. */
+BMS_CLONES
+static void read_voltages(batch_t *restrict self, const double *restrict voltage_v, float current_a, uint32_t known)
 {
-    const float dt_s = (float)io->dt_s;
-    for (uint32_t k = 0; k < self->est.count; ++k) {
-        const double t = io->temperature_degc[k * io->temperature_stride];
-        const bool warm = t > -100.0 && t < 300.0;
-        self->surface_degc[k] = warm ? (float)t : self->surface_degc[k];
-        self->age_s[k] = warm ? 0.0f : self->age_s[k] + dt_s;
-        self->warm[k] |= warm;
-
-        const double v = io->voltage_v[k];
-        const bool read = v > -10.0 && v < 100.0;
-        const int32_t uv = (int32_t)((read ? v : 0.0) * 1e6 + 0.5);
-        const bool same = uv == self->voltage_uv[k];
+    const uint32_t n = self->est.count;
+    uint32_t read[N];
+    for (uint32_t k = 0; k < n; ++k) self->read_uv[k] = (int32_t)(voltage_v[k] > -10.0 && voltage_v[k] < 100.0 ? voltage_v[k] * 1e6 + 0.5 : UNREAD);
+    for (uint32_t k = 0; k < n; ++k) {
+        const int32_t uv = self->read_uv[k];
+        read[k] = uv != (int32_t)UNREAD ? known : 0u;
         const float moved = abs_f32(current_a - self->stuck_a[k]) * self->est.r0_ohm[k];
-        self->stuck_v[k] = same ? (moved > self->stuck_v[k] ? moved : self->stuck_v[k]) : 0.0f;
+        const float most = moved > self->stuck_v[k] ? moved : self->stuck_v[k];
+        const bool same = uv == self->voltage_uv[k];
+        self->stuck_v[k] = same ? most : 0.0f;
         self->stuck_a[k] = same ? self->stuck_a[k] : current_a;
         self->voltage_uv[k] = uv;
-        const bool good = read && current_known && self->warm[k] != 0u && self->age_s[k] <= TEMPERATURE_AGE_S;
-        self->valid[k] = good && self->stuck_v[k] <= STUCK_V ? 0xFFFFFFFFu : 0u;
+        read[k] = self->stuck_v[k] <= STUCK_V ? read[k] : 0u;
+        self->valid[k] = self->age_s[k] <= TEMPERATURE_AGE_S ? read[k] : 0u;
+    }
+}
+
+BMS_CLONES
+static void read_temperatures(batch_t *restrict self, const double *restrict temperature_degc, size_t stride, float dt_s)
+{
+    const uint32_t n = self->est.count;
+    for (uint32_t k = 0; k < n; ++k) self->read_degc[k] = (float)temperature_degc[stride != 0u ? k : 0u];
+    for (uint32_t k = 0; k < n; ++k) {
+        const float t = self->read_degc[k];
+        const bool cold = t > -100.0f, hot = t < 300.0f, warm = cold & hot;
+        self->surface_degc[k] = warm ? t : self->surface_degc[k];
+        self->age_s[k] = warm ? 0.0f : self->age_s[k] + dt_s;
     }
 }
 
 /* Core temperature by its heat balance: the heat of the current (all of I R, and the entropic part) against what flows to the
  * surface, which is measured; exact for a step of constant heat. */
-static void follow_core(batch_t *self, const est_params_t *est, const batch_params_t *params, float dt_s)
+BMS_CLONES
+static void follow_core(batch_t *restrict self, const est_params_t *restrict est, const batch_params_t *restrict params, float dt_s)
 {
-    const est_bank_t *const bank = &self->est;
-    const float g = params->core_surface_w_per_k, current = bank->current_a;
+    const float g = params->core_surface_w_per_k, current = self->est.current_a, share = params->core_share;
     const float keep = g > 0.0f ? decay(dt_s * g / params->core_j_per_k) : 0.0f, per_g = g > 0.0f ? 1.0f / g : 0.0f;
-    for (uint32_t k = 0; k < bank->count; ++k) {
-        const float x = clamp_f32(bank->soc_frac[k], 0.0f, 1.0f) * SOC_STEPS;
-        const float entropic = est->entropic_v_per_k[(int32_t)x];
-        const float heat = current * ((1.0f + bank->resistance_frac[k]) * (bank->r0_ohm[k] * current + bank->v1_v[k]) + bank->v2_v[k] -
-                                      entropic * (self->core_degc[k] + 273.15f));
-        const float target = self->surface_degc[k] + per_g * heat;
-        const float core = clamp_f32(target + keep * (self->core_degc[k] - target), -60.0f, 200.0f);
-        self->core_degc[k] = self->stepped != 0u && self->started[k] != 0u ? core : self->surface_degc[k];
-        const float mean = self->surface_degc[k] + params->core_share * (self->core_degc[k] - self->surface_degc[k]);
-        self->cdegc[k] = (int32_t)(clamp_f32(mean, -60.0f, 200.0f) * 100.0f + 20000.5f) - 20000;
+    const uint32_t n = self->est.count;
+    for (uint32_t k = 0; k < n; ++k) {
+        const float x = self->est.soc_frac[k] * SOC_STEPS;
+        int32_t i = (int32_t)x;
+        i = i < 0 ? 0 : i;
+        i = i > EST_SOC_STEPS ? EST_SOC_STEPS : i;
+        const float surface = self->surface_degc[k], before = self->core_degc[k], entropic = est->entropic_v_per_k[i];
+        const float ohmic = (1.0f + self->est.resistance_frac[k]) * (self->est.r0_ohm[k] * current + self->est.v1_v[k]);
+        const float heat = current * (ohmic + self->est.v2_v[k] - entropic * (before + 273.15f));
+        const float target = surface + per_g * heat;
+        float core = target + keep * (before - target);
+        core = core > -60.0f ? core : -60.0f;
+        core = core < 200.0f ? core : 200.0f;
+        core = self->started[k] != 0u ? core : surface;
+        self->core_degc[k] = core;
+        float mean = surface + share * (core - surface);
+        mean = mean > -60.0f ? mean : -60.0f;
+        mean = mean < 200.0f ? mean : 200.0f;
+        self->cdegc[k] = (int32_t)(mean * 100.0f + 20000.5f) - 20000;
     }
 }
 
@@ -102,6 +130,7 @@ static void start(batch_t *self, const est_params_t *est, const batch_params_t *
     bank->v1_v[k] = current * bank->r1_ohm[k];
     bank->v2_v[k] = half;
     self->started[k] = 1u;
+    self->waiting -= 1u;
 }
 
 static void start_cells(batch_t *self, const est_params_t *est, const batch_params_t *params, const batch_io_t *io)
@@ -128,21 +157,26 @@ static void step(void *memory, const void *est_params, const batch_params_t *par
     est_bank_t *const bank = &self->est;
     const bool known = io->current_a > -1e6 && io->current_a < 1e6;
     const float before = self->current_a, current = known ? (float)io->current_a : before, dt_s = (float)io->dt_s;
-    read_cells(self, io, current, known);
+    read_temperatures(self, io->temperature_degc, io->temperature_stride, dt_s);
+    read_voltages(self, io->voltage_v, current, known ? 0xFFFFFFFFu : 0u);
     if (io->pressure_kpa >= 0.0 && io->pressure_kpa < 1e6) self->pressure_kpa = (float)io->pressure_kpa;
     else self->pressure_kpa = -1.0f;
-    follow_core(self, est, params, dt_s);
-    est_conditions(bank, est, 0, bank->count, self->cdegc, self->pressure_kpa);
+    self->slow_s += dt_s;
+    if (self->slow_s >= SLOW_S || self->waiting != 0u) {
+        follow_core(self, est, params, self->slow_s);
+        est_conditions(bank, est, 0, bank->count, self->cdegc, self->pressure_kpa);
+        self->slow_s = 0.0f;
+    }
     const float mean = self->stepped != 0u ? 0.5f * (before + current) : current;
     self->used_uc += (double)mean * io->dt_s * 1e6;
     self->current_a = current;
-    start_cells(self, est, params, io);
+    if (self->waiting != 0u) start_cells(self, est, params, io);
     est_step(bank, est, dt_s, current, (int64_t)self->used_uc, self->voltage_uv, self->valid);
     if (!known) bank->widen_frac += dt_s * (UNKNOWN_CURRENT_C / 3600.0f);
     if (dt_s > GAP_S) bank->widen_frac += 0.29f * abs_f32(current - before) * dt_s * est->per_uc * 1e6f;
     self->stepped = 1u;
-    const float growth = est_take_growth(bank);
-    est_results(bank, est, 0, bank->count, growth, (int64_t)self->used_uc);
+    const float widen = est_take_growth(bank);
+    est_results(bank, est, 0, bank->count, widen, (int64_t)self->used_uc);
     const size_t bytes = bank->count * sizeof(float);
     memcpy(io->soc_frac, bank->soc_frac, bytes);
     memcpy(io->soc_std_frac, bank->sigma_frac, bytes);

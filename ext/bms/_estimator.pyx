@@ -1,8 +1,7 @@
 # distutils: sources = ext/batch/string.c ext/batch/single.c
 """The firmware's estimator over arrays (ext/batch/batch.h). Python's face of it is bms.estimator.
 
-`Strings` holds the state of `strings` strings of `cells` cells each; every call works on a range of strings without the GIL, so
-threads can share them out.
+`Strings` holds the state of many cells in tiles; a call works on a range of tiles without the GIL, so threads can share them out.
 """
 
 include "fields.pxi"
@@ -59,8 +58,8 @@ cdef class Strings:
             raise ValueError("at least one cell")
         self._kind = &batch_single if own else &batch_string
         self.cells, self.own = n_cells, own
-        self.tiles = (n_cells - 1) // <Py_ssize_t>self._kind.cells_max + 1
-        self.tile = (n_cells - 1) // self.tiles + 1
+        self.tile = 1 if own else ((n_cells - 1) // ((n_cells - 1) // <Py_ssize_t>TILE + 1) // 8 + 1) * 8  # whole vectors
+        self.tiles = (n_cells - 1) // self.tile + 1
         self._stride = (self._kind.size + 63) // 64 * 64
         self._memory = np.zeros(self.tiles * self._stride + 64, dtype=np.uint8)
         self._state = <char *><uintptr_t>((<uintptr_t>self._memory.ctypes.data + 63) // 64 * 64)

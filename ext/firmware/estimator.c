@@ -28,10 +28,17 @@
 
 static const float SOC_STEPS = (float)EST_SOC_STEPS;
 
-/* exp(-x) for x >= 0: exact to 1e-5 for x < 0.3, always in (0, 1], falls to 0. */
+/* exp(x) for 0 <= x: exact to 1e-5 for x < 0.3, never below 1. Held at 1e5, so that products of two stay finite. */
+static inline float growth(float x)
+{
+    const float y = 1.0f + x * (1.0f + x * (0.5f + x * 0.16666667f));
+    return y < 1e5f ? y : 1e5f;
+}
+
+/* exp(-x) likewise. */
 static inline float decay(float x)
 {
-    return 1.0f / (1.0f + x * (1.0f + x * (0.5f + x * 0.16666667f)));
+    return 1.0f / growth(x);
 }
 
 static float used_frac(const est_params_t *params, int64_t used_uc)
@@ -47,8 +54,8 @@ void est_init(est_bank_t *bank, uint32_t count)
 }
 
 BMS_CLONES
-void est_conditions(est_bank_t *bank, const est_params_t *params, uint32_t first, uint32_t count, const int32_t *temperature_cdegc,
-                    float pressure_kpa)
+void est_conditions(est_bank_t *restrict bank, const est_params_t *restrict params, uint32_t first, uint32_t count,
+                    const int32_t *restrict temperature_cdegc, float pressure_kpa)
 {
     float contact = 1.0f;
     if (pressure_kpa >= 0.0f && params->pressure_max_kpa > 0.0f) {
@@ -70,7 +77,12 @@ void est_conditions(est_bank_t *bank, const est_params_t *params, uint32_t first
         bank->r2_ohm[b] = params->diffusion_ohm[i] + f * (params->diffusion_ohm[i + 1] - params->diffusion_ohm[i]);
         bank->rate1_per_s[b] = 1.0f / (bank->r1_ohm[b] * params->transfer_farad);
         bank->rate2_per_s[b] = 1.0f / (bank->r2_ohm[b] * params->diffusion_farad);
-        bank->above_25_k[b] = (float)(temperature_cdegc[b] - 2500) * 0.01f;
+        const float warm_k = (float)(temperature_cdegc[b] - 2500) * 0.01f;
+        bank->above_25_k[b] = warm_k;
+        int32_t z = (int32_t)(bank->soc_frac[b] * SOC_STEPS);
+        z = z < 0 ? 0 : z;
+        z = z > EST_SOC_STEPS ? EST_SOC_STEPS : z;
+        bank->entropic_v[b] = params->entropic_v_per_k[z] * warm_k;
     }
 }
 
@@ -112,6 +124,7 @@ void est_start(est_bank_t *bank, const est_params_t *params, uint32_t block, int
     const float slope = params->slope_v[i + spread * (EST_SOC_STEPS + 1)];
     const float linear = clamp_f32(slope * sigma / sigma_v, 0.0f, 1.0f); /* how much of the spread the slope explains */
     bank->base[block] = z;
+    bank->entropic_v[block] = params->entropic_v_per_k[i] * warm_k;
     bank->delta[block] = bank->v1_v[block] = bank->v2_v[block] = 0.0f;
     bank->p11[block] = sigma * sigma;
     bank->p12[block] = linear * sigma * p22 / sigma_v; /* delta errs by (error of voltage) / slope */
@@ -174,14 +187,14 @@ static void update_blocks(est_bank_t *restrict bank, const est_params_t *restric
         int32_t i = (int32_t)x;
         i = i < 0 ? 0 : i;
         i = i > EST_SOC_STEPS - 1 ? EST_SOC_STEPS - 1 : i;
-        const float u = params->ocv_v[i] + (x - (float)i) * (params->ocv_v[i + 1] - params->ocv_v[i]) +
-                        params->entropic_v_per_k[i] * bank->above_25_k[b];
+        const float u = params->ocv_v[i] + (x - (float)i) * (params->ocv_v[i + 1] - params->ocv_v[i]) + bank->entropic_v[b];
         const float p11 = bank->p11[b];
         const int32_t spread = (p11 > SPREAD_1 ? EST_SOC_STEPS + 1 : 0) + (p11 > SPREAD_2 ? EST_SOC_STEPS + 1 : 0);
         const float a = params->slope_v[i + spread], x1 = bias + params->curve_v[i + spread] + lag_a * r2;
 
-        const float r1 = bank->r1_ohm[b] * current, v1 = r1 + decay(dt * bank->rate1_per_s[b]) * (bank->v1_v[b] - r1);
-        const float fade = decay(dt * bank->rate2_per_s[b]), lost = 1.0f - fade * fade;
+        const float d1 = growth(dt * bank->rate1_per_s[b]), d2 = growth(dt * bank->rate2_per_s[b]), both = 1.0f / (d1 * d2);
+        const float r1 = bank->r1_ohm[b] * current, v1 = r1 + d2 * both * (bank->v1_v[b] - r1);
+        const float fade = d1 * both, lost = 1.0f - fade * fade;
         const float rho = bank->resistance_frac[b], pull = (1.0f - fade) * r2 * current; /* of rho on v2 */
         const float v2 = fade * bank->v2_v[b] + (1.0f + rho) * pull;
         const float over = prior2 - bank->p33[b], p33 = bank->p33[b] + (over > 0.0f ? drift * over : 0.0f);
@@ -224,13 +237,14 @@ void est_step(est_bank_t *bank, const est_params_t *params, float dt_s, float cu
 
 float est_take_growth(est_bank_t *bank)
 {
-    const float growth = bank->widen_frac;
+    const float widen = bank->widen_frac;
     bank->widen_frac = 0.0f;
-    return growth;
+    return widen;
 }
 
 BMS_CLONES
-void est_results(est_bank_t *bank, const est_params_t *params, uint32_t first, uint32_t count, float growth_frac, int64_t used_uc)
+void est_results(est_bank_t *restrict bank, const est_params_t *restrict params, uint32_t first, uint32_t count, float growth_frac,
+                 int64_t used_uc)
 {
     const float used = used_frac(params, used_uc), wide = params->sigma_start_frac;
     for (uint32_t b = first; b < first + count; ++b) {

@@ -89,7 +89,7 @@ typedef struct {
     float c1[EST_BLOCKS_MAX], c2[EST_BLOCKS_MAX], c3[EST_BLOCKS_MAX];      /* of these with x1 */
     float r0_ohm[EST_BLOCKS_MAX], r1_ohm[EST_BLOCKS_MAX], r2_ohm[EST_BLOCKS_MAX];               /* est_conditions */
     float rate1_per_s[EST_BLOCKS_MAX], rate2_per_s[EST_BLOCKS_MAX];                             /* 1 / (R C) */
-    float above_25_k[EST_BLOCKS_MAX];
+    float above_25_k[EST_BLOCKS_MAX], entropic_v[EST_BLOCKS_MAX];
     float soc_frac[EST_BLOCKS_MAX], sigma_frac[EST_BLOCKS_MAX];                                 /* est_results */
 } est_bank_t;
 

@@ -29,6 +29,7 @@ LIMIT_SOURCE = (
     "of machine"
 )
 RUN_STEPS = 200
+STEP_S = 0.02  # as the firmware reads voltages; temperatures count every 0.1 s, on both sides
 PACKAGES = ("bayesian_filters", "filterpy")
 
 
@@ -62,7 +63,7 @@ def ours(n: int, threads: int) -> Callable[[int], object]:
     made.bind()
     volts, warm = readings(n)
     into = made.inputs
-    into["voltage_v"][0], into["temperature_degc"][0], into["dt_s"][0] = volts, warm, 0.1
+    into["voltage_v"][0], into["temperature_degc"][0], into["dt_s"][0] = volts, warm, STEP_S
     amps, advance = into["current_a"], made.advance
 
     def step(k: int) -> None:
@@ -76,14 +77,14 @@ def ours(n: int, threads: int) -> Callable[[int], object]:
 def numpy_peer(n: int) -> Callable[[int], object]:
     made = NumpyFilter(cells.load(CELL), n)
     volts, warm = readings(n)
-    return lambda k: made.step(0.1, current(k), volts, warm)
+    return lambda k: made.step(STEP_S, current(k), volts, warm)
 
 
 def at_once(n: int) -> Callable[[int], object]:
     """RUN_STEPS steps in one call; counts as one step of n * RUN_STEPS cells."""
     made = Estimator(CELL, n, threads=1)
     volts, warm = readings(n)
-    times = np.arange(RUN_STEPS) * 0.1
+    times = np.arange(RUN_STEPS) * STEP_S
     amps = np.array([current(k) for k in range(RUN_STEPS)])
     all_volts, all_warm = np.tile(volts, (RUN_STEPS, 1)), np.tile(warm, (RUN_STEPS, 1))
     return lambda k: made.run(times, amps, all_volts, all_warm)

@@ -17,6 +17,7 @@ from bms.firmware import config, tables
 from bms.model import Cell
 
 Floats = NDArray[np.float64]
+SLOW_S = 0.0999  # temperatures and resistances every 0.1 s, as in the firmware
 
 
 class Tables:
@@ -50,7 +51,8 @@ class NumpyFilter:
     def __init__(self, cell: Cell, n_cells: int) -> None:
         self.tables = Tables(cell)
         self.p = {k: v for k, v in self.tables.values.items() if v.ndim == 0}
-        self.n, self.used, self.current, self.lasting, self.h, self.open = n_cells, 0.0, 0.0, 0.0, 0.0, 1.0
+        self.n, self.current, self.lasting, self.slow_s = n_cells, 0.0, 0.0, 0.0
+        self.h, self.open = 0.0, 1.0  # hysteresis, and how much of it is still unknown
         self.started = False
 
     def start(self, voltage_v: Floats) -> None:
@@ -69,7 +71,11 @@ class NumpyFilter:
         """Charge and its standard deviation, (n,) each."""
         if not self.started:
             self.start(voltage_v)
-        self._conditions(temperature_degc)
+            self._conditions(temperature_degc)
+        self.slow_s += dt_s
+        if self.slow_s >= SLOW_S:
+            self._conditions(temperature_degc)
+            self.slow_s = 0.0
         common = self._common(dt_s, current_a)
         self._update(dt_s, current_a, voltage_v, *common)
         return self._results()
