@@ -10,6 +10,7 @@
 #define DRIFT 0.05f            /* of R0 I: OCV, heat and diffusion move while a large current flows */
 #define STEP_LEAST_A 1e-3f     /* of nominal capacity a second: 3.6 C; steps below a hundredth of it teach nothing */
 #define WARM_PASSES 50u
+#define AGES 0.5f              /* of the charge transfer that grows with R0 */
 #define CAPACITY_SIGMA 0.05f   /* before anything is learnt */
 #define CAPACITY_FLOOR 0.003f  /* gain of the current sensor */
 #define RATIO_K 4.0f           /* error of the OCV over error of the count */
@@ -45,13 +46,14 @@ void health_resistance(health_t *h, const est_bank_t *est, const est_params_t *p
     const float known_v = moved / (per_second * params->diffusion_farad); /* charge on the diffusion's capacitance */
     const float noise = params->sigma_noise_v * params->sigma_noise_v * 2.0f;
     for (uint32_t b = first; b < first + count; ++b) {
-        const float u = (float)voltage_uv[b] * 1e-6f + est->v1_v[b];
-        const float dv = u - h->slow_v[b];
-        h->slow_v[b] += valid[b] != 0u ? share * dv : 0.0f;
+        const float half = AGES * est->v1_v[b], dv = (float)voltage_uv[b] * 1e-6f + est->v1_v[b] - half - h->slow_v[b];
+        const float dv1 = half - h->slow_v1[b], taken = valid[b] != 0u ? share : 0.0f;
+        h->slow_v[b] += taken * dv;
+        h->slow_v1[b] += taken * dv1;
         if (!teaches || valid[b] == 0u) continue;
         const float at = clamp_f32(est->soc_frac[b], 0.0f, 1.0f) * (float)EST_SOC_STEPS;
         const float slope = params->slope_v[min_i32((int32_t)at, EST_SOC_STEPS)];
-        const float x = est->r0_ohm[b] * step_a, y = -dv * (1.0f - share) - known_v - slope * moved;
+        const float x = est->r0_ohm[b] * step_a + dv1 * (1.0f - share), y = -dv * (1.0f - share) - known_v - slope * moved;
         const float p = h->scale_var[b] + SCALE_DRIFT * dt_s, drift = DRIFT * est->r0_ohm[b] * h->slow_a[module];
         const float r = noise + MISMATCH * MISMATCH * x * x + drift * drift;
         const float s = p * x * x + r, k = p * x / s, off = y - h->scale[b] * x;

@@ -1,8 +1,9 @@
 /* Health of every block: resistance against a new one, capacity, contact. Slow and bounded. Stands alone like estimator.h.
  *
  * Resistance. Steps of the current and of the voltage, both through the same high-pass of HEALTH_PASS_S, taken at the same passes:
- *     -(dV + dv1) - known = scale R0(T, P) dI
- * v1 is the filter's charge transfer, `known` what diffusion and OCV move in so short a time. One number a block by recursive least
+ *     -dV - known = scale (R0(T, P) dI + dv1 / 2) + dv1 / 2
+ * v1 is the filter's charge transfer: over a tenth of a second it cannot be told from R0, and may age with it (spread, area) or not
+ * (interphase), so half of it is taken to. `known` is what diffusion and OCV move in so short a time. One number a block by recursive least
  * squares; R0(T, P) are the tables of the estimator, so the scale is free of temperature and stack pressure.
  *
  * Capacity. At the end of a rest long enough for diffusion to fade the voltage says the state of charge z. Between two such points the
@@ -28,7 +29,7 @@ typedef struct {
     uint32_t count, points;               /* pairs taken so far, all blocks */
     float slow_a[HEALTH_MODULES_MAX], slow_frac[HEALTH_MODULES_MAX]; /* low-passed current and count, at each module's own times */
     uint32_t warm[HEALTH_MODULES_MAX];    /* passes since the start of the high-pass */
-    float slow_v[EST_BLOCKS_MAX];
+    float slow_v[EST_BLOCKS_MAX], slow_v1[EST_BLOCKS_MAX];
     float scale[EST_BLOCKS_MAX], scale_var[EST_BLOCKS_MAX];           /* of R0 */
     float sxx[EST_BLOCKS_MAX], sxy[EST_BLOCKS_MAX], syy[EST_BLOCKS_MAX]; /* of capacity */
     float capacity_frac[EST_BLOCKS_MAX], capacity_sigma[EST_BLOCKS_MAX]; /* of nominal */
