@@ -29,6 +29,7 @@ GRID = np.unique(
 SHIFT_GRID = np.array([0.0, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0])
 NOISE_V = 0.002
 MODEL_FRAC = 0.15  # of the drops that were added back
+DROP_FRAC = 0.05  # of them that may be wrong on a whole slow cycle
 LAG_SOC_FRAC = 0.003  # by which the surface may lead the inside while current flows
 BEND_V = 0.004  # change of slope between neighbours of the grid, times their distance
 STEEP_SOC_FRAC, STEEP_BEND_V = 0.1, 0.06  # the same where a cell runs empty
@@ -95,6 +96,7 @@ def fit(
         _rows(t, d, base, role, has_slow, with_entropic)
         for t, d, role in zip(traces, drops_v, roles, strict=True)
     ]
+    nan = float("nan")
     counts = any(t.soc_is_counted for t, r in zip(traces, roles, strict=True) if r != "slow")
     rows = [r for r in rows if len(r.goal_v)]
     kinds = np.concatenate([r.is_slow for r in rows])
@@ -135,11 +137,14 @@ def fit(
     warm = circuit.hats(WARM_GRID, GRID)
     loop_v = max(float(best[m + k]), 0.0) if with_hysteresis else base.electric.hysteresis_v
     deviation = np.sqrt(np.maximum(np.diag(spread), 0.0))
+    # A drop added back too little on both branches looks like hysteresis.
+    drop_v = DROP_FRAC * float(np.median(np.concatenate([r.drop_v for r in rows])[kinds]))
+    loop_half_v = float(np.hypot(2 * deviation[m + k], drop_v)) if with_hysteresis else nan
     return Curve(
         volts=_rising(volts),
         half_v=2 * np.sqrt(np.maximum(np.diag(covariance), 0.0)),
         hysteresis_v=loop_v,
-        hysteresis_half_v=2 * float(deviation[m + k]) if with_hysteresis else float("nan"),
+        hysteresis_half_v=loop_half_v,
         entropic_v_per_k=warm @ best[m + k + 1 :] if with_entropic else _entropic(base, GRID),
         entropic_half_v_per_k=2 * float(np.median(deviation[m + k + 1 :]))
         if with_entropic
@@ -155,6 +160,7 @@ class _Rows:
     sigma_v: Floats
     loop: Floats
     warmer_k: Floats
+    drop_v: Floats  # magnitude
     is_slow: NDArray[np.bool_]
     cluster: Floats
 
@@ -183,6 +189,7 @@ def _rows(
         sigma_v=sigma_v[chosen],
         loop=loop[chosen],
         warmer_k=trace.temperature_degc[chosen] - 25.0,
+        drop_v=np.abs(drop_v[chosen]),
         is_slow=np.full(int(chosen.sum()), role == "slow"),
         cluster=(1000.0 * trace.number + place + 100.0 * (loop < 0))[chosen],
     )

@@ -18,7 +18,8 @@ from .circuit import Floats, Trace
 from .manifest import Manifest, missing
 from .records import Loaded
 
-TURNS = 4  # curve and resistances each depend a little on the other
+TURNS = 12  # curve and resistances each depend on the other, slow time constants most
+SETTLED = 5e-4  # change of every resistance and time constant in a turn
 SPAN_K = 10.0  # temperatures so far apart tell an activation energy
 CONTACT_SPAN_K, CONTACT_COUNT = 40.0, 4  # and so, two of them
 ELECTRIC = ("electric", "temperature", "hysteresis", "contact", "entropic")
@@ -154,8 +155,8 @@ def _electric(
     curve = ocv.from_base(base)
     series = electric.from_base(base)
     fitted = [r for r in loaded if not r.entry.is_judged and r.entry.role in ("slow", "hppc")]
-    starts: dict[int, float] = {}
     for _ in range(TURNS):
+        before = np.concatenate([series.ohm, series.tau_s])
         starts = _starts(loaded, base, size, curve, series)
         traces = [_trace(r, starts, size, base, series) for r in fitted]
         curve = ocv.fit(
@@ -175,6 +176,8 @@ def _electric(
             with_temperature="temperature" in manifest.fit,
             with_contact="contact" in manifest.fit,
         )
+        if np.allclose(np.concatenate([series.ohm, series.tau_s]), before, rtol=SETTLED):
+            break
     return curve, series, _starts(loaded, base, size, curve, series)
 
 

