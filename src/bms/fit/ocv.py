@@ -10,7 +10,7 @@ cycle. Intervals as in electric.py.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
@@ -91,35 +91,25 @@ def fit(
 
     ends_v: rest voltages that are SoC 0 and 1 by definition.
     """
-    has_slow = "slow" in roles
-    rows = [
-        _rows(t, d, base, role, has_slow, with_entropic)
-        for t, d, role in zip(traces, drops_v, roles, strict=True)
-    ]
-    nan = float("nan")
+    has_slow, nan = "slow" in roles, float("nan")
     counts = any(t.soc_is_counted for t, r in zip(traces, roles, strict=True) if r != "slow")
-    rows = [r for r in rows if len(r.goal_v)]
-    kinds = np.concatenate([r.is_slow for r in rows])
-    soc = np.concatenate([r.soc_frac for r in rows])
+    rows = _gather(traces, drops_v, base, roles, with_entropic)
     m, k, w = len(GRID), len(SHIFT_GRID), len(WARM_GRID)
-    shifts = has_slow and not kinds.all()
-    columns = np.zeros((len(soc), m + k + w + 1))
-    columns[:, :m] = circuit.hats(GRID, soc)
+    shifts = has_slow and not rows.is_slow.all()
+    columns = np.zeros((len(rows.goal_v), m + k + w + 1))
+    columns[:, :m] = circuit.hats(GRID, rows.soc_frac)
     if shifts:
-        columns[~kinds, m : m + k] = circuit.hats(SHIFT_GRID, soc[~kinds])
-    loop = np.concatenate([r.loop for r in rows])
-    warmer_k = np.concatenate([r.warmer_k for r in rows])
-    goal_v = np.concatenate([r.goal_v for r in rows])
+        columns[~rows.is_slow, m : m + k] = circuit.hats(SHIFT_GRID, rows.soc_frac[~rows.is_slow])
+    goal_v, sigma_v, cluster = rows.goal_v, rows.sigma_v, rows.cluster
     if with_hysteresis:
-        columns[:, m + k] = -loop
+        columns[:, m + k] = -rows.loop
     else:
-        goal_v = goal_v + base.electric.hysteresis_v * loop
+        goal_v = goal_v + base.electric.hysteresis_v * rows.loop
     if with_entropic:
-        columns[:, m + k + 1 :] = circuit.hats(WARM_GRID, np.clip(soc, 0, 1)) * warmer_k[:, None]
+        warm = circuit.hats(WARM_GRID, np.clip(rows.soc_frac, 0, 1))
+        columns[:, m + k + 1 :] = warm * rows.warmer_k[:, None]
     else:
-        goal_v = goal_v - warmer_k * _entropic(base, soc)
-    sigma_v = np.concatenate([r.sigma_v for r in rows])
-    cluster = np.concatenate([r.cluster for r in rows])
+        goal_v = goal_v - rows.warmer_k * _entropic(base, rows.soc_frac)
     if ends_v is not None:
         fixed = np.zeros((2, columns.shape[1]))
         fixed[0, 0] = fixed[1, m - 1] = 1.0
@@ -127,28 +117,29 @@ def fit(
         sigma_v, cluster = np.append(sigma_v, [NOISE_V] * 2), np.append(cluster, [-1.0, -2.0])
     best, spread = _solve(columns, goal_v, sigma_v, cluster, _prior(m, k, w))
     volts, covariance = best[:m], spread[:m, :m]
-    shift_v = float("nan")
+    shift_v = nan
     if shifts and counts:  # the curve of the rests
         on_grid = circuit.hats(SHIFT_GRID, GRID)
         both = np.hstack([np.eye(m), on_grid])
         volts = both @ best[: m + k]
         covariance = both @ spread[: m + k, : m + k] @ both.T
         shift_v = float(np.sqrt(np.mean((on_grid @ best[m : m + k]) ** 2)))
-    warm = circuit.hats(WARM_GRID, GRID)
-    loop_v = max(float(best[m + k]), 0.0) if with_hysteresis else base.electric.hysteresis_v
     deviation = np.sqrt(np.maximum(np.diag(spread), 0.0))
-    # A drop added back too little on both branches looks like hysteresis.
-    drop_v = DROP_FRAC * float(np.median(np.concatenate([r.drop_v for r in rows])[kinds]))
-    loop_half_v = float(np.hypot(2 * deviation[m + k], drop_v)) if with_hysteresis else nan
+    loop_v, loop_half_v = base.electric.hysteresis_v, nan
+    if with_hysteresis:  # a drop added back too little on both branches looks like hysteresis
+        drop_v = DROP_FRAC * float(np.median(rows.drop_v[rows.is_slow]))
+        loop_v, loop_half_v = max(float(best[m + k]), 0.0), np.hypot(2 * deviation[m + k], drop_v)
+    slope, slope_half = _entropic(base, GRID), nan
+    if with_entropic:
+        slope = circuit.hats(WARM_GRID, GRID) @ best[m + k + 1 :]
+        slope_half = 2 * float(np.median(deviation[m + k + 1 :]))
     return Curve(
         volts=_rising(volts),
         half_v=2 * np.sqrt(np.maximum(np.diag(covariance), 0.0)),
         hysteresis_v=loop_v,
-        hysteresis_half_v=loop_half_v,
-        entropic_v_per_k=warm @ best[m + k + 1 :] if with_entropic else _entropic(base, GRID),
-        entropic_half_v_per_k=2 * float(np.median(deviation[m + k + 1 :]))
-        if with_entropic
-        else float("nan"),
+        hysteresis_half_v=float(loop_half_v),
+        entropic_v_per_k=slope,
+        entropic_half_v_per_k=slope_half,
         shift_v=shift_v,
     )
 
@@ -163,6 +154,22 @@ class _Rows:
     drop_v: Floats  # magnitude
     is_slow: NDArray[np.bool_]
     cluster: Floats
+
+
+def _gather(
+    traces: Sequence[Trace],
+    drops_v: Sequence[Floats],
+    base: Cell,
+    roles: Sequence[str],
+    with_entropic: bool,
+) -> _Rows:
+    """The rows of all traces together."""
+    each = [
+        _rows(t, d, base, role, "slow" in roles, with_entropic)
+        for t, d, role in zip(traces, drops_v, roles, strict=True)
+    ]
+    joined = {f.name: np.concatenate([getattr(r, f.name) for r in each]) for f in fields(_Rows)}
+    return _Rows(**joined)
 
 
 def _rows(
