@@ -35,7 +35,10 @@ PACKAGES = ("bayesian_filters", "filterpy")
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "--updates", type=int, default=400_000, help="cell updates of one repetition (default 400000)"
+        "--updates",
+        type=int,
+        default=400_000,
+        help="cell updates of one repetition (default 400000)",
     )
 
 
@@ -133,7 +136,9 @@ def rows(options: argparse.Namespace) -> list[Row]:
         mine, theirs = ours(n, 1), numpy_peer(n)
         few = max(20_000, updates // 20) if n < 1000 else updates  # NumPy is slow on few cells
         measure[f"ours {n}"] = lambda step=mine, n=n: per_update(step, n, updates)  # type: ignore[misc]
-        measure[f"numpy {n}"] = lambda step=theirs, n=n, few=few: per_update(step, n, few if n > 1 else 500)  # type: ignore[misc]
+        measure[f"numpy {n}"] = lambda step=theirs, n=n, few=few: per_update(
+            step, n, few if n > 1 else 500
+        )  # type: ignore[misc]
     for n in (96, 1000):
         whole = at_once(n)
         measure[f"run {n}"] = lambda step=whole, n=n: per_update(step, n * RUN_STEPS, updates)  # type: ignore[misc]
@@ -142,7 +147,9 @@ def rows(options: argparse.Namespace) -> list[Row]:
     peer, packaged = package()
     if packaged is not None:
         measure["package"] = lambda: per_update(packaged, 1, 2000)
-    took = {name: spread.median for name, spread in interleaved(measure, options.repetitions).items()}
+    took = {
+        name: spread.median for name, spread in interleaved(measure, options.repetitions).items()
+    }
     found = [
         Row(
             name=f"cell_update_ns_{n}", ours=took[f"ours {n}"], unit="ns", better="lower",

@@ -96,13 +96,17 @@ class NumpyFilter:
         self.h = branch + keep * (self.h - branch)
         self.open *= keep
         self.z = self.z - current * dt / self.tables.capacity_as
-        self.growth = float(dt * p["sigma_current_a"] / self.tables.capacity_as + p["sigma_charge_frac"] * moved)
+        self.growth = float(
+            dt * p["sigma_current_a"] / self.tables.capacity_as + p["sigma_charge_frac"] * moved
+        )
         jump, self.current = current - self.current, current
         apart = max(dt, 0.02)
         noise = float(p["sigma_noise_v"]) ** 2 * max(1.0, 0.4 / apart)
         mismatch = jump * jump + 0.01 * current * current * max(1.0, 10.0 / apart)
         self.lasting += (1.0 - float(decay(dt / 600.0))) * (current - self.lasting)
-        bias = (float(p["sigma_bias_v"]) ** 2 + (0.58 * self.open * float(p["hysteresis_v"])) ** 2) ** 0.5
+        bias = (
+            float(p["sigma_bias_v"]) ** 2 + (0.58 * self.open * float(p["hysteresis_v"])) ** 2
+        ) ** 0.5
         drift = 1.0 - float(decay(moved / 0.15 + dt / 40000.0))
         return noise, mismatch, bias, 0.8 * abs(self.lasting), drift
 
@@ -113,7 +117,11 @@ class NumpyFilter:
         t, p, steps = self.tables.values, self.p, self.tables.steps
         x = self.z * steps
         i = np.clip(x.astype(np.int64), 0, steps - 1)
-        u = t["ocv_v"][i] + (x - i) * (t["ocv_v"][i + 1] - t["ocv_v"][i]) + t["entropic_v_per_k"][i] * self.warm
+        u = (
+            t["ocv_v"][i]
+            + (x - i) * (t["ocv_v"][i + 1] - t["ocv_v"][i])
+            + t["entropic_v_per_k"][i] * self.warm
+        )
         row = i + (steps + 1) * ((self.p11 > 1e-4).astype(np.int64) + (self.p11 > 2.5e-3))
         a, x1 = t["slope_v"][row], bias + t["curve_v"][row] + lag_a * self.r2
         r1 = self.r1 * current
@@ -125,8 +133,11 @@ class NumpyFilter:
         p11, p13, p12 = self.p11, self.p13, fade * self.p12 + pull * self.p13
         p23 = fade * self.p23 + pull * p33
         error2 = (float(p["sigma_diffusion_frac"]) * current) ** 2
-        p22 = fade * fade * self.p22 + pull * (p23 + fade * self.p23) + (1.0 - fade * fade) * (
-            float(p["sigma_diffusion_v"]) ** 2 + error2 * self.r2 * self.r2
+        p22 = (
+            fade * fade * self.p22
+            + pull * (p23 + fade * self.p23)
+            + (1.0 - fade * fade)
+            * (float(p["sigma_diffusion_v"]) ** 2 + error2 * self.r2 * self.r2)
         )
         c1, c3, c2 = self.c1, self.c3, fade * self.c2 + pull * self.c3
         ohmic = self.r0 * current + v1
@@ -203,10 +214,16 @@ class PlainEkf:
         a1 = np.exp(-dt_s / (r1 * t.values["transfer_farad"]))
         a2 = np.exp(-dt_s / (r2 * t.values["diffusion_farad"]))
         z = self.x[0] - current_a * dt_s / t.capacity_as
-        v1, v2 = a1 * self.x[1] + (1 - a1) * r1 * current_a, a2 * self.x[2] + (1 - a2) * r2 * current_a
+        v1, v2 = (
+            a1 * self.x[1] + (1 - a1) * r1 * current_a,
+            a2 * self.x[2] + (1 - a2) * r2 * current_a,
+        )
         f = np.stack([np.ones(self.n), a1, a2], axis=1)
         cov = self.cov * f[:, :, None] * f[:, None, :] + np.diag([1e-11, 1e-8, 1e-8]) * dt_s
-        slope = (np.interp(z + 0.005, t.grid, t.values["ocv_v"]) - np.interp(z - 0.005, t.grid, t.values["ocv_v"])) * 100
+        slope = (
+            np.interp(z + 0.005, t.grid, t.values["ocv_v"])
+            - np.interp(z - 0.005, t.grid, t.values["ocv_v"])
+        ) * 100
         h = np.stack([slope, -np.ones(self.n), -np.ones(self.n)], axis=1)
         expected = np.interp(z, t.grid, t.values["ocv_v"]) - v1 - v2 - r0 * current_a
         ph = np.einsum("nij,nj->ni", cov, h)

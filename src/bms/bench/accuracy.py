@@ -1,0 +1,149 @@
+"""Accuracy of charge and core temperature on records with truth, beside the usual methods.
+
+Each record gives soc_rmse_pct/SET/RECORD (after the first 10 minutes) and soc_max_error_pct with
+a plain extended Kalman filter as peer, the same rows ending in /coulomb_counting with that as peer,
+and the share of truth inside our interval with its mean width. Where the core was measured:
+core_rmse_k/SET/RECORD beside the surface taken for the core, and beside the quasi-steady law with
+its factor from this very record.
+
+An estimator of your own, `--estimator package.module:Class`, is scored on the same readings in
+rows that end in /estimator. The class has
+    start(cell, n_cells)
+    step(dt_s, current_a, voltage_v, temperature_degc, pressure_kpa) -> soc (n_cells,)
+with voltage and temperature of shape (n_cells,), pressure a number or None, current positive on
+discharge. An attribute `soc0` (n_cells,), where the class has one, is set after start to the
+charge that estimators are told, 20 % off, or None.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Iterator
+from importlib import import_module
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bms.bench import Row, records
+from bms.bench.filters import Counting, PlainEkf
+from bms.bench.records import Case
+from bms.errors import ConfigError
+from bms.estimator import Estimates, Estimator
+from bms.estimator.scoring import Score, score
+
+Floats = NDArray[np.float64]
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--estimator", metavar="MODULE:CLASS", help="one of your own")
+    parser.add_argument(
+        "--seconds", type=float, default=2400.0, help="length of a simulated drive (default 2400)"
+    )
+    parser.add_argument(
+        "--only", metavar="TEXT", default="", help="records with TEXT in SET/RECORD"
+    )
+
+
+def load_class(text: str) -> Any:
+    """The class behind MODULE:CLASS; ConfigError when there is none."""
+    module, _, name = text.partition(":")
+    try:
+        return getattr(import_module(module), name)
+    except (ImportError, AttributeError, ValueError) as error:
+        expected = "MODULE:CLASS that can be imported"
+        raise ConfigError("option", "--estimator", text, f"{expected} ({error})") from None
+
+
+def replay(made: Any, case: Case) -> Floats:
+    """State of charge by an estimator of the stepwise interface, (n, cells)."""
+    volts = case.voltage_v.reshape(len(case.time_s), -1)
+    warm = case.temperature_degc.reshape(len(case.time_s), -1)
+    n_cells = volts.shape[1]
+    made.start(case.cell, n_cells)
+    if hasattr(made, "soc0"):
+        made.soc0 = case.soc0_frac
+    steps = np.diff(case.time_s, prepend=case.time_s[0])
+    out = np.empty(volts.shape)
+    for k, dt_s in enumerate(steps):
+        pressure = None if case.pressure_kpa is None else float(case.pressure_kpa[k])
+        out[k] = made.step(float(dt_s), float(case.current_a[k]), volts[k], warm[k], pressure)
+    return out
+
+
+def ours(case: Case) -> Estimates:
+    n_cells = 1 if case.voltage_v.ndim == 1 else case.voltage_v.shape[1]
+    return Estimator(case.cell, n_cells).run(
+        case.time_s, case.current_a, case.voltage_v, case.temperature_degc, case.pressure_kpa,
+        soc0=case.soc0_frac,
+    )  # fmt: skip
+
+
+def charge_rows(case: Case, found: Estimates, made: Any | None, name: str) -> Iterator[Row]:
+    """Ours beside plain EKF, coulomb counting and, if given, one more."""
+    assert case.soc_frac is not None
+    truth, place = 100.0 * case.soc_frac, f"{case.set}/{case.name}"
+    mine = score(case.time_s, 100.0 * found.soc_frac, truth, 100.0 * found.soc_std_frac)
+    others: list[tuple[str, str, Any]] = [
+        ("", "plain EKF, 2 RC", PlainEkf()),
+        ("/coulomb_counting", "coulomb counting", Counting()),
+    ]
+    if made is not None:
+        others.append(("/estimator", name, made))
+    for suffix, title, other in others:
+        theirs = score(case.time_s, 100.0 * replay(other, case).reshape(truth.shape), truth)
+        yield _row(
+            f"soc_rmse_pct/{place}{suffix}", mine.settled_rmse, "%", theirs.settled_rmse, title
+        )
+        yield _row(
+            f"soc_max_error_pct/{place}{suffix}",
+            mine.settled_max_error, "%", theirs.settled_max_error, title,
+        )  # fmt: skip
+    yield from interval_rows(place, mine)
+
+
+def interval_rows(place: str, mine: Score) -> Iterator[Row]:
+    inside = Row(
+        name=f"soc_inside_3_sigma_pct/{place}", ours=100.0 * mine.inside_frac, unit="%",
+        better="higher", limit=99.73, limit_source="normal errors of the width that is told",
+    )  # fmt: skip
+    yield inside
+    yield _row(f"soc_interval_width_pct/{place}", mine.width, "%", None, None)
+
+
+def core_rows(case: Case, found: Estimates) -> Iterator[Row]:
+    """Core temperature beside two one-liners."""
+    assert case.core_degc is not None
+    truth, surface, place = case.core_degc, case.temperature_degc, f"{case.set}/{case.name}"
+    mine = _rms(found.temperature_core_degc - truth)
+    yield _row(f"core_rmse_k/{place}", mine, "K", _rms(surface - truth), "surface taken for core")
+    if case.coolant_degc is not None:
+        over = surface - case.coolant_degc
+        known = np.isfinite(over) & np.isfinite(truth)
+        factor = float(over[known] @ (truth - surface)[known] / (over[known] @ over[known]))
+        law = _rms(surface + factor * over - truth)
+        title = "quasi-steady law, factor from this record"
+        yield _row(f"core_rmse_k/{place}/quasi_steady", mine, "K", law, title)
+
+
+def _rms(error: NDArray[np.floating]) -> float:
+    return float(np.sqrt(np.nanmean(np.square(np.float64(error)))))
+
+
+def _row(name: str, value: float, unit: str, peer: float | None, title: str | None) -> Row:
+    return Row(name=name, ours=value, unit=unit, better="lower", peer=peer, peer_name=title)
+
+
+def rows(options: argparse.Namespace) -> list[Row]:
+    kind = load_class(options.estimator) if options.estimator else None
+    out: list[Row] = []
+    for case in records.every(options.seconds, lambda text: print(text, file=sys.stderr)):
+        if options.only not in f"{case.set}/{case.name}":
+            continue
+        found = ours(case)
+        if case.soc_frac is not None:
+            out += charge_rows(case, found, kind() if kind else None, options.estimator or "")
+        if case.core_degc is not None:
+            out += core_rows(case, found)
+    return out

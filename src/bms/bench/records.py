@@ -1,0 +1,169 @@
+"""Records with truth for `bms bench accuracy`: simulated in closed loop, and measured ones.
+
+Simulated: the car pack drives under its firmware; what the world really was is then seen through
+sensors whose errors are all at their limits (two standard deviations), one sign for half of the
+cells, the other for the rest. Measured: found through $BMS_DATA_DIR or beside the repository;
+without them those rows are left out. Cells are fitted with the manifests of examples/fit.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+import bms
+from bms import cells
+from bms.data import read_record
+from bms.model import Cell
+from bms.sim import Simulation
+
+Floats = NDArray[np.float64]
+
+LIMIT_SIGMAS = 2.0
+WRONG_START_FRAC = 0.2
+DEGREES = (55.0, 45.0, 25.0, 10.0, 0.0, -10.0, -20.0)
+PANASONIC = {
+    "time_s": "time_s", "voltage_v": "voltage_V", "current_a": "current_A",
+    "temperature_degc": "temp_case_C", "charge_ah": "ah_Ah",
+}  # fmt: skip
+A123 = {
+    "time_s": "time_s", "voltage_v": "voltage_V", "current_a": "current_A",
+    "temperature_degc": "T_surf_C", "temperature_core_degc": "T_core_C",
+    "temperature_coolant_degc": "T_inf_C",
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Case:
+    """Readings (n,) or (n, cells), and the truth to compare with; None where it is not known."""
+
+    set: str
+    name: str
+    cell: Cell
+    time_s: Floats
+    current_a: Floats
+    voltage_v: Floats
+    temperature_degc: Floats
+    pressure_kpa: Floats | None
+    soc_frac: Floats | None
+    core_degc: Floats | None
+    coolant_degc: Floats | None = None
+    soc0_frac: Floats | None = None  # what an estimator is told; None: from the voltage
+
+
+def repository() -> Path:
+    """Where examples/ and, beside it, measured data are looked for."""
+    return Path(bms.__file__).resolve().parents[2]
+
+
+def data_folder() -> Path | None:
+    """$BMS_DATA_DIR, or shared/data beside the repository; None when neither is there."""
+    named = os.environ.get("BMS_DATA_DIR")
+    folder = Path(named) if named else repository().parent / "shared/data"
+    return folder if folder.is_dir() else None
+
+
+def fitted(name: str) -> Cell:
+    """The cell of a manifest of examples/fit, fitted now."""
+    from bms import fit
+
+    with tempfile.TemporaryDirectory(prefix="bms-fit-") as folder:
+        result = fit.fit(repository() / "examples/fit" / f"{name}.toml")
+        return fit.write(result, Path(folder) / "cell.toml")
+
+
+def simulated(degc: float, seconds: float) -> Case:
+    """A drive of the car pack that starts in air and at a temperature of `degc`."""
+    settings = {
+        "start.temperature_degc": str(degc),
+        "start.ambient_degc": str(degc),
+        "phase.drive.repeat": "3",
+    }
+    made = Simulation("drive", pack="car_96s1p", seed=7, settings=settings)
+    run = made.run(seconds, cells_every_s=1.0)
+    at = run.recording.time_s("true_cell_voltage_v")
+    current = np.interp(at, run.recording.time_s("true_pack_current_a"), run["true_pack_current_a"])
+    errors, n = made.pack.sensors, run["true_cell_voltage_v"].shape[1]
+    sign = np.where(np.arange(n) % 2 == 0, LIMIT_SIGMAS, -LIMIT_SIGMAS)
+    noise = np.random.default_rng(7)
+    volts = run["true_cell_voltage_v"] * (1.0 + sign * errors.cell_voltage_gain_frac)
+    volts = volts + sign * errors.cell_voltage_offset_v
+    volts = volts + noise.normal(0.0, errors.cell_voltage_noise_v, volts.shape)
+    current = current * (1.0 + LIMIT_SIGMAS * errors.current_gain_frac)
+    current = current + LIMIT_SIGMAS * errors.current_offset_a
+    warm = run["true_cell_temperature_surface_degc"] + sign * errors.temperature_offset_k
+    pressure = run["true_module_pressure_kpa"][:, 0] + LIMIT_SIGMAS * errors.pressure_offset_kpa
+    truth = run["true_cell_soc_frac"]
+    return Case(
+        set="simulated",
+        name=f"drive_{degc:+.0f}C",
+        cell=made.cell,
+        time_s=at,
+        current_a=current,
+        voltage_v=np.ascontiguousarray(volts),
+        temperature_degc=np.ascontiguousarray(warm),
+        pressure_kpa=np.interp(at, run.recording.time_s("true_module_pressure_kpa"), pressure),
+        soc_frac=truth,
+        core_degc=run["true_cell_temperature_core_degc"],
+        soc0_frac=np.clip(truth[0] - 0.5 * WRONG_START_FRAC * sign, 0.0, 1.0),
+    )
+
+
+def solid_state(folder: Path, cell: Cell) -> Iterator[Case]:
+    """Drives of solid_state_lab, each started 20 % too low."""
+    for path in sorted((folder / "solid_state_lab").glob("us06_*.csv.gz")):
+        truth = ("true_soc_frac", "true_temperature_core_degc")
+        record = read_record(path, missing="keep", extra=truth)
+        soc = record.extra["true_soc_frac"]
+        yield Case(
+            "solid_state_lab", path.name.split(".")[0], cell, record.time_s, record.current_a,
+            record.voltage_v, record.temperature_degc, record.pressure_kpa, soc,
+            record.extra["true_temperature_core_degc"], record.temperature_coolant_degc,
+            soc0_frac=np.atleast_1d(soc[0] - WRONG_START_FRAC),
+        )  # fmt: skip
+
+
+def panasonic(folder: Path, cell: Cell) -> Iterator[Case]:
+    """Drive cycles from full; charge is 1 minus the tester's count over the C/20 capacity."""
+    for path in sorted((folder / "panasonic18650pf").glob("*.csv.gz")):
+        if not any(word in path.name for word in ("Cycle", "US06", "UDDS", "LA92", "HWFT", "NN")):
+            continue
+        record = read_record(path, PANASONIC, "charge", missing="keep")
+        assert record.charge_ah is not None
+        soc = 1.0 - record.charge_ah / cell.electric.capacity_ah
+        yield Case(
+            "panasonic18650pf", path.name.split(".")[0], cell, record.time_s, record.current_a,
+            record.voltage_v, record.temperature_degc, None, soc, None,
+        )  # fmt: skip
+
+
+def core_temperature(folder: Path) -> Iterator[Case]:
+    """A cell with a thermocouple inside; the library's thermal constants, not those of the file."""
+    for path in sorted((folder / "a123_core_temperature").glob("drive_*_1s.csv")):
+        record = read_record(path, A123, "charge", missing="keep")
+        yield Case(
+            "a123", path.name.removesuffix("_1s.csv"), cells.load("a123_26650"), record.time_s,
+            record.current_a, record.voltage_v, record.temperature_degc, None, None,
+            record.temperature_core_degc, record.temperature_coolant_degc,
+        )  # fmt: skip
+
+
+def every(seconds: float, say: Callable[[str], None]) -> Iterator[Case]:
+    """All of them, one after the other; `say` is told what is missing."""
+    for degc in DEGREES:
+        yield simulated(degc, seconds)
+    folder = data_folder()
+    if folder is None:
+        say("measured records are not there: set BMS_DATA_DIR to compare with them")
+        return
+    if (folder / "solid_state_lab").is_dir():
+        yield from solid_state(folder, fitted("solid_state_lab"))
+    if (folder / "panasonic18650pf").is_dir():
+        yield from panasonic(folder, fitted("panasonic18650pf"))
+    yield from core_temperature(folder)
