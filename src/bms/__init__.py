@@ -5,8 +5,9 @@ bytes and pins.
 >>> run = bms.Simulation("drive", seed=1).run(600)  # doctest: +SKIP
 >>> run["true_soc_frac"][-1], run["est_soc_frac"][-1]  # doctest: +SKIP
 
-Public names: Cell, Estimator, Pack, Simulation, Recording, BmsError. They are imported on first use, so
-`import bms` is fast. """
+Public names: Cell, Estimator, Pack, Simulation, Recording, BmsError. They are imported on first
+use, so `import bms` is fast.
+"""
 
 from __future__ import annotations
 
