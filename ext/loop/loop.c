@@ -36,13 +36,20 @@ static void event(loop_t *l, uint32_t kind, uint32_t code, uint32_t level, int32
 
 /* ---- frames ---- */
 
+/* A classical frame is a quarter of what an FD frame needs, and a few thousand are moved a second. */
+static void frame_copy(ecu_can_frame_t *to, const ecu_can_frame_t *from)
+{
+    if (from->length <= 8u) memcpy(to, from, offsetof(ecu_can_frame_t, data) + 8u);
+    else *to = *from;
+}
+
 static void queue_put(loop_t *l, loop_queue_t *q, const ecu_can_frame_t *frame)
 {
     if (q->head - q->tail >= LOOP_QUEUE) {
         l->frames_dropped++;
         return;
     }
-    q->frame[q->head++ & (LOOP_QUEUE - 1u)] = *frame;
+    frame_copy(&q->frame[q->head++ & (LOOP_QUEUE - 1u)], frame);
 }
 
 /* Bits of a classical data frame with worst-case stuffing (ISO 11898-1): 47 fixed of which 34 + 8n can be stuffed. */
@@ -55,7 +62,7 @@ static double frame_bits(const ecu_can_frame_t *frame)
 static bool queue_take(loop_t *l, loop_queue_t *q, uint32_t bus, ecu_can_frame_t *frame)
 {
     if (q->head == q->tail || l->bus_credit_bits[bus] <= 0.0) return false;
-    *frame = q->frame[q->tail++ & (LOOP_QUEUE - 1u)];
+    frame_copy(frame, &q->frame[q->tail++ & (LOOP_QUEUE - 1u)]);
     l->bus_credit_bits[bus] -= frame_bits(frame);
     l->can_frames++;
     return true;
@@ -193,13 +200,13 @@ static bool is_asleep(const world_t *w, uint32_t pins)
 static void firmware_step(world_t *w, const loop_inputs_t *in)
 {
     loop_t *l = &w->loop;
+    nvm_step(w); /* takes what the last step wanted, before that is cleared */
     clear_messages(&w->out);
     if (l->booting_ms) {
         if (--l->booting_ms) return;
         if (firmware_boot(w, in, (uint8_t)l->reset_cause)) return; /* refused its configuration: stays silent, watchdog bites */
     }
     const uint32_t pins = input_pins(w);
-    nvm_step(w);
     if (is_asleep(w, pins)) return;
     w->in.now_us = l->start_us + l->elapsed_us;
     w->in.pins.supply_mv = l->supply_mv;

@@ -18,32 +18,56 @@ static inline __attribute__((always_inline)) double cell_emf(const plant_t *p, s
     return p->cell_base_v[c] - p->cell_slope_v_per_c[c] * p->cell_charge_c[c] - p->cell_damp_1[c] * p->cell_v1_v[c];
 }
 
-/* Sum of the blocks' Thevenin voltages in a step, into emf_sum_v; sixteen lanes in a fixed order. */
-KERNEL uniform_emf_body(plant_t *restrict p)
+static inline __attribute__((always_inline)) double lane_total(double *lane)
 {
-    const double charge = p->string_charge_c;
-    double lane[LANES] = {0.0};
-    size_t c = 0;
-    for (; c + LANES <= p->blocks; c += LANES)
-        INDEPENDENT for (size_t j = 0; j < LANES; ++j)
-            lane[j] += p->cell_base_v[c + j] - p->cell_slope_v_per_c[c + j] * charge - p->cell_damp_1[c + j] * p->cell_v1_v[c + j];
-    for (size_t j = 0; c + j < p->blocks; ++j)
-        lane[j] += p->cell_base_v[c + j] - p->cell_slope_v_per_c[c + j] * charge - p->cell_damp_1[c + j] * p->cell_v1_v[c + j];
-    for (size_t width = LANES / 2u; width >= 1u; width /= 2u)
-        for (size_t j = 0; j < width; ++j) lane[j] += lane[j + width];
-    p->emf_sum_v = lane[0];
+    for (size_t j = 0; j < 8u; ++j) lane[j] += lane[j + 8u];
+    for (size_t j = 0; j < 4u; ++j) lane[j] += lane[j + 4u];
+    return (lane[0] + lane[2]) + (lane[1] + lane[3]);
 }
-TWICE(uniform_emf)
+
+/* One current for all cells: the sum of their emf is sum(base) - sum(slope) charge - sum(damp v1). The first two sums hold for the
+ * tick, the third comes out of the pass that moves v1. Sixteen lanes in a fixed order. */
+KERNEL uniform_sums_body(plant_t *restrict p)
+{
+    double base[LANES] = {0.0}, slope[LANES] = {0.0}, polarised[LANES] = {0.0};
+    for (size_t c = 0; c < p->blocks; c += LANES) {
+        const size_t here = p->blocks - c < LANES ? p->blocks - c : LANES;
+        INDEPENDENT for (size_t j = 0; j < here; ++j) {
+            base[j] += p->cell_base_v[c + j];
+            slope[j] += p->cell_slope_v_per_c[c + j];
+            polarised[j] += p->cell_damp_1[c + j] * p->cell_v1_v[c + j];
+        }
+    }
+    p->string_base_v = lane_total(base);
+    p->string_slope_v_per_c = lane_total(slope);
+    p->string_polarised_v = lane_total(polarised);
+}
+TWICE(uniform_sums)
+
+/* What all cells share in a step. */
+typedef struct {
+    double amps, step_s, charge_c, rise_v;
+} uniform_t;
+
+static inline __attribute__((always_inline)) double uniform_cell(plant_t *restrict p, size_t c, uniform_t u)
+{
+    const double before = p->cell_v1_v[c], damp = p->cell_damp_1[c], mid = damp * (before + u.rise_v), after = 2.0 * mid - before;
+    p->block_voltage_v[c] = p->cell_base_v[c] - p->cell_slope_v_per_c[c] * u.charge_c - damp * before - p->block_ohm[c] * u.amps;
+    p->cell_transfer_v2s[c] += mid * mid * u.step_s;
+    p->cell_v1_v[c] = after;
+    return damp * after;
+}
 
 KERNEL uniform_move_body(plant_t *restrict p)
 {
-    const double i = p->pack_current_a, dt = p->step_s, charge = p->string_charge_c, rise = 0.5 * dt * i / p->transfer_farad;
-    INDEPENDENT for (size_t c = 0; c < p->blocks; ++c) {
-        const double before = p->cell_v1_v[c], damp = p->cell_damp_1[c], mid = damp * (before + rise);
-        p->block_voltage_v[c] = p->cell_base_v[c] - p->cell_slope_v_per_c[c] * charge - damp * before - p->block_ohm[c] * i;
-        p->cell_transfer_v2s[c] += mid * mid * dt;
-        p->cell_v1_v[c] = 2.0 * mid - before;
-    }
+    const double i = p->pack_current_a, dt = p->step_s, charge = p->string_charge_c;
+    const uniform_t u = {i, dt, charge, 0.5 * dt * i / p->transfer_farad};
+    double lane[LANES] = {0.0};
+    size_t c = 0;
+    for (; c + LANES <= p->blocks; c += LANES)
+        INDEPENDENT for (size_t j = 0; j < LANES; ++j) lane[j] += uniform_cell(p, c + j, u);
+    for (size_t j = 0; c + j < p->blocks; ++j) lane[j] += uniform_cell(p, c + j, u);
+    p->string_polarised_v = lane_total(lane);
     p->string_charge_c = charge + i * dt;
     p->string_square_a2s += i * i * dt;
 }
@@ -129,15 +153,19 @@ void plant_electric_coefficients(plant_t *p, double step_s)
 {
     p->step_s = step_s;
     coefficients(p);
-    if (p->is_uniform) memcpy(p->block_ohm, p->cell_mid_ohm, p->blocks * sizeof *p->block_ohm);
-    else blocks(p);
+    if (p->is_uniform) {
+        memcpy(p->block_ohm, p->cell_mid_ohm, p->blocks * sizeof *p->block_ohm);
+        uniform_sums(p);
+    } else {
+        blocks(p);
+    }
     p->string_ohm = lane_sum(p->block_ohm, p->blocks);
 }
 
 double plant_electric_emf(plant_t *p)
 {
     if (p->is_uniform) {
-        uniform_emf(p);
+        p->emf_sum_v = p->string_base_v - p->string_slope_v_per_c * p->string_charge_c - p->string_polarised_v;
     } else {
         emf(p);
         p->emf_sum_v = lane_sum(p->block_emf_v, p->blocks);

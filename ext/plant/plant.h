@@ -229,6 +229,9 @@ enum { PLANT_MAIN_PLUS = 1, PLANT_MAIN_MINUS = 2, PLANT_PRECHARGE = 4 };
     S(f64, string_charge_c, "As", "charge moved in the tick, one current for all")                                                \
     S(f64, string_square_a2s, "A2s", "integral of i^2 over the tick, one current for all")                                        \
     S(f64, emf_sum_v, "V", "sum of the blocks' Thevenin voltages")                                                                \
+    S(f64, string_base_v, "V", "sum of cell_base_v, one current for all")                                                         \
+    S(f64, string_slope_v_per_c, "V/As", "sum of cell_slope_v_per_c, one current for all")                                        \
+    S(f64, string_polarised_v, "V", "sum of damped v1 at the start of the step, one current for all")                             \
     S(u32, pieces_moved, "1", "not 0: a cell left its piece of a table")                                                          \
     S(u32, hot_cells, "1", "1 while a cell is above the onset of runaway")                                                        \
     S(f64, plate_half_degc, "degC", "plate at half the tick")                                                                     \
