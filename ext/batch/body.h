@@ -10,6 +10,8 @@
 #define NEVER_S 1e9f
 #define SLOW_S 0.0999f           /* temperatures and resistances every 0.1 s, as in the firmware */
 #define UNREAD (-2147483648.0)
+#define PLAUSIBLE_LOW 0.5         /* of the OCV when empty: an open wire, not a cell (assumption) */
+#define PLAUSIBLE_HIGH 1.5        /* of the OCV when full */
 #define STUCK_V 0.02f            /* a channel that stays at one value while I R0 moves so much is stuck (assumption) */
 
 typedef struct {
@@ -44,11 +46,16 @@ static void init(void *memory, uint32_t count)
 /* Voltages as the firmware has them. A NaN fails every comparison, so it is not valid. A channel that stays at one value while the
  * current through R0 should have moved it is stuck. */
 BMS_CLONES
-static void read_voltages(batch_t *restrict self, const double *restrict voltage_v, float current_a, uint32_t known)
+static void read_voltages(batch_t *restrict self, const est_params_t *restrict est, const double *restrict voltage_v, float current_a,
+                          uint32_t known)
 {
+    const double low = PLAUSIBLE_LOW * (double)est->ocv_v[0], high = PLAUSIBLE_HIGH * (double)est->ocv_v[EST_SOC_STEPS];
     const uint32_t n = self->est.count;
     uint32_t read[N];
-    for (uint32_t k = 0; k < n; ++k) self->read_uv[k] = (int32_t)(voltage_v[k] > -10.0 && voltage_v[k] < 100.0 ? voltage_v[k] * 1e6 + 0.5 : UNREAD);
+    for (uint32_t k = 0; k < n; ++k) {
+        const bool in_range = voltage_v[k] > low && voltage_v[k] < high;
+        self->read_uv[k] = (int32_t)(in_range ? voltage_v[k] * 1e6 + 0.5 : UNREAD);
+    }
     for (uint32_t k = 0; k < n; ++k) {
         const int32_t uv = self->read_uv[k];
         read[k] = uv != (int32_t)UNREAD ? known : 0u;
@@ -158,7 +165,7 @@ static void step(void *memory, const void *est_params, const batch_params_t *par
     const bool known = io->current_a > -1e6 && io->current_a < 1e6;
     const float before = self->current_a, current = known ? (float)io->current_a : before, dt_s = (float)io->dt_s;
     read_temperatures(self, io->temperature_degc, io->temperature_stride, dt_s);
-    read_voltages(self, io->voltage_v, current, known ? 0xFFFFFFFFu : 0u);
+    read_voltages(self, est, io->voltage_v, current, known ? 0xFFFFFFFFu : 0u);
     if (io->pressure_kpa >= 0.0 && io->pressure_kpa < 1e6) self->pressure_kpa = (float)io->pressure_kpa;
     else self->pressure_kpa = -1.0f;
     self->slow_s += dt_s;

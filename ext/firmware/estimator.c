@@ -5,14 +5,15 @@
 /* Variances of charge from which the OCV is fitted over a wider span: 1 %, 5 %. */
 #define SPREAD_1 1e-4f
 #define SPREAD_2 2.5e-3f
-#define SPIKE_DOUBT 4e-6f /* added to the variance by each reading that cannot be explained: some do, a lasting one opens the interval */
+#define SPIKE_DOUBT 4e-6f /* added to the variance by each reading more than four sigmas off: a lasting one opens the interval */
 
 /* How long an error lasts: readings that follow faster say less. */
 #define NOISE_LASTS_S 0.4f /* of a reading: the chips' filters */
 #define MODEL_LASTS_S 10.0f
 #define MODEL_ERROR 0.1f /* of I R0: what the model leaves open while current flows (assumption) */
 
-/* Slow diffusion, which two time constants do not show: in pulse tests of a liquid cell about as large as R2 itself. */
+/* Slow diffusion, which two time constants do not show: in pulse tests of a liquid cell about as large as R2 itself. Where
+ * the resistance is another than the tables say, so is this. */
 #define LAG_SHARE 0.8f
 #define LAG_S 600.0f
 
@@ -190,12 +191,13 @@ static void update_blocks(est_bank_t *restrict bank, const est_params_t *restric
         const float u = params->ocv_v[i] + (x - (float)i) * (params->ocv_v[i + 1] - params->ocv_v[i]) + bank->entropic_v[b];
         const float p11 = bank->p11[b];
         const int32_t spread = (p11 > SPREAD_1 ? EST_SOC_STEPS + 1 : 0) + (p11 > SPREAD_2 ? EST_SOC_STEPS + 1 : 0);
-        const float a = params->slope_v[i + spread], x1 = bias + params->curve_v[i + spread] + lag_a * r2;
+        const float rho = bank->resistance_frac[b], lag = lag_a * r2 * (1.0f + abs_f32(rho));
+        const float a = params->slope_v[i + spread], x1 = bias + params->curve_v[i + spread] + lag;
 
         const float d1 = growth(dt * bank->rate1_per_s[b]), d2 = growth(dt * bank->rate2_per_s[b]), both = 1.0f / (d1 * d2);
         const float r1 = bank->r1_ohm[b] * current, v1 = r1 + d2 * both * (bank->v1_v[b] - r1);
         const float fade = d1 * both, lost = 1.0f - fade * fade;
-        const float rho = bank->resistance_frac[b], pull = (1.0f - fade) * r2 * current; /* of rho on v2 */
+        const float pull = (1.0f - fade) * r2 * current; /* of rho on v2 */
         const float v2 = fade * bank->v2_v[b] + (1.0f + rho) * pull;
         const float over = prior2 - bank->p33[b], p33 = bank->p33[b] + (over > 0.0f ? drift * over : 0.0f);
         const float p13 = bank->p13[b], p12 = fade * bank->p12[b] + pull * p13, p23 = fade * bank->p23[b] + pull * p33;
@@ -207,14 +209,15 @@ static void update_blocks(est_bank_t *restrict bank, const est_params_t *restric
         const float t1 = a * p11 - p12 - ohmic * p13 + x1 * c1, t2 = a * p12 - p22 - ohmic * p23 + x1 * c2;
         const float t3 = a * p13 - p23 - ohmic * p33 + x1 * c3, u1 = a * c1 - c2 - ohmic * c3 + x1;
         const float s = a * t1 - t2 - ohmic * t3 + x1 * u1 + noise + mismatch * r0 * r0;
-        const float inverse = valid[b] != 0u ? 1.0f / s : 0.0f, k = y * y * inverse > 25.0f ? 0.2f * inverse : inverse;
+        const float inverse = valid[b] != 0u ? 1.0f / s : 0.0f, surprise = y * y * inverse;
+        const float k = surprise > 25.0f ? 0.2f * inverse : inverse, doubt = surprise > 16.0f ? SPIKE_DOUBT : 0.0f;
         const float k1 = a * p11 + x1 * c1 > 0.0f ? k * t1 : 0.0f, k2 = k * t2, k3 = k * t3;
 
         bank->v1_v[b] = v1;
         bank->delta[b] += k1 * y;
         bank->v2_v[b] = v2 + k2 * y;
         bank->resistance_frac[b] = rho + k3 * y;
-        bank->p11[b] = p11 - k1 * (2.0f * t1 - k1 * s) + (k < inverse ? SPIKE_DOUBT : 0.0f);
+        bank->p11[b] = p11 - k1 * (2.0f * t1 - k1 * s) + doubt;
         bank->p12[b] = p12 - k1 * t2 - k2 * (t1 - k1 * s);
         bank->p13[b] = p13 - k1 * t3 - k3 * (t1 - k1 * s);
         bank->p22[b] = p22 - k2 * (2.0f * t2 - k2 * s);

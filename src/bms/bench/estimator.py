@@ -25,8 +25,8 @@ CELL = "sulfide_nmc811_77ah"
 SIZES = (1, 96, 1000, 100_000)
 LIMITS = {1: 27.4, 96: 2.33, 1000: 2.27, 100_000: 3.66}
 LIMIT_SOURCE = (
-    "bare C filter of three states, double, no temperature, nothing considered, AVX-512, this class "
-    "of machine"
+    "bare C filter of three states, double, no temperature, nothing considered, AVX-512, "
+    "this class of machine"
 )
 RUN_STEPS = 200
 STEP_S = 0.02  # as the firmware reads voltages; temperatures count every 0.1 s, on both sides

@@ -123,7 +123,10 @@ class NumpyFilter:
             + t["entropic_v_per_k"][i] * self.warm
         )
         row = i + (steps + 1) * ((self.p11 > 1e-4).astype(np.int64) + (self.p11 > 2.5e-3))
-        a, x1 = t["slope_v"][row], bias + t["curve_v"][row] + lag_a * self.r2
+        a, x1 = (
+            t["slope_v"][row],
+            bias + t["curve_v"][row] + lag_a * self.r2 * (1.0 + np.abs(self.rho)),
+        )
         r1 = self.r1 * current
         v1 = r1 + decay(dt * self.rate1) * (self.v1 - r1)
         fade = decay(dt * self.rate2)
