@@ -303,6 +303,8 @@ static const ecu_probe_t PROBES[] = {
     PROBE("block_capacity_sigma", "1", watch.health.capacity_sigma, BMS_CELLS_MAX, PROBE_F32),
     PROBE("power_10s_w", "W", limits.charge_power_w, 2, PROBE_I32), /* charge, discharge */
     PROBE("power_bound_a", "A", watch.bound, 2 * POWER_SPANS, PROBE_F32),
+    PROBE("drain_a", "A", watch.drain.worst_a, 1, PROBE_F32),
+    PROBE("drain_looks", "1", watch.drain.looks, 1, PROBE_U32),
     PROBE("health_restored", "bool", watch.memory.restored, 1, PROBE_U8),
     PROBE("health_written", "1", watch.memory.written, 1, PROBE_U32),
     PROBE("afe_phase", "1", afe.phase, 1, PROBE_U8),

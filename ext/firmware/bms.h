@@ -408,12 +408,14 @@ void leak_init(bms_t *self);
 void leak_scan(bms_t *self); /* every scan of the cells */
 void leak_slow(bms_t *self); /* every 100 ms */
 void leak_bled(bms_t *self, uint32_t block, float bleed_uc);
+uint32_t leak_tier(const bms_t *self, int32_t ma); /* of a leak */
 
 void watch_init(bms_t *self);
 void watch_pass(bms_t *self, float dt_s, float current_a); /* after each pass of the estimator */
 void watch_temperatures(bms_t *self, uint32_t chip);
 void watch_module(bms_t *self, uint32_t chip, uint32_t first, uint32_t count, uint32_t round); /* every 100 ms; round: 0 to 9 */
 void watch_slow(bms_t *self, uint32_t round);
+int32_t watch_drain_ma(const bms_t *self); /* what the worst block lost from rest to rest */
 void watch_memory(bms_t *self, const ecu_in_t *in, ecu_out_t *out); /* every step */
 
 void canin_init(bms_t *self);

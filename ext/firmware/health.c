@@ -16,7 +16,8 @@
 #define RATIO_K 4.0f           /* error of the OCV over error of the count */
 #define PAIR_LEAST 0.15f       /* change of charge that makes a pair */
 #define REST_LEAST_S 300.0f
-#define REST_TAUS 5.0f
+#define REST_TAUS 3.0f
+#define AVERAGED 0.2f         /* of looks within a rest */
 
 void health_init(health_t *h, uint32_t count)
 {
@@ -97,7 +98,7 @@ bool health_rest(health_t *h, const est_bank_t *est, const est_params_t *params,
         const float z = soc_of(params, v);
         const float zi = clamp_f32(z, 0.0f, 1.0f) * (float)EST_SOC_STEPS;
         const float slope = params->slope_v[min_i32((int32_t)zi, EST_SOC_STEPS)];
-        h->next_z[b] = z;
+        h->next_z[b] += (h->next_var[b] > 0.0f ? AVERAGED : 1.0f) * (z - h->next_z[b]);
         h->next_count[b] = est->base[b] - used_frac;
         h->next_var[b] = (fixed + left * left) / (slope * slope) + 1e-8f;
     }

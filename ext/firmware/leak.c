@@ -72,6 +72,15 @@ static float mean_bled_uc(const bms_t *self)
     return sum / (float)self->config.set.blocks;
 }
 
+/* Self-discharge differs from cell to cell and grows with a block: no leak is told below capacity over 7700 hours. */
+uint32_t leak_tier(const bms_t *self, int32_t ma)
+{
+    const diagnosis_row_t *const row = &diagnosis_table[DIAG_SOFT_SHORT];
+    const int32_t least_ma = (int32_t)(self->config.set.capacity_uc / 27720000000);
+    if (ma <= least_ma) return TIER_NONE;
+    return ma > row->threshold[TIER_WARN] ? TIER_WARN : (ma > row->threshold[TIER_OPERATE] ? TIER_OPERATE : TIER_NONE);
+}
+
 static void judge(bms_t *self)
 {
     leak_t *const l = &self->leak;
@@ -88,9 +97,11 @@ static void judge(bms_t *self)
         worst_a = sure_a > worst_a ? sure_a : worst_a;
     }
     l->worst_ma = to_i32(worst_a * 1000.0f, -1000000, 1000000, 0);
-    const diagnosis_row_t *const row = &diagnosis_table[DIAG_SOFT_SHORT];
-    const bool warn = l->worst_ma > row->threshold[TIER_WARN], operate = l->worst_ma > row->threshold[TIER_OPERATE];
-    diag_sample(self, DIAG_SOFT_SHORT, warn ? TIER_WARN : (operate ? TIER_OPERATE : TIER_NONE), l->worst_ma, (int32_t)place);
+    const int32_t drained_ma = watch_drain_ma(self);
+    const bool drained = drained_ma > l->worst_ma;
+    if (drained) place = self->watch.drain.worst;
+    const int32_t worst_ma = drained ? drained_ma : l->worst_ma;
+    diag_sample(self, DIAG_SOFT_SHORT, leak_tier(self, worst_ma), worst_ma, (int32_t)place);
 }
 
 static void open_window(bms_t *self)

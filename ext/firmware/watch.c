@@ -9,6 +9,7 @@
 #define REST_LOOK_MS 20000u
 #define SAVE_MS 1800000u      /* and whenever the contactors have opened */
 #define MEMORY_TIMEOUT_MS 500u
+#define TELL_MS 60000u
 
 void watch_init(bms_t *self)
 {
@@ -79,6 +80,32 @@ void watch_module(bms_t *self, uint32_t chip, uint32_t first, uint32_t count, ui
 
 /* ---- rest -------------------------------------------------------------------------------------------------------------------- */
 
+/* All blocks relaxed: compare what they lost; then learn their capacity. */
+static void rest_over(bms_t *self)
+{
+    watch_t *const w = &self->watch;
+    const uint32_t blocks = self->config.set.blocks;
+    bool all = true;
+    for (uint32_t b = 0; b < blocks; ++b) all = all && w->health.next_var[b] > 0.0f;
+    const float now_s = (float)(elapsed_ms(self->now_us, self->boot_us) / 1000u + 1u);
+    if (all) (void)drain_look(&w->drain, &self->config.est, blocks, w->health.next_z, w->health.next_count, now_s);
+    health_rest_over(&w->health, &self->config.est, 0u, blocks);
+}
+
+/* What was found from rest to rest is told while there is no rest; at rest leak.c tells, of both. */
+static void tell_drain(bms_t *self)
+{
+    watch_t *const w = &self->watch;
+    if (w->drain.looks == 0u || w->rest_us != 0u || elapsed_ms(self->now_us, w->drain_us) < TELL_MS) return;
+    w->drain_us = self->now_us;
+    diag_sample(self, DIAG_SOFT_SHORT, leak_tier(self, watch_drain_ma(self)), watch_drain_ma(self), (int32_t)w->drain.worst);
+}
+
+int32_t watch_drain_ma(const bms_t *self)
+{
+    return self->watch.drain.looks == 0u ? -1000000 : to_i32(self->watch.drain.worst_a * 1000.0f, -1000000, 1000000, 0);
+}
+
 static void rest(bms_t *self)
 {
     watch_t *const w = &self->watch;
@@ -86,7 +113,7 @@ static void rest(bms_t *self)
     const bool calm = abs_i32(self->sensor.current_ma.value) <= set->rest_ma && sensor_fresh(self, &self->sensor.current_ma, 100u);
     const float used = (float)self->charge.used_uc * self->config.est.per_uc;
     if (!calm) {
-        if (w->rest_us != 0u) health_rest_over(&w->health, &self->config.est, 0u, set->blocks);
+        if (w->rest_us != 0u) rest_over(self);
         w->rest_us = 0u;
         w->weakest_capacity_frac = w->health.capacity_frac[health_weakest(&w->health)];
         return;
@@ -236,6 +263,7 @@ void watch_slow(bms_t *self, uint32_t round)
 {
     watch_t *const w = &self->watch;
     rest(self);
+    tell_drain(self);
     const uint32_t modules = self->config.set.modules;
     for (uint32_t s = 0; s < POWER_SPANS; ++s) w->bound[s] = power_bound(&w->power, modules, s);
     if (round != 9u) return;

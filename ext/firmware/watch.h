@@ -7,6 +7,7 @@
 #ifndef BMS_WATCH_H
 #define BMS_WATCH_H
 
+#include "drain.h"
 #include "health.h"
 #include "observer.h"
 #include "power.h"
@@ -33,6 +34,7 @@ typedef struct {
     obs_bank_t obs;
     obs_hottest_t hottest;
     health_t health;
+    drain_t drain;
     power_t power;
     power_limits_t power_limits;
     power_bound_t bound[POWER_SPANS];
@@ -42,6 +44,7 @@ typedef struct {
     float before_a[POWER_MODULES_MAX]; /* current when each module was looked at last */
     float weakest_capacity_frac;
     uint64_t rest_us;                 /* at rest since; 0: not */
+    uint64_t drain_us;                /* told last */
     uint32_t rest_look, power_ready;  /* power_ready: modules, one bit each */
 } watch_t;
 
