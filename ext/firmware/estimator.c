@@ -5,7 +5,7 @@
 /* Variances of charge from which the OCV is fitted over a wider span: 1 %, 5 %. */
 #define SPREAD_1 1e-4f
 #define SPREAD_2 2.5e-3f
-#define SPIKE_DOUBT 4e-6f /* added to the variance by each reading more than four sigmas off: a lasting one opens the interval */
+#define SPIKE_DOUBT 4e-6f /* added to the variance by each reading more than three sigmas off: a lasting one opens the interval */
 
 /* How long an error lasts: readings that follow faster say less. */
 #define NOISE_LASTS_S 0.4f /* of a reading: the chips' filters */
@@ -210,7 +210,7 @@ static void update_blocks(est_bank_t *restrict bank, const est_params_t *restric
         const float t3 = a * p13 - p23 - ohmic * p33 + x1 * c3, u1 = a * c1 - c2 - ohmic * c3 + x1;
         const float s = a * t1 - t2 - ohmic * t3 + x1 * u1 + noise + mismatch * r0 * r0;
         const float inverse = valid[b] != 0u ? 1.0f / s : 0.0f, surprise = y * y * inverse;
-        const float k = surprise > 25.0f ? 0.2f * inverse : inverse, doubt = surprise > 16.0f ? SPIKE_DOUBT : 0.0f;
+        const float k = surprise > 25.0f ? 0.2f * inverse : inverse, doubt = surprise > 9.0f ? SPIKE_DOUBT : 0.0f;
         const float k1 = a * p11 + x1 * c1 > 0.0f ? k * t1 : 0.0f, k2 = k * t2, k3 = k * t3;
 
         bank->v1_v[b] = v1;

@@ -119,7 +119,8 @@ def _package_step(module: Any) -> Callable[[int], object]:
         return np.array([[rise * 100.0, -1.0, -1.0]])
 
     def voltage(x: np.ndarray, amps: float) -> np.ndarray:
-        return np.array([[np.interp(float(x[0, 0]), grid, ocv)]]) - x[1:2] - x[2:3] - 7e-4 * amps
+        level = np.interp(float(x[0, 0]), grid, ocv) - float(x[1, 0]) - float(x[2, 0])
+        return np.array([[level - 7e-4 * amps]])
 
     def step(k: int) -> None:
         amps = current(k)
