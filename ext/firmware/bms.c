@@ -87,6 +87,14 @@ static bool estimator_is_sound(const bms_config_t *config)
     return positive && all_finite(config->set.plating_a, 2u * (EST_TEMPERATURE_STEPS + 1u) + EST_PRESSURE_STEPS + 1u);
 }
 
+static bool observer_is_sound(const bms_config_t *config)
+{
+    const obs_params_t *const obs = &config->obs;
+    if (!all_finite(&obs->core_j_per_k, offsetof(obs_params_t, sensors) / sizeof(float))) return false;
+    const bool heat = obs->core_j_per_k > 0.0f && obs->surface_j_per_k > 0.0f && obs->core_surface_w_per_k > 0.0f;
+    return heat && obs->cooling_w_per_k > 0.0f && obs->sensors == config->set.thermistors;
+}
+
 static uint32_t check(const bms_config_t *config)
 {
     const bms_settings_t *const set = &config->set;
@@ -94,7 +102,7 @@ static uint32_t check(const bms_config_t *config)
     if (config->crc32 != crc32_ieee((const uint8_t *)config, offsetof(bms_config_t, crc32))) return BMS_REFUSED_CRC;
     if (!topology_fits(set)) return BMS_REFUSED_TOPOLOGY;
     if (!limits_are_ordered(set)) return BMS_REFUSED_LIMITS;
-    return estimator_is_sound(config) ? BMS_REFUSED_NONE : BMS_REFUSED_ESTIMATOR;
+    return estimator_is_sound(config) && observer_is_sound(config) ? BMS_REFUSED_NONE : BMS_REFUSED_ESTIMATOR;
 }
 
 int ecu_init(ecu_t *self, const ecu_boot_t *boot)

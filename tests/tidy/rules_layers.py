@@ -14,7 +14,7 @@ LAYERS = {
     DATA: {"units", "model", "clock", "rng", "config", "errors"},
     LIBRARY: {"spec", "cells", "packs", "protocols", "data", "table"},
     LINK: {"links", "canbus", "recorder"},
-    WORLD: {"plant", "firmware", "estimator", "fit"},
+    WORLD: {"plant", "firmware", "estimator", "observer", "fit"},
     FAULT: {"faults", "invariants", "scenarios", "signals"},
     LOOP: {"sim", "result", "realtime", "campaign", "replay", "report"},
     TOP: {"bridge", "bench", "cli"},

@@ -1,4 +1,4 @@
-"""Soft shorts found from rest to rest, in the closed loop: cycles with a rest at the top, every other block healthy."""
+"""Soft shorts found from rest to rest, in the closed loop: cycles with a rest at the top."""
 
 from __future__ import annotations
 

@@ -40,7 +40,9 @@ class Truth:
             beside[1:] += self.surface[:-1] - self.surface[1:]
             out = p["cooling_w_per_k"] * (self.surface - self.sink)
             self.core += 0.1 / p["core_j_per_k"] * (heat_w - flow)
-            self.surface += 0.1 / p["surface_j_per_k"] * (flow + p["neighbour_w_per_k"] * beside - out)
+            self.surface += (
+                0.1 / p["surface_j_per_k"] * (flow + p["neighbour_w_per_k"] * beside - out)
+            )
 
 
 def follow(
@@ -93,7 +95,13 @@ def test_uncertainty_grows_away_from_thermistors_and_with_blindness() -> None:
     _, blind = follow(60)
     before = blind.sigma_k
     for _ in range(120):
-        blind.step(0, 1.0, np.full(BLOCKS, 20.0, np.float32), np.zeros(6, np.float32), np.zeros(6, np.uint8))
+        blind.step(
+            0,
+            1.0,
+            np.full(BLOCKS, 20.0, np.float32),
+            np.zeros(6, np.float32),
+            np.zeros(6, np.uint8),
+        )
     assert (blind.sigma_k > before + 0.3).all()
 
 
@@ -120,5 +128,7 @@ def test_the_bound_of_the_hottest_lies_above_its_core() -> None:
 def test_nothing_is_said_before_the_first_reading() -> None:
     observer = _observer.Observer(PARAMETERS, CHANNELS, BLOCKS, BLOCKS)
     assert observer.hottest is None
-    observer.step(0, 1.0, np.zeros(BLOCKS, np.float32), np.zeros(6, np.float32), np.zeros(6, np.uint8))
+    observer.step(
+        0, 1.0, np.zeros(BLOCKS, np.float32), np.zeros(6, np.float32), np.zeros(6, np.uint8)
+    )
     assert observer.hottest is None

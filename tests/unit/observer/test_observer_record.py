@@ -1,4 +1,4 @@
-"""The thermal observer against a measured core: a record of a 26650 cell on a drive cycle with its rest."""
+"""The thermal observer against a measured core: a 26650 cell on a drive cycle, then at rest."""
 
 from __future__ import annotations
 
@@ -11,10 +11,16 @@ import pytest
 from bms import _observer, cells
 from bms.model import Cell
 
-RECORD = Path(os.environ.get("BMS_DATA_DIR", "/nonexistent")) / "a123_core_temperature" / "drive_1_1s.csv"
+RECORD = (
+    Path(os.environ.get("BMS_DATA_DIR", "/nonexistent"))
+    / "a123_core_temperature"
+    / "drive_1_1s.csv"
+)
 DRIVEN_S = 3000  # then comes the rest that cooling is learnt from
-LAW = 0.607  # T_core = T_surface + LAW (T_surface - T_coolant), its constant identified on this very record
-needs_record = pytest.mark.skipif(not RECORD.is_file(), reason="BMS_DATA_DIR has no record of a core temperature")
+LAW = 0.607  # T_core = T_surface + LAW (T_surface - T_coolant), identified on this very record
+needs_record = pytest.mark.skipif(
+    not RECORD.is_file(), reason="BMS_DATA_DIR has no record of a core temperature"
+)
 
 
 def parameters(cell: Cell, cooling_w_per_k: float, sigma_frac: float) -> dict[str, float]:
@@ -35,11 +41,18 @@ def parameters(cell: Cell, cooling_w_per_k: float, sigma_frac: float) -> dict[st
     }
 
 
-def observe(record: np.ndarray, cooling_w_per_k: float, sigma_frac: float) -> tuple[np.ndarray, float]:
+def observe(
+    record: np.ndarray, cooling_w_per_k: float, sigma_frac: float
+) -> tuple[np.ndarray, float]:
     cell = cells.load("a123_26650")
     made = cell.resistance
     ohm = made.electrolyte_ohm + made.contact_ohm + made.charge_transfer_ohm + made.diffusion_ohm
-    columns = [record["time_s"], record["current_A"] ** 2 * ohm, record["T_surf_C"], record["T_inf_C"]]
+    columns = [
+        record["time_s"],
+        record["current_A"] ** 2 * ohm,
+        record["T_surf_C"],
+        record["T_inf_C"],
+    ]
     time_s, heat_w, surface, sink = (np.ascontiguousarray(c, dtype=np.float32) for c in columns)
     core, cooling = np.zeros_like(time_s), np.zeros_like(time_s)
     observer = _observer.Observer(parameters(cell, cooling_w_per_k, sigma_frac), [0])
@@ -53,7 +66,9 @@ def rms(values: np.ndarray) -> float:
 
 @needs_record
 @pytest.mark.parametrize("guess_w_per_k", [0.15, 0.2, 0.3])
-def test_core_is_known_to_0_2_k_with_the_cooling_learnt_on_the_other_half(guess_w_per_k: float) -> None:
+def test_core_is_known_to_0_2_k_with_the_cooling_learnt_on_the_other_half(
+    guess_w_per_k: float,
+) -> None:
     record = np.genfromtxt(RECORD, delimiter=",", names=True)
     _, learnt = observe(record[DRIVEN_S:], guess_w_per_k, 0.5)
     driven = record[:DRIVEN_S]

@@ -102,7 +102,7 @@ def test_health_survives_a_reset_and_one_torn_slot() -> None:
 
 
 class Truth:
-    """What the true pack can do: constant power held on a copied plant until a limit of the cell is crossed."""
+    """What the true pack can do: constant power held on a copied plant until a limit is crossed."""
 
     def __init__(self, run: Simulation) -> None:
         self.run, self.plant = run, _plant.Plant()
@@ -150,7 +150,14 @@ class Truth:
 
 @pytest.mark.parametrize(
     ("soc_frac", "degc", "least"),
-    [(0.8, 25.0, 0.85), (0.5, 25.0, 0.85), (0.15, 25.0, 0.85), (0.5, 0.0, 0.8), (0.9, 0.0, 0.8), (0.5, -15.0, 0.65)],
+    [
+        (0.8, 25.0, 0.85),
+        (0.5, 25.0, 0.85),
+        (0.15, 25.0, 0.85),
+        (0.5, 0.0, 0.8),
+        (0.9, 0.0, 0.8),
+        (0.5, -15.0, 0.65),
+    ],
 )
 def test_power_offered_for_ten_seconds_is_there_and_most_of_what_is_there_is_offered(
     soc_frac: float, degc: float, least: float
