@@ -9,8 +9,6 @@ FIELD_TABLE(loop_fields, LOOP_FIELDS);
 const size_t loop_field_count = FIELD_COUNT(loop_fields);
 
 #define WATCHDOG_LIMIT_MS 100u
-#define NVM_PROGRAM_MS 3u /* typical page program time of a serial flash */
-#define NVM_ERASE_MS 40u
 #define COIL_PINS (PIN_OUT_MAIN_PLUS | PIN_OUT_MAIN_MINUS | PIN_OUT_PRECHARGE)
 
 static size_t round_up(size_t size) { return (size + 63u) & ~(size_t)63u; }
@@ -105,38 +103,6 @@ static void firmware_reset(world_t *w, uint8_t cause)
     event(l, LOOP_EVENT_RESET, cause, 0, -1, 0.0f);
 }
 
-static void nvm_execute(loop_t *l, ecu_nvm_t *op)
-{
-    uint8_t *page = l->nvm + (size_t)op->page * ECU_NVM_PAGE;
-    op->status = ECU_NVM_OK;
-    if (op->page >= ECU_NVM_PAGES) {
-        op->status = ECU_NVM_FAILED;
-    } else if (op->op == ECU_NVM_READ) {
-        memcpy(op->data, page, ECU_NVM_PAGE);
-    } else if (op->op == ECU_NVM_PROGRAM) {
-        for (uint32_t k = 0; k < ECU_NVM_PAGE; ++k) page[k] &= op->data[k];
-    } else if (op->op == ECU_NVM_ERASE) {
-        memset(page, 0xFF, ECU_NVM_PAGE);
-    } else {
-        op->status = ECU_NVM_FAILED;
-    }
-}
-
-static void nvm_step(world_t *w)
-{
-    loop_t *l = &w->loop;
-    w->in.nvm_done.op = ECU_NVM_NONE;
-    if (l->nvm_left_ms == 0u && w->out.nvm_want.op != ECU_NVM_NONE) {
-        memcpy(l->nvm_pending, &w->out.nvm_want, sizeof w->out.nvm_want);
-        l->nvm_left_ms = w->out.nvm_want.op == ECU_NVM_READ ? 1u : w->out.nvm_want.op == ECU_NVM_ERASE ? NVM_ERASE_MS : NVM_PROGRAM_MS;
-    }
-    if (l->nvm_left_ms == 0u) return;
-    if (--l->nvm_left_ms == 0u) {
-        memcpy(&w->in.nvm_done, l->nvm_pending, sizeof w->in.nvm_done);
-        nvm_execute(l, &w->in.nvm_done);
-    }
-}
-
 static uint32_t input_pins(const world_t *w)
 {
     const loop_t *l = &w->loop;
@@ -200,7 +166,7 @@ static bool is_asleep(const world_t *w, uint32_t pins)
 static void firmware_step(world_t *w, const loop_inputs_t *in)
 {
     loop_t *l = &w->loop;
-    nvm_step(w); /* takes what the last step wanted, before that is cleared */
+    loop_nvm_step(w); /* takes what the last step wanted, before that is cleared */
     clear_messages(&w->out);
     if (l->booting_ms) {
         if (--l->booting_ms) return;

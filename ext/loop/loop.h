@@ -130,6 +130,8 @@ size_t loop_arena_size(const ecu_api_t *firmware);
 int loop_start(world_t *w, const loop_inputs_t *in);
 /* Runs up to `milliseconds`; returns how many were run and says in *why what ended it. */
 uint32_t loop_run(world_t *w, const loop_inputs_t *in, uint32_t milliseconds, uint32_t *why);
+/* One millisecond of the ECU's memory: takes what the firmware wanted, gives back what is done. */
+void loop_nvm_step(world_t *w);
 /* Hash of the plant's state as it is now, from the given start value. */
 uint64_t loop_truth_hash(const world_t *w, uint64_t hash);
 

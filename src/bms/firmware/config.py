@@ -303,6 +303,7 @@ def pressure_max_kpa(cell: Cell) -> float:
 
 
 def estimator(cell: Cell, pack: Pack) -> Values:
+    """Parameters of estimator.h for one block of the pack, by field name."""
     made, electric, sensors = cell.resistance, cell.electric, pack.sensors
     parallel = pack.topology.parallel
     ocv, entropic = tables.ocv(electric)

@@ -44,6 +44,7 @@ def bits(project_dir, tmp_path, compiler, options):
 
 
 @pytest.mark.skipif(not COMPILERS, reason="needs a compiler: apt-get install gcc clang")
+@pytest.mark.slow("compiles the chips in four ways")
 def test_every_build_says_the_same_bytes(project_dir, tmp_path):
     said = {
         (compiler, name): bits(project_dir, tmp_path, compiler, options)
