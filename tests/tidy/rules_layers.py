@@ -169,7 +169,6 @@ RULES = [
             ("src/bms/bridge/daemon.py", "x = row['true_current_a']"),
         ),
         good=(("ext/firmware/bms.c", "is_true_now = 1; /* true */"),),
-        allowed={"src/bms/estimator/scoring.py": "compares estimates with truth, after the fact"},
     ),
     Rule(
         "firmware_includes",

@@ -73,6 +73,7 @@ def replay(made: Any, case: Case) -> Floats:
 
 
 def ours(case: Case) -> Estimates:
+    """bms.Estimator over a whole record."""
     n_cells = 1 if case.voltage_v.ndim == 1 else case.voltage_v.shape[1]
     return Estimator(case.cell, n_cells).run(
         case.time_s, case.current_a, case.voltage_v, case.temperature_degc, case.pressure_kpa,
@@ -104,6 +105,7 @@ def charge_rows(case: Case, found: Estimates, made: Any | None, name: str) -> It
 
 
 def interval_rows(place: str, mine: Score) -> Iterator[Row]:
+    """How often the truth lies inside the interval, and how wide that is."""
     inside = Row(
         name=f"soc_inside_3_sigma_pct/{place}", ours=100.0 * mine.inside_frac, unit="%",
         better="higher", limit=99.73, limit_source="normal errors of the width that is told",

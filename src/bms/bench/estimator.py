@@ -49,6 +49,7 @@ def readings(n: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def current(k: int) -> float:
+    """Ampere at step k, by turns out and in."""
     return 40.0 if k // 10 % 2 else -30.0
 
 
@@ -62,6 +63,7 @@ def per_update(step: Callable[[int], object], n: int, updates: int) -> float:
 
 
 def ours(n: int, threads: int) -> Callable[[int], object]:
+    """A step of bms.Estimator over n cells."""
     made = Estimator(CELL, n, threads=threads)
     made.bind()
     volts, warm = readings(n)
@@ -78,6 +80,7 @@ def ours(n: int, threads: int) -> Callable[[int], object]:
 
 
 def numpy_peer(n: int) -> Callable[[int], object]:
+    """The same by NumPy."""
     made = NumpyFilter(cells.load(CELL), n)
     volts, warm = readings(n)
     return lambda k: made.step(STEP_S, current(k), volts, warm)

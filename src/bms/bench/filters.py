@@ -183,6 +183,7 @@ class Counting:
         self, dt_s: float, current_a: float, voltage_v: Floats, temperature_degc: Floats,
         pressure_kpa: float | None,
     ) -> Floats:  # fmt: skip
+        """Charge after these readings, (n,)."""
         if self.soc is None:
             known = self.soc0 is not None
             self.soc = np.array(self.soc0 if known else self.tables.soc_at(voltage_v))
@@ -207,6 +208,7 @@ class PlainEkf:
         self, dt_s: float, current_a: float, voltage_v: Floats, temperature_degc: Floats,
         pressure_kpa: float | None,
     ) -> Floats:  # fmt: skip
+        """Charge after these readings, (n,)."""
         t, at = self.tables, self.tables.over_temperature
         if self.x is None:
             first = t.soc_at(voltage_v) if self.soc0 is None else self.soc0

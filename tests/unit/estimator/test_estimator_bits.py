@@ -26,7 +26,7 @@ if len(sys.argv) > 1:
     module = importlib.util.module_from_spec(spec)
     loader.exec_module(module)
     sys.modules["bms._estimator"] = bms._estimator = module
-from test_same_bits import digest
+from test_estimator_bits import digest
 print(digest())
 """
 
