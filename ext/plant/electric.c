@@ -11,7 +11,7 @@
 
 #include "internal.h"
 
-#define LANES 16u
+#define LANES 8u
 
 static inline __attribute__((always_inline)) double cell_emf(const plant_t *p, size_t c)
 {
@@ -20,13 +20,12 @@ static inline __attribute__((always_inline)) double cell_emf(const plant_t *p, s
 
 static inline __attribute__((always_inline)) double lane_total(double *lane)
 {
-    for (size_t j = 0; j < 8u; ++j) lane[j] += lane[j + 8u];
     for (size_t j = 0; j < 4u; ++j) lane[j] += lane[j + 4u];
     return (lane[0] + lane[2]) + (lane[1] + lane[3]);
 }
 
 /* One current for all cells: the sum of their emf is sum(base) - sum(slope) charge - sum(damp v1). The first two sums hold for the
- * tick, the third comes out of the pass that moves v1. Sixteen lanes in a fixed order. */
+ * tick, the third comes out of the pass that moves v1. Eight lanes in a fixed order. */
 KERNEL uniform_sums_body(plant_t *restrict p)
 {
     double base[LANES] = {0.0}, slope[LANES] = {0.0}, polarised[LANES] = {0.0};

@@ -35,7 +35,7 @@ from bms.scenarios import Phase, Plan
 from bms.signals import bind
 
 Progress = Callable[[float, str], None]
-MS_AT_ONCE = 2_000  # simulated milliseconds between looks at the host: progress, Ctrl-C
+MS_AT_ONCE = 10_000  # simulated milliseconds between looks at the host: progress, Ctrl-C
 REQUESTS = {"standby": 0, "drive": 1, "charge": 2}
 KINDS = {"rest": 0, "power": 1, "current": 2, "charge": 3}
 UNTIL = {
