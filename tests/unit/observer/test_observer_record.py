@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import numpy as np
@@ -11,16 +10,15 @@ import pytest
 from bms import _observer, cells
 from bms.model import Cell
 
-RECORD = (
-    Path(os.environ.get("BMS_DATA_DIR", "/nonexistent"))
-    / "a123_core_temperature"
-    / "drive_1_1s.csv"
-)
 DRIVEN_S = 3000  # then comes the rest that cooling is learnt from
 LAW = 0.607  # T_core = T_surface + LAW (T_surface - T_coolant), identified on this very record
-needs_record = pytest.mark.skipif(
-    not RECORD.is_file(), reason="BMS_DATA_DIR has no record of a core temperature"
-)
+
+
+@pytest.fixture(scope="module")
+def record(data_dir: Path) -> np.ndarray:
+    """Measured core, surface and coolant of one cell, a row a second; current positive on charge."""
+    place = data_dir / "a123_core_temperature" / "drive_1_1s.csv"
+    return np.genfromtxt(place, delimiter=",", names=True)
 
 
 def parameters(cell: Cell, cooling_w_per_k: float, sigma_frac: float) -> dict[str, float]:
@@ -64,12 +62,10 @@ def rms(values: np.ndarray) -> float:
     return float(np.sqrt(np.mean(values**2)))
 
 
-@needs_record
 @pytest.mark.parametrize("guess_w_per_k", [0.15, 0.2, 0.3])
 def test_core_is_known_to_0_2_k_with_the_cooling_learnt_on_the_other_half(
-    guess_w_per_k: float,
+    record: np.ndarray, guess_w_per_k: float
 ) -> None:
-    record = np.genfromtxt(RECORD, delimiter=",", names=True)
     _, learnt = observe(record[DRIVEN_S:], guess_w_per_k, 0.5)
     driven = record[:DRIVEN_S]
     core, _ = observe(driven, learnt, 0.03)
@@ -79,15 +75,11 @@ def test_core_is_known_to_0_2_k_with_the_cooling_learnt_on_the_other_half(
     assert rms(core - driven["T_core_C"]) <= rms(law - driven["T_core_C"])
 
 
-@needs_record
-def test_cooling_is_not_learnt_while_the_cell_is_driven() -> None:
-    record = np.genfromtxt(RECORD, delimiter=",", names=True)
+def test_cooling_is_not_learnt_while_the_cell_is_driven(record: np.ndarray) -> None:
     _, learnt = observe(record[:DRIVEN_S], 0.3, 0.5)
     assert learnt == pytest.approx(0.3)
 
 
-@needs_record
-def test_what_is_learnt_is_bounded_to_a_third_and_three_times() -> None:
-    record = np.genfromtxt(RECORD, delimiter=",", names=True)
+def test_what_is_learnt_is_bounded_to_a_third_and_three_times(record: np.ndarray) -> None:
     _, learnt = observe(record[DRIVEN_S:], 0.05, 5.0)
     assert learnt <= 0.15 + 1e-6
