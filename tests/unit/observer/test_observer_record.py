@@ -16,7 +16,7 @@ LAW = 0.607  # T_core = T_surface + LAW (T_surface - T_coolant), identified on t
 
 @pytest.fixture(scope="module")
 def record(data_dir: Path) -> np.ndarray:
-    """Measured core, surface and coolant of one cell, a row a second; current positive on charge."""
+    """Measured core, surface and coolant of a cell, a row a second; current positive on charge."""
     place = data_dir / "a123_core_temperature" / "drive_1_1s.csv"
     return np.genfromtxt(place, delimiter=",", names=True)
 
