@@ -32,64 +32,35 @@ cdef extern from "loop/loop.h" nogil:
     int loop_start(world_t *, const loop_inputs_t *)
     uint32_t loop_run(world_t *, const loop_inputs_t *, uint32_t, uint32_t *)
     uint64_t loop_truth_hash(const world_t *, uint64_t)
-    const field_t loop_fields[]
-    const size_t loop_field_count
-    const field_t plant_fields[]
-    const size_t plant_field_count
-    const field_t chips_fields[]
-    const size_t chips_field_count
-    const field_t ivt_fields[]
-    const size_t ivt_field_count
-    const field_t imd_fields[]
-    const size_t imd_field_count
-    const field_t vehicle_fields[]
-    const size_t vehicle_field_count
 
 cdef extern from *:
     """
     #include "loop/loop.h"
-    static const size_t place_of_part[6] = {offsetof(world_t, loop), offsetof(world_t, plant), offsetof(world_t, chips),
-        offsetof(world_t, ivt), offsetof(world_t, imd), offsetof(world_t, vehicle)};
+    typedef struct { const char *name; size_t place; const field_t *table; const size_t *count; } world_part_t;
+    #define WORLD_PART(part) {#part, offsetof(world_t, part), part##_fields, &part##_field_count}
+    static const world_part_t world_parts[] = {WORLD_PART(loop), WORLD_PART(plant), WORLD_PART(chips), WORLD_PART(ivt),
+                                               WORLD_PART(imd), WORLD_PART(vehicle)};
+    #define WORLD_PART_COUNT (sizeof world_parts / sizeof world_parts[0])
     """
-    const size_t place_of_part[6]
+    ctypedef struct world_part_t:
+        const char *name
+        size_t place
+        const field_t *table
+        const size_t *count
+    const world_part_t world_parts[]
+    const int WORLD_PART_COUNT
 
 DONE, RECORDER_FULL, EVENTS_FULL, CONDITION = 0, 1, 2, 3
 EVENT_STATE, EVENT_DIAGNOSIS, EVENT_CONTACTOR, EVENT_FUSE, EVENT_RESET = 1, 2, 3, 4, 5
 UNTIL_SOC_ABOVE, UNTIL_SOC_BELOW, UNTIL_CURRENT_BELOW, UNTIL_STATE, UNTIL_TEMPERATURE_ABOVE = 1, 2, 4, 8, 16
 
 
-cdef const field_t *_table(int part, size_t *count):
-    if part == 0:
-        count[0] = loop_field_count
-        return loop_fields
-    if part == 1:
-        count[0] = plant_field_count
-        return plant_fields
-    if part == 2:
-        count[0] = chips_field_count
-        return chips_fields
-    if part == 3:
-        count[0] = ivt_field_count
-        return ivt_fields
-    if part == 4:
-        count[0] = imd_field_count
-        return imd_fields
-    count[0] = vehicle_field_count
-    return vehicle_fields
-
-
-PARTS = ("loop", "plant", "chips", "ivt", "imd", "vehicle")
-
-
 def describe():
     """{part: [(name, unit, text, offset, count, dtype)]} of every field of the world."""
-    cdef size_t count = 0
-    cdef const field_t *table
-    found = {}
-    for part in range(6):
-        table = _table(part, &count)
-        found[PARTS[part]] = _describe(table, count)
-    return found
+    return {
+        world_parts[k].name.decode(): _describe(world_parts[k].table, world_parts[k].count[0])
+        for k in range(WORLD_PART_COUNT)
+    }
 
 
 cdef class World:
@@ -121,12 +92,11 @@ cdef class World:
         self._config = config if config else b"\0"
         self._inputs.config = <const void *>&self._config[0]
         self._inputs.config_size = len(config)
-        self.parts = {}
-        cdef size_t count = 0
-        cdef const field_t *table
-        for part in range(6):
-            table = _table(part, &count)
-            self.parts[PARTS[part]] = _views(self._memory, place_of_part[part], table, count)
+        self.parts = {
+            world_parts[k].name.decode():
+                _views(self._memory, world_parts[k].place, world_parts[k].table, world_parts[k].count[0])
+            for k in range(WORLD_PART_COUNT)
+        }
 
     def start(self):
         """Derive and reset everything after the fields were filled; returns the code of the firmware's ecu_init (0: accepted)."""

@@ -369,7 +369,7 @@ int loop_start(world_t *w, const loop_inputs_t *in)
     chips_init(&w->chips);
     ivt_init(&w->ivt);
     imd_init(&w->imd);
-    vehicle_init(&w->vehicle, l->elapsed_us);
+    vehicle_init(&w->vehicle);
     memset(w->to_firmware, 0, sizeof w->to_firmware);
     memset(w->from_firmware, 0, sizeof w->from_firmware);
     memset(&w->in, 0, sizeof w->in);

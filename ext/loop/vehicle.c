@@ -12,9 +12,8 @@ const size_t vehicle_field_count = FIELD_COUNT(vehicle_fields);
 
 static const float nan_f = __builtin_nanf("");
 
-void vehicle_init(vehicle_t *v, uint64_t now_us)
+void vehicle_init(vehicle_t *v)
 {
-    (void)now_us;
     memset(v->last_counter, E2E_P01_NO_COUNTER, sizeof v->last_counter);
     v->obs_charge_limit_a = v->obs_discharge_limit_a = v->obs_charge_voltage_limit_v = 0.0f;
     v->obs_temperature_min_degc = v->obs_temperature_max_degc = v->obs_core_max_degc = nan_f;

@@ -88,7 +88,7 @@ typedef struct {
     float value;
 } vehicle_event_t;
 
-void vehicle_init(vehicle_t *v, uint64_t now_us);
+void vehicle_init(vehicle_t *v);
 /* One frame from the BMS; true when it carried an event. Any bytes are accepted: what is wrong is counted. */
 bool vehicle_receive(vehicle_t *v, uint64_t now_us, const ecu_can_frame_t *frame, vehicle_event_t *event);
 /* Every 10 ms: the request frame, and the current that load or charger will move given the advertised limits. pack_voltage_v is

@@ -16,7 +16,6 @@ UNTIL_SOC_BELOW: int
 UNTIL_CURRENT_BELOW: int
 UNTIL_STATE: int
 UNTIL_TEMPERATURE_ABOVE: int
-PARTS: tuple[str, ...]
 
 def describe() -> dict[str, list[tuple[str, str, str, int, int, str]]]: ...
 
