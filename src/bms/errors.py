@@ -6,7 +6,7 @@ BmsError
 └── RecorderError   a recording cannot be written or read
 
 Bytes from outside never raise: decoders return counted `Malformed` values instead. The command line
-turns a BmsError into one message on stderr and its `exit_code`. """
+turns a BmsError into one message on stderr and its `exit_code`."""
 
 from __future__ import annotations
 

@@ -65,7 +65,7 @@ class Conductivity(Frozen, frozen=True):
     """Temperature law of a resistance: multiplier 1 at 25 degC.
 
     arrhenius: exp(Ea/k (1/T - 1/298.15)). vtf: above melting exp(B/(T-T0) - B/(Tm-T0)), below it
-    Arrhenius with activation_ev, continuous at the join, the whole scaled to 1 at 25 degC. """
+    Arrhenius with activation_ev, continuous at the join, the whole scaled to 1 at 25 degC."""
 
     law: Literal["arrhenius", "vtf"]
     activation_ev: float

@@ -2,7 +2,7 @@
 
 A draw in one stream never moves another stream, so adding a draw somewhere does not reshuffle the
 rest; and no bit depends on the processor, because only integer and correctly rounded arithmetic is
-used. The C side is ext/common/philox.h. """
+used. The C side is ext/common/philox.h."""
 
 from __future__ import annotations
 

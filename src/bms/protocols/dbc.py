@@ -108,10 +108,12 @@ def _raw(name: str, signal: Any, value: Value) -> int:
             expected = "one of " + ", ".join(numbers) if numbers else "a number"
             raise ConfigError(spec.DBC.name, key, value, expected)
         return numbers[value]
-    if not signal.minimum <= value <= signal.maximum:
+    scale, offset = signal.conversion.scale, signal.conversion.offset
+    # 2047 * 0.1 is a rounding above 204.7 and the same raw number; whole numbers have no such slack
+    slack = 0 if scale == 1 else abs(scale) * 1e-6
+    if not signal.minimum - slack <= value <= signal.maximum + slack:
         expected = f"{signal.minimum:g} to {signal.maximum:g} {signal.unit or ''}".rstrip()
         raise ConfigError(spec.DBC.name, key, value, expected)
-    scale, offset = signal.conversion.scale, signal.conversion.offset
     return int(value - offset) if scale == 1 else round((value - offset) / scale)
 
 

@@ -27,10 +27,13 @@ def random_values(name: str, chance: random.Random) -> dict[str, dbc.Value]:
             values[s.name] = None
         else:
             low, high = (
-                round((x - s.conversion.offset) / s.conversion.scale)
+                x - s.conversion.offset
+                if s.conversion.scale == 1  # 56 bits do not fit a quotient
+                else round((x - s.conversion.offset) / s.conversion.scale)
                 for x in (s.minimum, s.maximum)
             )
-            values[s.name] = chance.randint(low, high) * s.conversion.scale + s.conversion.offset
+            raw = chance.choice((low, high, chance.randint(low, high)))  # both ends, every time
+            values[s.name] = raw * s.conversion.scale + s.conversion.offset
     values.pop("Crc", None)
     return values
 
