@@ -17,7 +17,7 @@ size_t loop_arena_size(const ecu_api_t *firmware) { return round_up(sizeof(world
 
 /* ---- events ---- */
 
-static void event(loop_t *l, uint32_t kind, uint32_t code, uint32_t level, int32_t index, float value)
+void loop_event(loop_t *l, uint32_t kind, uint32_t code, uint32_t level, int32_t index, float value)
 {
     if (l->event_count >= LOOP_EVENTS_MAX) {
         l->events_lost++;
@@ -30,48 +30,6 @@ static void event(loop_t *l, uint32_t kind, uint32_t code, uint32_t level, int32
     l->event_level[k] = level;
     l->event_index[k] = index;
     l->event_value[k] = value;
-}
-
-/* ---- frames ---- */
-
-/* A classical frame is a quarter of what an FD frame needs, and a few thousand are moved a second. */
-static void frame_copy(ecu_can_frame_t *to, const ecu_can_frame_t *from)
-{
-    if (from->length <= 8u) memcpy(to, from, offsetof(ecu_can_frame_t, data) + 8u);
-    else *to = *from;
-}
-
-static void queue_put(loop_t *l, loop_queue_t *q, const ecu_can_frame_t *frame)
-{
-    if (q->head - q->tail >= LOOP_QUEUE) {
-        l->frames_dropped++;
-        return;
-    }
-    frame_copy(&q->frame[q->head++ & (LOOP_QUEUE - 1u)], frame);
-}
-
-/* Bits of a classical data frame with worst-case stuffing (ISO 11898-1): 47 fixed of which 34 + 8n can be stuffed. */
-static double frame_bits(const ecu_can_frame_t *frame)
-{
-    const uint32_t payload = 8u * frame->length;
-    return (double)(47u + payload + (33u + payload) / 4u);
-}
-
-static bool queue_take(loop_t *l, loop_queue_t *q, uint32_t bus, ecu_can_frame_t *frame)
-{
-    if (q->head == q->tail || l->bus_credit_bits[bus] <= 0.0) return false;
-    frame_copy(frame, &q->frame[q->tail++ & (LOOP_QUEUE - 1u)]);
-    l->bus_credit_bits[bus] -= frame_bits(frame);
-    l->can_frames++;
-    return true;
-}
-
-static void trace_frame(world_t *w, const loop_inputs_t *in, const ecu_can_frame_t *frame, uint8_t direction)
-{
-    loop_t *l = &w->loop;
-    const uint64_t head = (uint64_t)frame->id | (uint64_t)frame->bus << 32 | (uint64_t)frame->flags << 40 | (uint64_t)direction << 48;
-    l->trace_hash = hash_bytes(hash_word(l->trace_hash, head), frame->data, frame->length);
-    if (in->recorder) record_frame(in->recorder, l->elapsed_us, frame, direction);
 }
 
 /* ---- the ECU from outside: power, watchdog, sleep, memory ---- */
@@ -100,7 +58,7 @@ static void firmware_reset(world_t *w, uint8_t cause)
     l->reset_cause = cause;
     l->booting_ms = l->boot_ms ? l->boot_ms : 1u;
     memset(&w->out, 0, sizeof w->out); /* an ECU in reset drives nothing */
-    event(l, LOOP_EVENT_RESET, cause, 0, -1, 0.0f);
+    loop_event(l, LOOP_EVENT_RESET, cause, 0, -1, 0.0f);
 }
 
 static uint32_t input_pins(const world_t *w)
@@ -204,7 +162,7 @@ static void apply_output(world_t *w, const loop_inputs_t *in)
         l->trace_hash = hash_bytes(hash_word(l->trace_hash, line->low_us), line->bytes, line->count);
         if (in->recorder) record_bytes(in->recorder, l->elapsed_us, 1u, line->bytes, line->count);
     }
-    for (uint32_t k = 0; k < w->out.can_count; ++k) queue_put(l, &w->from_firmware[w->out.can[k].bus], &w->out.can[k]);
+    for (uint32_t k = 0; k < w->out.can_count; ++k) buses_put(l, &w->from_firmware[w->out.can[k].bus], &w->out.can[k]);
 }
 
 /* ---- the other side of the wires ---- */
@@ -226,7 +184,7 @@ static void sensor_frames(world_t *w, ecu_can_frame_t *frames, uint32_t count)
 {
     for (uint32_t k = 0; k < count; ++k) {
         frames[k].bus = ECU_BUS_SENSOR;
-        queue_put(&w->loop, &w->to_firmware[ECU_BUS_SENSOR], &frames[k]);
+        buses_put(&w->loop, &w->to_firmware[ECU_BUS_SENSOR], &frames[k]);
     }
 }
 
@@ -260,7 +218,7 @@ static void vehicle_side(world_t *w, const loop_inputs_t *in)
     ecu_can_frame_t request;
     if (v->kind == VEHICLE_POWER || v->kind == VEHICLE_CURRENT) v->demand = profile_value(w, in);
     vehicle_tick(v, w->loop.elapsed_us, p->link_voltage_v, &request);
-    queue_put(&w->loop, &w->to_firmware[ECU_BUS_VEHICLE], &request);
+    buses_put(&w->loop, &w->to_firmware[ECU_BUS_VEHICLE], &request);
     if (v->kind == VEHICLE_CHARGE) {
         p->load_mode = PLANT_LOAD_CHARGER;
         p->charger_current_a = v->charger_now_a;
@@ -270,27 +228,6 @@ static void vehicle_side(world_t *w, const loop_inputs_t *in)
         p->load_mode = v->kind == VEHICLE_REST ? PLANT_LOAD_OPEN : PLANT_LOAD_CURRENT;
         p->load_current_a = v->delivered_a;
     }
-}
-
-static void frames_step(world_t *w, const loop_inputs_t *in)
-{
-    loop_t *l = &w->loop;
-    ecu_can_frame_t frame;
-    uint16_t count = 0;
-    for (uint32_t bus = 0; bus < ECU_CAN_BUS_COUNT; ++bus) {
-        if (w->to_firmware[bus].head == w->to_firmware[bus].tail && w->from_firmware[bus].head == w->from_firmware[bus].tail) continue;
-        /* What was not used is lost, what was overdrawn by the last frame is paid back. */
-        const double owed = l->bus_credit_bits[bus] < 0.0 ? l->bus_credit_bits[bus] : 0.0;
-        l->bus_credit_bits[bus] = owed + l->bus_bits_per_ms[bus];
-        while (count < ECU_CAN_IN_MAX && queue_take(l, &w->to_firmware[bus], bus, &w->in.can[count])) trace_frame(w, in, &w->in.can[count++], 0);
-        while (queue_take(l, &w->from_firmware[bus], bus, &frame)) {
-            vehicle_event_t e;
-            trace_frame(w, in, &frame, 1);
-            if (bus == ECU_BUS_VEHICLE && vehicle_receive(&w->vehicle, l->elapsed_us, &frame, &e))
-                event(l, LOOP_EVENT_DIAGNOSIS, e.diagnosis, e.tier * 2u + e.raised, e.index, e.value);
-        }
-    }
-    w->in.can_count = count;
 }
 
 /* ---- looking on ---- */
@@ -315,15 +252,15 @@ static void watch(world_t *w)
     const vehicle_t *v = &w->vehicle;
     const plant_t *p = &w->plant;
     if (p->contactor_closed != l->seen_contactors) {
-        event(l, LOOP_EVENT_CONTACTOR, p->contactor_closed, l->seen_contactors, -1, (float)p->pack_current_a);
+        loop_event(l, LOOP_EVENT_CONTACTOR, p->contactor_closed, l->seen_contactors, -1, (float)p->pack_current_a);
         l->seen_contactors = p->contactor_closed;
     }
     if (v->obs_state != l->seen_state) {
-        event(l, LOOP_EVENT_STATE, v->obs_state, l->seen_state, -1, 0.0f);
+        loop_event(l, LOOP_EVENT_STATE, v->obs_state, l->seen_state, -1, 0.0f);
         l->seen_state = v->obs_state;
     }
     if (p->fuse_blown != l->seen_fuse) {
-        event(l, LOOP_EVENT_FUSE, p->fuse_blown, 0, -1, (float)p->pack_current_a);
+        loop_event(l, LOOP_EVENT_FUSE, p->fuse_blown, 0, -1, (float)p->pack_current_a);
         l->seen_fuse = p->fuse_blown;
     }
     const uint32_t trip = v->obs_flags & VEHICLE_FLAG_TRIP;
@@ -393,7 +330,7 @@ static uint32_t run(world_t *w, const loop_inputs_t *in, uint32_t milliseconds, 
         l->elapsed_us += 1000u;
         l->steps++;
         if (is_tick) sensors_step(w);
-        frames_step(w, in);
+        buses_step(w, in);
         firmware_step(w, in);
         apply_output(w, in);
         if (!is_tick) continue;

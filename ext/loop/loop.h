@@ -17,12 +17,12 @@
 #include "ecu.h"
 #include "ecu_api.h"
 #include "field.h"
+#include "loop/buses.h"
 #include "loop/vehicle.h"
 #include "plant/plant.h"
 #include "recorder/record.h"
 
 #define LOOP_EVENTS_MAX 512
-#define LOOP_QUEUE 128u /* frames waiting on one bus, a power of two */
 #define LOOP_NVM_BYTES (ECU_NVM_PAGES * ECU_NVM_PAGE)
 
 enum { LOOP_EVENT_STATE = 1, LOOP_EVENT_DIAGNOSIS = 2, LOOP_EVENT_CONTACTOR = 3, LOOP_EVENT_FUSE = 4, LOOP_EVENT_RESET = 5 };
@@ -98,11 +98,6 @@ extern const field_t loop_fields[];
 extern const size_t loop_field_count;
 
 typedef struct {
-    uint32_t head, tail;
-    ecu_can_frame_t frame[LOOP_QUEUE];
-} loop_queue_t;
-
-typedef struct {
     loop_t loop;
     plant_t plant;
     chips_t chips;
@@ -130,6 +125,11 @@ size_t loop_arena_size(const ecu_api_t *firmware);
 int loop_start(world_t *w, const loop_inputs_t *in);
 /* Runs up to `milliseconds`; returns how many were run and says in *why what ended it. */
 uint32_t loop_run(world_t *w, const loop_inputs_t *in, uint32_t milliseconds, uint32_t *why);
+void loop_event(loop_t *l, uint32_t kind, uint32_t code, uint32_t level, int32_t index, float value);
+/* A frame waits for its bus (buses.c); one that finds no room is lost and counted. */
+void buses_put(loop_t *l, loop_queue_t *q, const ecu_can_frame_t *frame);
+/* One millisecond of both buses: what fits arrives, at the firmware (w->in.can) or at the vehicle. */
+void buses_step(world_t *w, const loop_inputs_t *in);
 /* One millisecond of the ECU's memory: takes what the firmware wanted, gives back what is done. */
 void loop_nvm_step(world_t *w);
 /* Hash of the plant's state as it is now, from the given start value. */
