@@ -20,6 +20,7 @@ devices in the field say 01; so that is a setting, and the field is the default.
 
 from __future__ import annotations
 
+import math
 import struct
 from typing import Final
 
@@ -325,11 +326,12 @@ def _limits(view: PackView) -> Limits | None:
     up, down = view.charge_voltage_limit_v, view.discharge_voltage_limit_v
     if not up or not down:  # inverters take a voltage limit of zero at its word
         return None
+    # A limit is never passed by a rounding: upper ones are cut, the lower one is raised.
     return Limits(
-        _clip(up * 10, 1, 65535),
-        _clip(view.charge_limit_a * 10, 0, 32767),
-        _clip(view.discharge_limit_a * 10, 0, 32767),
-        _clip(down * 10, 1, 65535),
+        min(65535, int(up * 10 + 1e-6)),
+        min(32767, int(view.charge_limit_a * 10 + 1e-6)),
+        min(32767, int(view.discharge_limit_a * 10 + 1e-6)),
+        min(65535, math.ceil(down * 10 - 1e-6)),
     )
 
 
