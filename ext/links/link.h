@@ -127,4 +127,12 @@ uint32_t link_join(link_t *const *links, uint32_t count, uint64_t now_us);
 
 const field_t *link_counter_fields(size_t *count);
 
+/* What a runner in another module needs of a link it was given. */
+typedef struct {
+    int (*service)(link_t *l, uint64_t now_us);
+    uint32_t (*receive)(link_t *l, link_frame_t *out, uint32_t max);
+    uint32_t (*send)(link_t *l, const link_frame_t *frames, uint32_t count);
+    link_state_t (*state)(const link_t *l);
+} link_api_t;
+
 #endif
