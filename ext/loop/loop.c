@@ -219,11 +219,12 @@ static void vehicle_side(world_t *w, const loop_inputs_t *in)
     if (v->kind == VEHICLE_POWER || v->kind == VEHICLE_CURRENT) v->demand = profile_value(w, in);
     vehicle_tick(v, w->loop.elapsed_us, p->link_voltage_v, &request);
     buses_put(&w->loop, &w->to_firmware[ECU_BUS_VEHICLE], &request);
+    if (vehicle_charger_status(v, w->loop.elapsed_us, p->link_voltage_v, p->pack_current_a, &request))
+        buses_put(&w->loop, &w->to_firmware[ECU_BUS_VEHICLE], &request);
     if (v->kind == VEHICLE_CHARGE) {
         p->load_mode = PLANT_LOAD_CHARGER;
         p->charger_current_a = v->charger_now_a;
-        p->charger_voltage_v = v->charge_voltage_v;
-        if (v->obeys_limits && (double)v->obs_charge_voltage_limit_v < p->charger_voltage_v) p->charger_voltage_v = (double)v->obs_charge_voltage_limit_v;
+        p->charger_voltage_v = vehicle_charge_voltage_v(v, w->loop.elapsed_us);
     } else {
         p->load_mode = v->kind == VEHICLE_REST ? PLANT_LOAD_OPEN : PLANT_LOAD_CURRENT;
         p->load_current_a = v->delivered_a;

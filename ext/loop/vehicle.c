@@ -174,8 +174,66 @@ static bool take_event(const ecu_can_frame_t *f, vehicle_event_t *event)
     return true;
 }
 
+/* ---- a charger that speaks the Elcon / TC protocol; src/bms/protocols/elcon.py holds layout and vectors ---- */
+
+#define ELCON_COMMAND_ID 0x1806E5F4u
+#define ELCON_STATUS_ID 0x18FF50E5u
+#define ELCON_SILENCE_US 5000000u /* without a command for so long it stops */
+#define ELCON_NO_COMMANDS 16u     /* its flag for that */
+
+static void take_elcon(vehicle_t *v, uint64_t now_us, const ecu_can_frame_t *f)
+{
+    if (f->id != ELCON_COMMAND_ID) return;
+    if (f->length != 8u || f->data[4] > 1u) {
+        v->malformed++;
+        return;
+    }
+    v->elcon_voltage_v = (double)((uint32_t)f->data[0] << 8 | f->data[1]) * 0.1;
+    v->elcon_current_a = f->data[4] ? 0.0 : (double)((uint32_t)f->data[2] << 8 | f->data[3]) * 0.1;
+    v->elcon_us = now_us;
+}
+
+static bool is_commanded(const vehicle_t *v, uint64_t now_us)
+{
+    return v->elcon_us != 0u && now_us - v->elcon_us <= ELCON_SILENCE_US;
+}
+
+double vehicle_charge_voltage_v(const vehicle_t *v, uint64_t now_us)
+{
+    double most = v->charge_voltage_v;
+    if (v->charger_speaks) most = is_commanded(v, now_us) && v->elcon_voltage_v < most ? v->elcon_voltage_v : most;
+    else if (v->obeys_limits && (double)v->obs_charge_voltage_limit_v < most) most = (double)v->obs_charge_voltage_limit_v;
+    return most;
+}
+
+static void put_word(uint8_t *to, double value)
+{
+    const double tenths = value * 10.0 + 0.5;
+    const uint32_t word = tenths > 65535.0 ? 65535u : tenths > 0.0 ? (uint32_t)tenths : 0u;
+    to[0] = (uint8_t)(word >> 8);
+    to[1] = (uint8_t)word;
+}
+
+bool vehicle_charger_status(const vehicle_t *v, uint64_t now_us, double link_voltage_v, double current_a, ecu_can_frame_t *frame)
+{
+    if (!v->charger_speaks || now_us % 1000000u != 0u) return false;
+    memset(frame, 0, sizeof *frame);
+    frame->id = ELCON_STATUS_ID;
+    frame->bus = ECU_BUS_VEHICLE;
+    frame->flags = ECU_CAN_EXTENDED;
+    frame->length = 8;
+    put_word(frame->data, link_voltage_v);
+    put_word(frame->data + 2, v->kind == VEHICLE_CHARGE ? -current_a : 0.0);
+    frame->data[4] = is_commanded(v, now_us) ? 0u : ELCON_NO_COMMANDS;
+    return true;
+}
+
 bool vehicle_receive(vehicle_t *v, uint64_t now_us, const ecu_can_frame_t *f, vehicle_event_t *event)
 {
+    if (f->flags == ECU_CAN_EXTENDED) {
+        take_elcon(v, now_us, f);
+        return false;
+    }
     if (f->flags != 0u || f->length != 8u) {
         v->malformed++;
         return false;
@@ -223,7 +281,9 @@ void vehicle_tick(vehicle_t *v, uint64_t now_us, double link_voltage_v, ecu_can_
     v->delivered_a = amps;
 
     double charge = v->kind == VEHICLE_CHARGE ? wanted_charge_a(v) : 0.0;
-    if (v->obeys_limits && charge > charge_limit) charge = charge_limit;
+    const double told = is_commanded(v, now_us) ? v->elcon_current_a : 0.0;
+    if (v->charger_speaks) charge = charge < told ? charge : told; /* an Elcon charger knows no other limit */
+    else if (v->obeys_limits && charge > charge_limit) charge = charge_limit;
     const double step = v->charger_slew_a_per_s * 0.01;
     if (charge > v->charger_now_a + step) charge = v->charger_now_a + step;
     v->charger_now_a = charge; /* a charger may always fall at once */

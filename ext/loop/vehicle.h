@@ -37,6 +37,10 @@ enum { VEHICLE_REST = 0, VEHICLE_POWER = 1, VEHICLE_CURRENT = 2, VEHICLE_CHARGE 
     A(f64, step_soc_frac, VEHICLE_STEPS_MAX, "1", "charger: a step holds up to this reported SoC")                                \
     A(f64, step_current_a, VEHICLE_STEPS_MAX, "A", "charger: current of the step")                                                \
     S(f64, charger_now_a, "A", "charger: current it drives now")                                                                  \
+    S(u32, charger_speaks, "1", "whose limits the charger follows: 0 those of bms.dbc, 1 commands in the Elcon protocol")         \
+    S(f64, elcon_voltage_v, "V", "charger: voltage last commanded")                                                               \
+    S(f64, elcon_current_a, "A", "charger: current last commanded; 0 when told to stop")                                          \
+    S(u64, elcon_us, "us", "when the last command came; 0 never")                                                                 \
     S(f64, delivered_a, "A", "current demand after the advertised limits, positive discharges")                                   \
     S(u64, silent_us, "us", "silence of the BMS's limits after which nothing is drawn or charged")                                \
     S(u64, limits_us, "us", "when the last valid limits arrived")                                                                 \
@@ -94,5 +98,10 @@ bool vehicle_receive(vehicle_t *v, uint64_t now_us, const ecu_can_frame_t *frame
 /* Every 10 ms: the request frame, and the current that load or charger will move given the advertised limits. pack_voltage_v is
  * the vehicle's own measurement at its terminals (the link). */
 void vehicle_tick(vehicle_t *v, uint64_t now_us, double link_voltage_v, ecu_can_frame_t *request);
+/* The most voltage the charger gives now. */
+double vehicle_charge_voltage_v(const vehicle_t *v, uint64_t now_us);
+/* What an Elcon charger says of itself, due each second; false when it is not due or the charger speaks otherwise.
+ * current_a: of the pack, positive discharges. */
+bool vehicle_charger_status(const vehicle_t *v, uint64_t now_us, double link_voltage_v, double current_a, ecu_can_frame_t *frame);
 
 #endif
