@@ -140,6 +140,10 @@ cdef class World:
                 out[k] = (b.tv_sec - a.tv_sec) * 1e6 + (b.tv_nsec - a.tv_nsec) * 1e-3
         return np.asarray(out)
 
+    def handles(self):
+        """(address of the world_t, of its loop_inputs_t, of loop_run): for a runner in another module. They live as long as this."""
+        return <uintptr_t>self._world, <uintptr_t>&self._inputs, <uintptr_t>&loop_run
+
     def energy(self):
         """Bring the plant's energy fields and their residual up to date."""
         plant_energy(&self._world.plant)
