@@ -140,6 +140,11 @@ cdef class World:
                 out[k] = (b.tv_sec - a.tv_sec) * 1e6 + (b.tv_nsec - a.tv_nsec) * 1e-3
         return np.asarray(out)
 
+    @property
+    def memory(self):
+        """The whole arena as live bytes, shape (size,)."""
+        return self._memory
+
     def handles(self):
         """(address of the world_t, of its loop_inputs_t, of loop_run): for a runner in another module. They live as long as this."""
         return <uintptr_t>self._world, <uintptr_t>&self._inputs, <uintptr_t>&loop_run

@@ -102,8 +102,7 @@ class Simulation:
         )
         self.config = firmware_config.build(self.cell, self.pack)
         self.firmware = library.load(firmware) if firmware else None
-        api = self.firmware.address if self.firmware else _firmware.api_address()
-        self.world = _loop.World(api, self.config)
+        self.world = self._new_world()
         self._fill()
         self.refused = self.world.start()
         if self.refused:
@@ -116,6 +115,11 @@ class Simulation:
         self.probes = self.firmware.probes() if self.firmware else _firmware.probes()
         self.events: list[Event] = []
         self.position = Position()
+
+    def _new_world(self) -> _loop.World:
+        """The arena, with the firmware that is to live in it."""
+        api = self.firmware.address if self.firmware else _firmware.api_address()
+        return _loop.World(api, self.config)
 
     def _fill(self) -> None:
         """Write every parameter and initial state into the arena, by name."""

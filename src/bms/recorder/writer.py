@@ -14,7 +14,7 @@ import os
 import queue
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -71,12 +71,13 @@ class Writer:
             (ticks * FRAMES_PER_TICK, ticks * FRAMES_PER_TICK * FRAME_BYTES) if frames else (0, 0),
             (ticks * UART_PER_TICK, ticks * UART_PER_TICK * UART_BYTES) if uart else (0, 0),
         )
+        self._spare: Recorder | None = None  # of a loop that waits for nobody
         self._free: queue.SimpleQueue[Any] = queue.SimpleQueue()
         for _ in range(3):
             self._free.put(self._recorder.new_batch())
         self._work: queue.SimpleQueue[Any] = queue.SimpleQueue()
         self._events: list[Event] = []
-        self._dropped = (0, 0, 0)
+        self._dropped: tuple[int, ...] = (0, 0, 0)
         self._error: BaseException | None = None
         self._closed = False
         self._file = ArrowFile(self.path, self._shape.schema(metadata), compression)
@@ -118,6 +119,25 @@ class Writer:
         self._work.put((full, rows, frames, pieces, events))
         self._raise()
 
+    def exchange(self, swap: Callable[[int], None]) -> None:
+        """`drain` for a loop that waits for nobody: `swap(address)` gives it an empty recorder_t
+        and returns when it has let go of the one before, which is then handed to the file."""
+        self._raise()
+        spare, used = self._spare, self._recorder
+        if spare is None:
+            spare = Recorder(used.sources, used.ticks, used.frames, used.uart)
+        swap(spare.address)
+        self._recorder, self._spare = spare, used
+        rows, frames, pieces = used.filled()
+        if rows == 0:
+            return
+        full = used.batch
+        self._events += self._losses(int(full.t_ns[rows - 1]))
+        events, self._events = self._events, []
+        used.install(self._free.get())
+        self._work.put((full, rows, frames, pieces, events))
+        self._raise()
+
     def close(self, summary: dict[str, Any] | None = None) -> None:
         """Write what is left, the summary and the footer. A second call does nothing."""
         if self._closed:
@@ -144,7 +164,8 @@ class Writer:
             ) from self._error
 
     def _losses(self, t_ns: int) -> list[Event]:
-        before, self._dropped = self._dropped, self._recorder.dropped()
+        mine, other = self._recorder.dropped(), self._spare.dropped() if self._spare else (0, 0, 0)
+        before, self._dropped = self._dropped, tuple(a + b for a, b in zip(mine, other, strict=True))
         names = ("ticks_dropped", "frames_dropped", "uart_dropped")
         return [
             Event(t_ns, "recorder", name, -1, float(now - old), "no room in the recorder's buffer")
