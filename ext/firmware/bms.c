@@ -309,7 +309,7 @@ static const ecu_probe_t PROBES[] = {
     PROBE("block_r0_scale_var", "1", watch.health.scale_var, BMS_CELLS_MAX, PROBE_F32),
     PROBE("block_capacity_frac", "1", watch.health.capacity_frac, BMS_CELLS_MAX, PROBE_F32),
     PROBE("block_capacity_sigma", "1", watch.health.capacity_sigma, BMS_CELLS_MAX, PROBE_F32),
-    PROBE("power_10s_w", "W", limits.charge_power_w, 2, PROBE_I32), /* charge, discharge */
+    PROBE("power_w", "W", limits.charge_w, 2 * POWER_SPANS, PROBE_I32), /* charge for 2, 10, 30 s, then discharge */
     PROBE("power_bound_a", "A", watch.bound, 2 * POWER_SPANS, PROBE_F32),
     PROBE("drain_a", "A", watch.drain.worst_a, 1, PROBE_F32),
     PROBE("drain_looks", "1", watch.drain.looks, 1, PROBE_U32),

@@ -55,7 +55,7 @@
 #define BMS_UNKNOWN INT32_MIN /* a min, max or sum of which nothing is known */
 
 #define BMS_CONFIG_MAGIC 0x42534F4Cu
-#define BMS_CONFIG_VERSION 1u
+#define BMS_CONFIG_VERSION 2u
 
 enum { LIMIT_OPERATE = 0, LIMIT_WARN = 1, LIMIT_TRIP = 2, LIMITS = 3 }; /* places in a triplet; TIER_... are one higher */
 
@@ -81,6 +81,7 @@ enum { LIMIT_OPERATE = 0, LIMIT_WARN = 1, LIMIT_TRIP = 2, LIMITS = 3 }; /* place
     S(i64, capacity_uc, "uC", "of a block")                                                                                    \
     A(i32, voltage_max_uv, LIMITS, "uV", "block voltage, upper limits")                                                         \
     A(i32, voltage_min_uv, LIMITS, "uV", "block voltage, lower limits")                                                         \
+    S(i32, reading_error_uv, "uV", "largest specified error of a block voltage")                                               \
     S(i32, voltage_deep_uv, "uV", "block voltage below which only a workshop may clear")                                       \
     A(i32, charge_max_cdegc, LIMITS, "0.01 degC", "temperature while charging, upper limits")                                   \
     A(i32, charge_min_cdegc, LIMITS, "0.01 degC", "temperature while charging, lower limits")                                   \
@@ -93,6 +94,7 @@ enum { LIMIT_OPERATE = 0, LIMIT_WARN = 1, LIMIT_TRIP = 2, LIMITS = 3 }; /* place
     A(i32, pressure_min_kpa, LIMITS, "kPa", "stack pressure, lower limits; all 0: none")                                        \
     A(i32, pressure_max_kpa, LIMITS, "kPa", "stack pressure, upper limits; all 0: none")                                        \
     A(i32, insulation_ohm_per_v, LIMITS, "ohm/V", "insulation; operate unused")                                                 \
+    S(f32, path_ohm, "ohm", "contactors and cables between the blocks and what they feed")                                      \
     S(i32, break_current_ma, "mA", "the contactors can open; above it they wait for the fuse")                                 \
     S(u32, fuse_wait_ms, "ms", "wait for the fuse at most")                                                                    \
     S(u32, feedback_ms, "ms", "a contactor's feedback follows its coil within")                                                \
@@ -252,11 +254,11 @@ typedef struct {
 } protect_t;
 
 typedef struct {
-    int32_t charge_ma, discharge_ma;  /* advertised */
+    int32_t charge_ma, discharge_ma;  /* advertised: for ten seconds */
     uint8_t charge_cause, discharge_cause, derated, reserved;
     int32_t charge_voltage_mv, discharge_voltage_mv;
-    int32_t charge_power_w, discharge_power_w; /* for ten seconds */
-    int32_t charge_long_w, discharge_long_w;
+    int32_t span_charge_ma[POWER_SPANS], span_discharge_ma[POWER_SPANS]; /* for 2, 10, 30 s */
+    int32_t charge_w[POWER_SPANS], discharge_w[POWER_SPANS];             /* power these stand for; 30 s is told as for long */
     uint64_t us;
 } limits_t;
 

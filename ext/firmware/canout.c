@@ -306,10 +306,10 @@ static void send_power(bms_t *self, ecu_out_t *out)
 {
     const limits_t *const l = &self->limits;
     struct bms_dbc_bms_power_t m = {0};
-    m.discharge_power10s = u16_of(l->discharge_power_w / 100, 16382);
-    m.charge_power10s = u16_of(l->charge_power_w / 100, 16382);
-    m.discharge_power_continuous = u16_of(l->discharge_long_w / 100, 16382);
-    m.charge_power_continuous = u16_of(l->charge_long_w / 100, 16382);
+    m.discharge_power10s = u16_of(l->discharge_w[POWER_10_S] / 100, 16382);
+    m.charge_power10s = u16_of(l->charge_w[POWER_10_S] / 100, 16382);
+    m.discharge_power_continuous = u16_of(l->discharge_w[POWER_30_S] / 100, 16382);
+    m.charge_power_continuous = u16_of(l->charge_w[POWER_30_S] / 100, 16382);
     m.charge_limit_cause = l->charge_cause;
     m.discharge_limit_cause = l->discharge_cause;
     ecu_can_frame_t *const frame = frame_for(self, out, BMS_DBC_BMS_POWER_FRAME_ID);

@@ -11,7 +11,6 @@
 #define SOC_RESERVE 0.03f     /* discharge: over the last 3 % */
 #define BLIND_SHARE 0.3f      /* with a pressure sensor lost: what the lowest pressure would allow */
 #define SCAN_AGE_MS 250u
-#define VOLTAGE_MARGIN_UV 3000 /* of a reading */
 #define CURRENT_AGE_MS 100u
 
 enum { CAUSE_NONE, CAUSE_STATIC, CAUSE_TEMPERATURE, CAUSE_VOLTAGE, CAUSE_SOC, CAUSE_PRESSURE, CAUSE_CRITICAL, CAUSE_DIAGNOSIS,
@@ -62,8 +61,8 @@ static float table_at(const float *table, float x, int32_t steps)
 BMS_CLONES
 static void voltage_bounds(const bms_t *self, float current_a, float *charge_a, float *discharge_a)
 {
-    const float top = (float)(self->config.set.voltage_max_uv[LIMIT_OPERATE] - VOLTAGE_MARGIN_UV) * 1e-6f;
-    const float bottom = (float)(self->config.set.voltage_min_uv[LIMIT_OPERATE] + VOLTAGE_MARGIN_UV) * 1e-6f;
+    const float top = (float)(self->config.set.voltage_max_uv[LIMIT_OPERATE] - self->config.set.reading_error_uv) * 1e-6f;
+    const float bottom = (float)(self->config.set.voltage_min_uv[LIMIT_OPERATE] + self->config.set.reading_error_uv) * 1e-6f;
     float in = 1e6f, out = 1e6f;
     for (uint32_t b = 0; b < self->config.set.blocks; ++b) {
         const float v = (float)self->measure.cell_uv[b] * 1e-6f;
@@ -136,18 +135,26 @@ static int32_t ramped(bound_t *bound, int32_t old_ma, int32_t step_ma)
     return old_ma + step_ma;
 }
 
-/* Power that the advertised currents stand for: for ten seconds, and for thirty, which is taken as for long. */
-static void powers(bms_t *self)
+/* What the voltages allow for each span, on top of what bounds all of them; currents, and the power they stand for. */
+static void spans(bms_t *self, const bound_t *charge, const bound_t *discharge, int32_t step_ma)
 {
     limits_t *const l = &self->limits;
     const watch_t *const w = &self->watch;
     const uint32_t modules = self->config.set.modules;
-    const float in = (float)l->charge_ma * 1e-3f, out = (float)l->discharge_ma * 1e-3f;
-    const float long_in = least(in, w->bound[POWER_30_S].charge_a), long_out = least(out, w->bound[POWER_30_S].discharge_a);
-    l->charge_power_w = to_i32(power_charge_w(&w->power, modules, in), 0, 100000000, 0);
-    l->discharge_power_w = to_i32(power_discharge_w(&w->power, modules, POWER_10_S, out), 0, 100000000, 0);
-    l->charge_long_w = to_i32(power_charge_w(&w->power, modules, long_in), 0, 100000000, 0);
-    l->discharge_long_w = to_i32(power_discharge_w(&w->power, modules, POWER_30_S, long_out), 0, 100000000, 0);
+    for (uint32_t s = 0; s < POWER_SPANS; ++s) {
+        bound_t in = *charge, out = *discharge;
+        lower(&in, w->bound[s].charge_a, CAUSE_VOLTAGE);
+        lower(&out, w->bound[s].discharge_a, CAUSE_VOLTAGE);
+        l->span_charge_ma[s] = ramped(&in, l->span_charge_ma[s], step_ma);
+        l->span_discharge_ma[s] = ramped(&out, l->span_discharge_ma[s], step_ma);
+        l->charge_w[s] = to_i32(power_charge_w(&w->power, modules, s, (float)l->span_charge_ma[s] * 1e-3f), 0, 100000000, 0);
+        l->discharge_w[s] = to_i32(power_discharge_w(&w->power, &w->power_limits, modules, s, (float)l->span_discharge_ma[s] * 1e-3f), 0, 100000000, 0);
+        if (s != POWER_10_S) continue;
+        l->charge_ma = l->span_charge_ma[s];
+        l->discharge_ma = l->span_discharge_ma[s];
+        l->charge_cause = in.cause;
+        l->discharge_cause = out.cause;
+    }
 }
 
 void limits_slow(bms_t *self)
@@ -167,8 +174,6 @@ void limits_slow(bms_t *self)
         voltage_bounds(self, (float)self->sensor.current_ma.value * 1e-3f, &in, &out);
         lower(&charge, in, CAUSE_VOLTAGE);
         lower(&discharge, out, CAUSE_VOLTAGE);
-        lower(&charge, self->watch.bound[POWER_10_S].charge_a, CAUSE_VOLTAGE);
-        lower(&discharge, self->watch.bound[POWER_10_S].discharge_a, CAUSE_VOLTAGE);
     } else {
         lower(&charge, 0.0f, CAUSE_DIAGNOSIS);
         lower(&discharge, 0.0f, CAUSE_DIAGNOSIS);
@@ -179,14 +184,10 @@ void limits_slow(bms_t *self)
 
     const int32_t step_ma = (int32_t)((int64_t)set->ramp_ma_per_s * (int64_t)elapsed_ms(self->now_us, l->us) / 1000);
     l->us = self->now_us;
-    l->charge_ma = ramped(&charge, l->charge_ma, step_ma);
-    l->discharge_ma = ramped(&discharge, l->discharge_ma, step_ma);
-    l->charge_cause = charge.cause;
-    l->discharge_cause = discharge.cause;
+    spans(self, &charge, &discharge, step_ma);
     l->derated = l->charge_ma < full_in || l->discharge_ma < full_out;
     l->charge_voltage_mv = (int32_t)((int64_t)set->voltage_max_uv[LIMIT_OPERATE] * set->blocks / 1000);
     l->discharge_voltage_mv = (int32_t)((int64_t)set->voltage_min_uv[LIMIT_OPERATE] * set->blocks / 1000);
-    powers(self);
 }
 
 /* Between two rounds: what trips or blocks takes effect at once. */
@@ -194,6 +195,11 @@ void limits_tick(bms_t *self)
 {
     limits_t *const l = &self->limits;
     const bool none = self->protect.trip != 0u || self->protect.inhibit != 0u || !contactor_is_normal(self);
-    if (none) l->charge_ma = l->discharge_ma = 0;
-    if (self->protect.inhibit_charge != 0u) l->charge_ma = 0;
+    const bool no_charge = none || self->protect.inhibit_charge != 0u;
+    if (none) l->discharge_ma = 0;
+    if (no_charge) l->charge_ma = 0;
+    for (uint32_t s = 0; s < POWER_SPANS; ++s) {
+        if (none) l->span_discharge_ma[s] = l->discharge_w[s] = 0;
+        if (no_charge) l->span_charge_ma[s] = l->charge_w[s] = 0;
+    }
 }

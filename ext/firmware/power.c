@@ -3,10 +3,12 @@
 #include "util.h"
 
 #define SIGMAS 2.0f
-#define CHARGE_SIGMA_MOST 0.02f  /* of z: a flat OCV does not care, and a steep one has a narrow interval */
-#define SCALE_SIGMA_MOST 0.03f   /* spread of cells as built */
-#define READING_V 0.002f         /* error of a reading, twice 1 mV */
-#define TURN 0.2f                /* of the hysteresis: how far it turns within a span at what currents are then left */
+#define RESISTANCE_SIGMAS 1.5f  /* the worst of many blocks bounds: its error is seldom the largest as well */
+#define CHARGE_SIGMA_MOST 0.02f /* of z: a flat OCV does not care, and a steep one has a narrow interval */
+#define SMOOTHED 0.3f           /* of a look at the voltage read: its noise is no error of the block */
+#define STEPS 6u                /* of the search for a current: regula falsi, Illinois variant (Dowell and Jarratt, 1971) */
+#define WARMS_SHARE 0.8f        /* of the heat of a span that is still in the core at its end */
+#define WARMS_MOST 0.15f
 
 static const float SPAN_S[POWER_SPANS] = {2.0f, 10.0f, 30.0f};
 
@@ -24,70 +26,112 @@ static inline float ocv_at(const est_params_t *params, float z)
 
 typedef struct {
     float low_v, high_v;             /* OCV at the cautious ends of z, with entropy and hysteresis */
-    float fall[POWER_SPANS], rise[POWER_SPANS]; /* of the OCV, a coulomb's worth of ampere over each span, ohm */
+    float low_z, high_z;
+    float down_v, up_v;              /* how far the hysteresis can still go */
 } ends_t;
 
-/* How far the OCV goes at full current over each span, per ampere: the steeper of tangent and secant. */
 static void look_ahead(const est_bank_t *est, const est_params_t *params, const power_limits_t *limits, uint32_t b, ends_t *e)
 {
     const float z = est->soc_frac[b], sigma = est->sigma_frac[b];
     const float wide = SIGMAS * (sigma < CHARGE_SIGMA_MOST ? sigma : CHARGE_SIGMA_MOST);
     const float at = clamp_f32(z, 0.0f, 1.0f) * (float)EST_SOC_STEPS;
     const int32_t i = min_i32((int32_t)at, EST_SOC_STEPS);
-    const float warm = params->entropic_v_per_k[i] * est->above_25_k[b], per_as = params->per_uc * 1e6f;
-    const float low = ocv_at(params, z - wide), high = ocv_at(params, z + wide), tangent = params->slope_v[i] * per_as;
-    const float turn = 0.5f * params->hysteresis_v * (1.0f + est->hysteresis_open); /* it may turn while the current flows */
-    e->low_v = low + warm + est->hysteresis_v - turn - limits->margin_v;
-    e->high_v = high + warm + est->hysteresis_v + turn + limits->margin_v;
-    for (uint32_t s = 0; s < POWER_SPANS; ++s) {
-        const float out = (low - ocv_at(params, z - wide - limits->discharge_a * SPAN_S[s] * per_as)) / limits->discharge_a;
-        const float in = (ocv_at(params, z + wide + limits->charge_a * SPAN_S[s] * per_as) - high) / limits->charge_a;
-        const float along = tangent * SPAN_S[s];
-        e->fall[s] = out > along ? out : along;
-        e->rise[s] = in > along ? in : along;
-    }
+    const float warm = params->entropic_v_per_k[i] * est->above_25_k[b];
+    const float h = params->hysteresis_v, open = h * est->hysteresis_open, twice = 2.0f * h;
+    e->low_z = z - wide;
+    e->high_z = z + wide;
+    e->low_v = ocv_at(params, e->low_z) + warm + est->hysteresis_v - open - limits->margin_v;
+    e->high_v = ocv_at(params, e->high_z) + warm + est->hysteresis_v + open + limits->margin_v;
+    e->down_v = clamp_f32(h + est->hysteresis_v + open, 0.0f, twice);
+    e->up_v = clamp_f32(h - est->hysteresis_v + open, 0.0f, twice);
 }
 
 /* The same from the voltage just read, where that is narrower. */
-static void read_off(power_t *power, const est_bank_t *est, const est_params_t *params, const power_known_t *known, uint32_t b, float r0, float caution, ends_t *e)
+static void read_off(power_t *power, const power_limits_t *limits, const power_known_t *known, uint32_t b, float r0,
+                     float lost, ends_t *e)
 {
-    const float lost = caution * (est->v1_v[b] + est->v2_v[b] + r0 * est->current_a), model = 0.5f * (e->low_v + e->high_v);
+    const float model = 0.5f * (e->low_v + e->high_v);
     if (known->valid[b] != 0u) {
-        power->offset_v[b] = (float)known->voltage_uv[b] * 1e-6f + lost - model;
+        const float offset = (float)known->voltage_uv[b] * 1e-6f + lost - model;
+        power->offset_v[b] += (power->read[b] != 0u ? SMOOTHED : 1.0f) * (offset - power->offset_v[b]);
         power->read[b] = 1u;
     }
     if (power->read[b] == 0u) return;
-    const float emf = model + power->offset_v[b];
-    const float doubt = READING_V + TURN * params->hysteresis_v + r0 * abs_f32(known->jump_a);
+    const float emf = model + power->offset_v[b], doubt = limits->reading_v + SMOOTHED * r0 * abs_f32(known->jump_a);
     e->low_v = emf - doubt > e->low_v ? emf - doubt : e->low_v;
     e->high_v = emf + doubt < e->high_v ? emf + doubt : e->high_v;
+}
+
+/* What a current costs over a span in V: resistance, OCV and hysteresis. way: 1 charges, -1 discharges. */
+typedef struct {
+    float way, z, ohm, per_a, turn_v, per_turn; /* per_a: charge moved by an ampere; per_turn: 1 / charge that turns the hysteresis */
+    float warms_per_a2;                         /* share of the resistance that the current's own heat takes away, at the least */
+} cost_t;
+
+static inline float cost_v(const est_params_t *params, const cost_t *c, float current_a)
+{
+    const float moved = current_a * c->per_a, warm = current_a * current_a * c->warms_per_a2;
+    const float kept = warm < WARMS_MOST ? 1.0f - warm : 1.0f - WARMS_MOST;
+    const float ocv = c->way * (ocv_at(params, c->z + c->way * moved) - ocv_at(params, c->z));
+    return current_a * c->ohm * kept + ocv + c->turn_v * (1.0f - decay(moved * c->per_turn));
+}
+
+/* Highest current up to most_a that costs no more than room_v; never too much, whatever the shape of the OCV; 0 for NaN. */
+static float current_for(const est_params_t *params, const cost_t *c, float room_v, float most_a)
+{
+    float low = 0.0f, high = most_a, left = room_v, over = cost_v(params, c, most_a) - room_v;
+    if (!(room_v > 0.0f)) return 0.0f;
+    if (over <= 0.0f) return most_a;
+    bool fitted = true;
+    for (uint32_t k = 0; k < STEPS; ++k) {
+        const float x = low + (high - low) * left / (left + over), more = cost_v(params, c, x) - room_v;
+        const bool fits = more <= 0.0f, again = fits == fitted;
+        low = fits ? x : low;
+        high = fits ? high : x;
+        left = fits ? -more : (again ? 0.5f * left : left); /* the end that stays counts half: else it would stay for ever */
+        over = fits ? (again ? 0.5f * over : over) : more;
+        fitted = fits;
+    }
+    return low;
+}
+
+/* Doubt about resistance: as far as it has been learnt, and before that what cells differ by as built and by temperature. */
+static float caution_of(const power_limits_t *limits, const power_known_t *known, uint32_t b)
+{
+    const float cold = limits->cold_per_k * known->sigma_k[b], learnt = known->scale_var[b], built = limits->built_var + cold * cold;
+    return 1.0f + RESISTANCE_SIGMAS * sqrt_f32(learnt < built ? learnt : built);
 }
 
 void power_module(power_t *power, const est_bank_t *est, const est_params_t *params, const power_limits_t *limits, uint32_t module,
                   uint32_t first, uint32_t count, const power_known_t *known)
 {
     if (module >= POWER_MODULES_MAX) return;
-    float charge[POWER_SPANS] = {1e6f, 1e6f, 1e6f}, discharge[POWER_SPANS] = {1e6f, 1e6f, 1e6f}, ohms[POWER_SPANS] = {0.0f, 0.0f, 0.0f};
-    float emf = 0.0f, now = 0.0f;
+    const float per_turn = params->hysteresis_soc_frac > 0.0f ? 1.0f / params->hysteresis_soc_frac : 1e6f;
+    float charge[POWER_SPANS], discharge[POWER_SPANS], ohms[POWER_SPANS] = {0.0f, 0.0f, 0.0f}, ends[POWER_SPANS] = {0.0f, 0.0f, 0.0f}, emf = 0.0f, now = 0.0f;
+    for (uint32_t s = 0; s < POWER_SPANS; ++s) {
+        charge[s] = limits->charge_a;
+        discharge[s] = limits->discharge_a;
+    }
     for (uint32_t b = first; b < first + count; ++b) {
         ends_t e;
         look_ahead(est, params, limits, b, &e);
-        const float r1 = est->r1_ohm[b], r2 = est->r2_ohm[b], r0 = est->r0_ohm[b] * known->scale[b], most = SCALE_SIGMA_MOST * SCALE_SIGMA_MOST;
-        const float var = known->scale_var[b] < most ? known->scale_var[b] : most;
-        const float cold = limits->cold_per_k * known->sigma_k[b]; /* what is learnt of R0 holds for the temperature it was learnt with */
-        const float caution = 1.0f + SIGMAS * sqrt_f32(var > cold * cold ? var : cold * cold);
-        read_off(power, est, params, known, b, r0, caution, &e);
-        float most_left = est->v1_v[b] + est->v2_v[b];
+        const float scale = known->scale[b], more = scale > 1.0f ? scale : 1.0f, caution = caution_of(limits, known, b);
+        const float r0 = est->r0_ohm[b] * scale, r1 = est->r1_ohm[b] * more, r2 = est->r2_ohm[b] * more;
+        const float v1 = caution * more * est->v1_v[b], v2 = caution * est->v2_v[b];
+        read_off(power, limits, known, b, r0, v1 + v2 + caution * r0 * est->current_a, &e);
+        float most_left = v1 + v2;
         for (uint32_t s = 0; s < POWER_SPANS; ++s) {
             const float e1 = decay(SPAN_S[s] * est->rate1_per_s[b]), e2 = decay(SPAN_S[s] * est->rate2_per_s[b]);
-            const float left = caution * (est->v1_v[b] * e1 + est->v2_v[b] * e2);
-            most_left = left > most_left ? left : most_left;
+            const float left = v1 * e1 + v2 * e2, per_a = SPAN_S[s] * params->per_uc * 1e6f;
             const float ohm = caution * (r0 + r1 * (1.0f - e1) + r2 * (1.0f - e2)) + 1e-7f;
-            const float out = (e.low_v - left - limits->voltage_min_v) / (ohm + e.fall[s]);
-            const float in = (limits->voltage_max_v - e.high_v + left) / (ohm + e.rise[s]);
-            discharge[s] = out < discharge[s] ? out : discharge[s];
-            charge[s] = in < charge[s] ? in : charge[s];
-            ohms[s] += ohm + e.fall[s];
+            const float warms = WARMS_SHARE * SPAN_S[s] * limits->warm_per_k * limits->core_k_per_j * (r0 + r1) * (2.0f - caution);
+            const cost_t out = {-1.0f, e.low_z, ohm, per_a, e.down_v, per_turn, warms}, in = {1.0f, e.high_z, ohm, per_a, e.up_v, per_turn, warms};
+            const float out_a = current_for(params, &out, e.low_v - left - limits->voltage_min_v, discharge[s]);
+            charge[s] = current_for(params, &in, limits->voltage_max_v - e.high_v + left, charge[s]);
+            discharge[s] = out_a;
+            ends[s] += (2.0f - caution) * (r0 + est->r1_ohm[b] * (1.0f - e1) + est->r2_ohm[b] * (1.0f - e2));
+            ohms[s] += out_a > 1.0f ? cost_v(params, &out, out_a) / out_a : ohm;
+            most_left = left > most_left ? left : most_left;
         }
         emf += e.low_v - most_left;
         now += r0 * (2.0f - caution);
@@ -98,6 +142,7 @@ void power_module(power_t *power, const est_bank_t *est, const est_params_t *par
         power->charge_a[s][module] = charge[s];
         power->discharge_a[s][module] = discharge[s];
         power->ohm[s][module] = ohms[s];
+        power->ohm_end[s][module] = ends[s];
     }
 }
 
@@ -115,18 +160,21 @@ power_bound_t power_bound(const power_t *power, uint32_t modules, uint32_t span)
     return bound;
 }
 
-/* Charging at constant power takes the most current at its start, where the voltage is lowest. */
-float power_charge_w(const power_t *power, uint32_t modules, float current_a)
+/* Charging at constant power takes the most current at its start, where the voltage is lowest; it ends with less, so the voltage of
+ * half-way will do. */
+float power_charge_w(const power_t *power, uint32_t modules, uint32_t span, float current_a)
 {
     float volts = 0.0f;
-    for (uint32_t m = 0; m < modules && m < POWER_MODULES_MAX; ++m) volts += power->emf_v[m] + current_a * power->ohm_now[m];
+    for (uint32_t m = 0; m < modules && m < POWER_MODULES_MAX; ++m) {
+        volts += power->emf_v[m] + 0.5f * current_a * (power->ohm_now[m] + power->ohm_end[span][m]);
+    }
     return clamp_f32(current_a * volts, 0.0f, 1e9f);
 }
 
 /* Discharging at constant power takes the most at its end. */
-float power_discharge_w(const power_t *power, uint32_t modules, uint32_t span, float current_a)
+float power_discharge_w(const power_t *power, const power_limits_t *limits, uint32_t modules, uint32_t span, float current_a)
 {
-    float volts = 0.0f;
+    float volts = -current_a * limits->path_ohm;
     for (uint32_t m = 0; m < modules && m < POWER_MODULES_MAX; ++m) volts += power->emf_v[m] - current_a * power->ohm[span][m];
     return clamp_f32(current_a * volts, 0.0f, 1e9f);
 }

@@ -2,11 +2,12 @@
  *
  * A constant current I for t seconds ends at
  *     V = OCV(z - I t / Q) + entropy -+ hysteresis - v1 e1 - v2 e2 - I (R0 + R1 (1 - e1) + R2 (1 - e2)),   e = exp(-t / R C)
- * The OCV falls along the steeper of its tangent and the secant over what the highest current moves, so that the result is linear in I
- * and never too much. What remains without current is known twice, from the state of charge and from the voltage just read; each has
- * its error (two standard deviations), and the narrower one counts. Cautious by as much of resistance and temperature. Other limits
- * (critical currents, temperature, pressure, state) are limits.c's. What is doubted of resistance is doubted of the drop now and of the
- * drop then alike: a current that flows already is known by the voltage it leaves. */
+ * The current that ends at a limit is searched for between one that surely holds and one that does not; what holds is taken. What
+ * remains without current is known twice, from the state of charge and from the voltage just read; each has its error, and the
+ * narrower one counts: of a reading its largest specified error, of all else two standard deviations. Other limits (critical
+ * currents, temperature, pressure, state) are limits.c's. What is doubted of resistance is doubted of the drop now and of the drop
+ * then alike: a current that flows already is known by the voltage it leaves. R1 and R2 are taken to have grown with R0, but never to
+ * have shrunk with it. */
 #ifndef BMS_POWER_H
 #define BMS_POWER_H
 
@@ -19,15 +20,20 @@ typedef struct {
     float voltage_max_v, voltage_min_v; /* of a block, operate */
     float charge_a, discharge_a;        /* highest that are ever asked for; not 0 */
     float margin_v;                     /* error of the model's voltage */
+    float reading_v;                    /* largest error of a voltage reading */
+    float built_var;                    /* of resistance, cells as built, relative */
     float cold_per_k;                   /* relative rise of resistance a kelvin colder */
+    float warm_per_k, core_k_per_j;     /* relative fall of resistance a kelvin warmer, at the least; of a block */
+    float path_ohm;                     /* between blocks and what they feed */
 } power_limits_t;
 
 typedef struct {
     float charge_a[POWER_SPANS][POWER_MODULES_MAX], discharge_a[POWER_SPANS][POWER_MODULES_MAX]; /* of the worst block of each module */
     float emf_v[POWER_MODULES_MAX];                   /* sum of what remains without current, at its lowest within the spans */
     float ohm_now[POWER_MODULES_MAX];                 /* sum of R0, at the least */
+    float ohm_end[POWER_SPANS][POWER_MODULES_MAX];    /* sum of all resistance at the end, at the least */
     float ohm[POWER_SPANS][POWER_MODULES_MAX];        /* sum of what a current costs until the end, OCV included */
-    float offset_v[EST_BLOCKS_MAX];                   /* the voltage read says more than the state of charge by; kept while it cannot be read */
+    float offset_v[EST_BLOCKS_MAX];                   /* the voltage read says more than the state of charge by, smoothed; kept while it cannot be read */
     uint8_t read[EST_BLOCKS_MAX];                     /* 1: there is one */
 } power_t;
 
@@ -51,7 +57,7 @@ typedef struct {
 /* Over all modules. A longer span never offers more than a shorter one. */
 power_bound_t power_bound(const power_t *power, uint32_t modules, uint32_t span);
 /* Power of a current that is held for the span: W that never need more than that current. Magnitudes. */
-float power_charge_w(const power_t *power, uint32_t modules, float current_a);
-float power_discharge_w(const power_t *power, uint32_t modules, uint32_t span, float current_a);
+float power_charge_w(const power_t *power, uint32_t modules, uint32_t span, float current_a);
+float power_discharge_w(const power_t *power, const power_limits_t *limits, uint32_t modules, uint32_t span, float current_a);
 
 #endif

@@ -4,7 +4,9 @@
 #include "util.h"
 
 #define COLD_PER_K 0.06f      /* Ea / k T^2 of 0.36 eV at 0 degC: 5.6 % */
+#define WARM_PER_K 0.035f     /* the same of 0.35 eV at 65 degC */
 #define MODEL_ERROR_V 0.005f  /* beside the sensor's */
+#define BUILT_SIGMA 0.03f     /* spread of resistance of cells as built */
 #define POWER_ROUNDS 3u       /* a module's power is looked at every third round */
 #define REST_LOOK_MS 20000u
 #define SAVE_MS 1800000u      /* and whenever the contactors have opened */
@@ -22,7 +24,12 @@ void watch_init(bms_t *self)
     w->power_limits.charge_a = (float)max_i32(set->charge_ma[LIMIT_OPERATE], 1) * 1e-3f;
     w->power_limits.discharge_a = (float)max_i32(set->discharge_ma[LIMIT_OPERATE], 1) * 1e-3f;
     w->power_limits.margin_v = MODEL_ERROR_V;
+    w->power_limits.reading_v = (float)set->reading_error_uv * 1e-6f;
+    w->power_limits.built_var = BUILT_SIGMA * BUILT_SIGMA;
     w->power_limits.cold_per_k = COLD_PER_K;
+    w->power_limits.warm_per_k = WARM_PER_K;
+    w->power_limits.core_k_per_j = 1.0f / self->config.obs.core_j_per_k;
+    w->power_limits.path_ohm = set->path_ohm;
     w->weakest_capacity_frac = 1.0f;
     w->memory.pages = (uint16_t)((set->blocks + HEALTH_RECORD_BLOCKS - 1u) / HEALTH_RECORD_BLOCKS);
     w->memory.saved_us = self->now_us;

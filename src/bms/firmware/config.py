@@ -214,6 +214,7 @@ def _pack_limits(cell: Cell, pack: Pack) -> Values:
     return {
         "insulation_ohm_per_v": [round(warn), round(warn), round(trip)],
         "rest_ma": _rest_ma(pack),
+        "reading_error_uv": reading_error_uv(cell, pack),
         "current_range_ma": round(sensors.current_range_a * 1e3),
         "ramp_ma_per_s": round(
             cell.limits.current_discharge_a[0] * pack.topology.parallel * 1e3 / ramp_s
@@ -227,6 +228,14 @@ def _rest_ma(pack: Pack) -> int:
     return max(1000, round(3e3 * (sensors.current_offset_a + sensors.current_noise_a)))
 
 
+def reading_error_uv(cell: Cell, pack: Pack) -> int:
+    """Most that a block voltage may be off at the upper limit: offset and gain, each at two
+    standard deviations."""
+    sensors = pack.sensors
+    gain_v = sensors.cell_voltage_gain_frac * cell.limits.voltage_max_v[0]
+    return max(1000, round(2e6 * (sensors.cell_voltage_offset_v + gain_v)))
+
+
 def _contactors(cell: Cell, pack: Pack) -> Values:
     made = pack.contactors
     volts = pack.topology.blocks * cell.electric.ocv_v[-1]
@@ -237,6 +246,7 @@ def _contactors(cell: Cell, pack: Pack) -> Values:
     charging_a = volts / made.precharge_ohm
     rest = _rest_ma(pack)
     return {
+        "path_ohm": made.cable_ohm + 2.0 * made.resistance_ohm,
         "break_current_ma": round(made.break_current_a * 1e3),
         "fuse_wait_ms": 500,  # assumption: a pyrotechnic fuse acts in milliseconds
         "feedback_ms": round(max(made.close_ms, made.open_ms) + made.bounce_ms) + SETTLE_MS,

@@ -1,11 +1,10 @@
-"""Temperatures inside, health and power in the closed loop, against the plant's truth."""
+"""Temperatures inside and health in the closed loop, against the plant's truth."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
 
-from bms import _plant
 from bms.sim import Simulation
 
 
@@ -99,86 +98,3 @@ def test_health_survives_a_reset_and_one_torn_slot() -> None:
         restored, scale = restarted(nothing)
         assert restored == 0
         assert scale == pytest.approx(1.0, abs=0.01)
-
-
-class Truth:
-    """What the true pack can do: constant power held on a copied plant until a limit is crossed."""
-
-    def __init__(self, run: Simulation) -> None:
-        self.run, self.plant = run, _plant.Plant()
-        for name, values in self.plant.fields.items():
-            values[:] = run.world.parts["plant"][name]
-        self.start = self.plant.snapshot()
-
-    def crosses(self, power_w: float, span_s: int) -> str:
-        made, limits, f = self.run.pack.topology, self.run.cell.limits, self.plant.fields
-        self.plant.restore(self.start)
-        f["load_mode"][0], f["load_power_w"][0] = 2, power_w
-        for _ in range(span_s * 10):
-            self.plant.step(100)
-            volts, current = f["block_voltage_v"][: made.blocks], float(f["pack_current_a"][0])
-            if power_w < 0 and volts.max() > limits.voltage_max_v[0]:
-                return "voltage"
-            if power_w > 0 and volts.min() < limits.voltage_min_v[0]:
-                return "voltage"
-            most = limits.current_discharge_a[0] if current > 0 else limits.current_charge_a[0]
-            if abs(current) > most * made.parallel:
-                return "current"
-            if self.overload() > 1.0:
-                return "critical"
-        return ""
-
-    def overload(self) -> float:
-        """Highest current density over the critical one."""
-        made, f = self.run.pack.topology, self.plant.fields
-        n = made.blocks * made.parallel
-        law = np.interp(f["cell_core_degc"][:n], -60.0 + 2.5 * np.arange(105), f["critical_law"])
-        factor = law * np.tile(f["block_critical"][: made.blocks], made.parallel)
-        density = f["cell_current_a"][:n] * 1e3 / f["electrode_cm2"][0]
-        charge = (-density / (f["plating_ma_per_cm2"][0] * factor)).max()
-        discharge = (density / (f["stripping_ma_per_cm2"][0] * factor)).max()
-        return float(max(charge, discharge))
-
-    def available_w(self, sign: float, span_s: int) -> tuple[float, str]:
-        low, high, why = 0.0, 5e5, ""
-        while high - low > 0.003 * high:
-            middle = 0.5 * (low + high)
-            crossed = self.crosses(sign * middle, span_s)
-            low, high, why = (low, middle, crossed) if crossed else (middle, high, why)
-        return low, why
-
-
-@pytest.mark.parametrize(
-    ("soc_frac", "degc", "least"),
-    [
-        (0.8, 25.0, 0.85),
-        (0.5, 25.0, 0.85),
-        (0.15, 25.0, 0.85),
-        (0.5, 0.0, 0.8),
-        (0.9, 0.0, 0.8),
-        (0.5, -15.0, 0.65),
-    ],
-)
-def test_power_offered_for_ten_seconds_is_there_and_most_of_what_is_there_is_offered(
-    soc_frac: float, degc: float, least: float
-) -> None:
-    settings = {
-        "start.soc_frac": str(soc_frac),
-        "start.temperature_degc": str(degc),
-        "start.ambient_degc": str(degc),
-    }
-    run = Simulation("drive", seed=1, settings=settings)
-    advance(run, 200)
-    truth, offered = Truth(run), probe(run, "power_10s_w")
-    for sign, watts in ((-1.0, float(offered[0])), (1.0, float(offered[1]))):
-        assert truth.crosses(sign * 0.995 * watts, 10) == ""
-        available, why = truth.available_w(sign, 10)
-        assert watts >= least * available, f"{watts:.0f} of {available:.0f} W, which {why} limits"
-
-
-def test_a_longer_span_never_offers_more() -> None:
-    run = Simulation("drive", seed=2)
-    bounds = probe(run, "power_bound_a").reshape(3, 2)
-    for _ in range(20):
-        advance(run, 5)
-        assert (np.diff(bounds, axis=0) <= 0.0).all()
