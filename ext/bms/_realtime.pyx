@@ -162,7 +162,13 @@ cdef extern from *:
     void STORE_FD "STORE32"(int32_t *, int32_t) nogil
     void STORE64 "STORE32"(uint64_t *, uint64_t) nogil
     recorder_t *SWAP_POINTER(recorder_t **, recorder_t *) nogil
-    const field_t pace_fields[], gate_fields[], io_fields[], line_fields[], emulator_fields[], host_fields[], lines_fields[]
+    const field_t pace_fields[]
+    const field_t gate_fields[]
+    const field_t io_fields[]
+    const field_t line_fields[]
+    const field_t emulator_fields[]
+    const field_t host_fields[]
+    const field_t lines_fields[]
     const size_t pace_field_count, gate_field_count, io_field_count, line_field_count, emulator_field_count
     const size_t host_field_count, lines_field_count
 
