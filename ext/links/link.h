@@ -109,6 +109,18 @@ uint32_t link_send(link_t *l, const link_frame_t *frames, uint32_t count); /* ac
  * wake_fd, unless -1, ends the sleep when it can be read. Returns the number of links that want service. */
 uint32_t link_wait(link_t *const *links, uint32_t count, int wake_fd, uint64_t timeout_us);
 
+/* The same in two halves, for callers that hold a lock (Python's): begin looks at the links, sleep touches none of them. */
+#define LINK_WAIT_MAX 128u
+typedef struct {
+    int fd[LINK_WAIT_MAX];
+    short events[LINK_WAIT_MAX];
+    uint32_t first[LINK_WAIT_MAX], fd_count, link_count, ready;
+    uint64_t until_us;
+} link_wait_t;
+
+void link_wait_begin(link_wait_t *w, link_t *const *links, uint32_t count, int wake_fd, uint64_t timeout_us);
+uint32_t link_wait_sleep(link_wait_t *w);
+
 link_state_t link_state(const link_t *l);
 const char *link_reason(const link_t *l); /* why it is not up; "" if it is */
 const link_counters_t *link_counters(const link_t *l);

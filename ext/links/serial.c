@@ -121,6 +121,11 @@ bool serial_is_alone(int pty)
     return poll(&p, 1, 0) > 0 && (p.revents & POLLHUP) != 0;
 }
 
+void serial_discard(int fd)
+{
+    (void)ioctl(fd, TCFLSH, TCIOFLUSH);
+}
+
 int serial_set_baud(int fd, uint32_t baud)
 {
     struct termios2 t;

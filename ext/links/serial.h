@@ -31,6 +31,7 @@ void serial_unlink(const char *device, const char *path);
 /* True while nobody holds the client's side of a pseudo-terminal open (also before the first client). */
 bool serial_is_alone(int pty);
 
+void serial_discard(int fd); /* what is not sent yet: or closing a real port may wait for it half a minute */
 int serial_set_baud(int fd, uint32_t baud); /* 0 or the negated errno */
 uint32_t serial_baud(int fd);               /* on a pseudo-terminal's server: the client's; 0 if unknown */
 
