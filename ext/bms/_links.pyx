@@ -85,12 +85,30 @@ cdef extern from "links/link.h" nogil:
     uint64_t link_now_us()
     const field_t *link_counter_fields(size_t *count)
 
+    ctypedef struct link_api_t:
+        int (*service)(link_t *l, uint64_t now_us)
+        uint32_t (*receive)(link_t *l, link_frame_t *out, uint32_t max)
+        uint32_t (*send)(link_t *l, const link_frame_t *frames, uint32_t count)
+        link_state_t (*state)(const link_t *l)
+
 cdef extern from "links/internal.h" nogil:
     uint8_t fd_dlc(uint8_t length)
+
+cdef link_api_t _api
+_api.service = link_service
+_api.receive = link_receive
+_api.send = link_send
+_api.state = link_state
 
 KINDS = tuple(link_kind_name(k).decode() for k in range(LINK_KINDS))
 FD, LISTEN_ONLY = LINK_FD, LINK_LISTEN_ONLY
 EXTENDED, REMOTE, CAN_FD, BRS, ERROR = ECU_CAN_EXTENDED, ECU_CAN_REMOTE, ECU_CAN_FD, ECU_CAN_BRS, ECU_CAN_ERROR
+
+
+def api_address():
+    """Address of the link_api_t with which a thread of another module uses a link it was lent."""
+    return <uintptr_t>&_api
+
 
 FRAME_DTYPE = np.dtype(
     [("time_us", "<u8"), ("id", "<u4"), ("bus", "u1"), ("length", "u1"), ("flags", "u1"), ("reserved", "u1"), ("data", "u1", 64)]
@@ -422,11 +440,17 @@ cdef class Link:
         if self.l != NULL:
             link_set_state(self.l, LINK_UP if state == "up" else LINK_WAITING, reason.encode())
 
-    def lend(self):
-        """Address of the link_t, for a thread without the GIL, which from now on alone may use it."""
+    @property
+    def address(self):
+        """Where the link_t is, for a compiled loop (with `api_address`); while that runs, nobody else may use the link."""
         self._ours()
-        self.lent = True
         return <uintptr_t>self.l
+
+    def lend(self):
+        """The same, and until `take_back` using the link from Python raises LinkError."""
+        address = self.address
+        self.lent = True
+        return address
 
     def take_back(self):
         """The other thread has ended."""
@@ -498,6 +522,15 @@ def counter_fields():
     cdef size_t count
     cdef const field_t *table = link_counter_fields(&count)
     return [(table[k].name.decode(), table[k].unit.decode(), table[k].text.decode()) for k in range(count)]
+
+
+cdef link_api_t _api
+_api.service, _api.receive, _api.send, _api.state = link_service, link_receive, link_send, link_state
+
+
+def api_address():
+    """Where the link_api_t is: the functions with which another compiled module drives a link."""
+    return <uintptr_t>&_api
 
 
 def now_us():
