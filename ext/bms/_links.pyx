@@ -94,21 +94,9 @@ cdef extern from "links/link.h" nogil:
 cdef extern from "links/internal.h" nogil:
     uint8_t fd_dlc(uint8_t length)
 
-cdef link_api_t _api
-_api.service = link_service
-_api.receive = link_receive
-_api.send = link_send
-_api.state = link_state
-
 KINDS = tuple(link_kind_name(k).decode() for k in range(LINK_KINDS))
 FD, LISTEN_ONLY = LINK_FD, LINK_LISTEN_ONLY
 EXTENDED, REMOTE, CAN_FD, BRS, ERROR = ECU_CAN_EXTENDED, ECU_CAN_REMOTE, ECU_CAN_FD, ECU_CAN_BRS, ECU_CAN_ERROR
-
-
-def api_address():
-    """Address of the link_api_t with which a thread of another module uses a link it was lent."""
-    return <uintptr_t>&_api
-
 
 FRAME_DTYPE = np.dtype(
     [("time_us", "<u8"), ("id", "<u4"), ("bus", "u1"), ("length", "u1"), ("flags", "u1"), ("reserved", "u1"), ("data", "u1", 64)]

@@ -18,9 +18,7 @@ ERROR: int
 FRAME_DTYPE: np.dtype[np.void]
 
 class Closable(Protocol):
-    def api_address() -> int: ...
-
-def close(self) -> None: ...
+    def close(self) -> None: ...
 
 class Frame:
     def __init__(

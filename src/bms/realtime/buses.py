@@ -28,7 +28,8 @@ class Buses:
             self.close()
             raise
         self.api = links.api_address()
-        self.addresses = [self.links[0].address, self.links[-1].address]
+        lent = [link.lend() for link in self.links]
+        self.addresses = [lent[0], lent[-1]]
 
     def status(self) -> list[dict[str, Any]]:
         """For people and scripts."""
@@ -47,4 +48,5 @@ class Buses:
     def close(self) -> None:
         """After the runner has stopped."""
         for link in self.links:
+            link.take_back()
             link.close()
