@@ -103,6 +103,9 @@ def _import_problem(module: str) -> str:
 EXTRAS = {
     "gui": ("PySide6", "pyqtgraph"),
     "export": ("asammdf",),
+    "fmi": ("pythonfmu3",),
+    "bpx": ("bpx",),
+    "docs": ("material",),
     "dask": ("distributed",),
     "lab": ("pyvisa",),
     "test": ("pytest", "hypothesis", "scipy", "polars"),

@@ -45,7 +45,7 @@ def length_code(size: int) -> int:
 
 
 def kind_of(path: Path) -> str:
-    """"candump", "asc", "blf" or "mdf4"; "" when the file is none of them, by begin and name."""
+    """ "candump", "asc", "blf" or "mdf4"; "" when the file is none of them, by begin and name."""
     try:
         with path.open("rb") as file:
             begin = file.read(8)
@@ -85,8 +85,11 @@ def together(frames: list[Frame]) -> Frames:
     """Frames as arrays."""
     kinds = (np.int64, np.uint8, np.uint8, np.uint32, np.uint8)
     columns = list(zip(*frames, strict=True)) if frames else [()] * 6
-    numbers = [np.array(column, kind) for column, kind in zip(columns[:5], kinds, strict=True)]
-    return Frames(*numbers, pa.chunked_array([pa.array(columns[5], pa.binary())]))
+    t_ns, bus, direction, identifier, flags = (
+        np.array(column, kind) for column, kind in zip(columns[:5], kinds, strict=True)
+    )
+    data = pa.chunked_array([pa.array(columns[5], pa.binary())])
+    return Frames(t_ns, bus, direction, identifier, flags, data)
 
 
 def open_log(path: str | Path, kind: str = "") -> BusLog:
@@ -198,9 +201,7 @@ class Asc(BusLog):
                 continue
             yield frame
 
-    def _frame(
-        self, t_ns: int, bus: int, fd: bytes | None, rest: bytes, base: int
-    ) -> Frame | None:
+    def _frame(self, t_ns: int, bus: int, fd: bytes | None, rest: bytes, base: int) -> Frame | None:
         error = self.ERRORFRAME.match(rest)
         if error:
             return Frame(t_ns, bus, int((error[1] or b"rx").lower() == b"tx"), 0, ERROR, b"")
@@ -258,11 +259,13 @@ class Blf(BusLog):
         import can
 
         assert isinstance(message, can.Message)
-        t_ns, bus = round(message.timestamp * 1e9), int(message.channel or 0) & 0xFF
+        t_ns, bus = round(message.timestamp * 1e9), int(str(message.channel or 0)) & 0xFF
         direction = int(not message.is_rx)
         if message.is_error_frame:
             return Frame(t_ns, bus, direction, 0, ERROR, b"")
-        flags = EXTENDED * message.is_extended_id | FD * message.is_fd | BRS * message.bitrate_switch
+        flags = (
+            EXTENDED * message.is_extended_id | FD * message.is_fd | BRS * message.bitrate_switch
+        )
         if message.is_remote_frame:
             data, flags = bytes(min(message.dlc, 8)), flags | REMOTE
         else:
@@ -317,13 +320,13 @@ def _lines(path: Path) -> Iterator[bytes]:
 
 def _date_ns(text: bytes) -> int:
     """The date in the head of an ASC file, 0 when it is 1970 or nobody can read it."""
-    words = text.decode("latin-1").replace(".", " ").replace(":", " ").split()
+    words = text.decode("latin-1").lower().replace(".", " ").replace(":", " ").split()
     try:
         month = MONTHS.index(words[1][:3].title()) + 1
         day, hour, minute, second = (int(w) for w in words[2:6])
-        is_afternoon = "pm" in (w.lower() for w in words)
-        hour = hour % 12 + 12 * is_afternoon if "am" in map(str.lower, words) or is_afternoon else hour
-        fraction = int(words[6][:3].ljust(3, "0")) if words[6].isdigit() and len(words[6]) < 4 else 0
+        if {"am", "pm"} & set(words):
+            hour = hour % 12 + 12 * ("pm" in words)
+        fraction = int(words[6].ljust(3, "0")) if re.fullmatch(r"\d{1,3}", words[6]) else 0
         at = datetime(int(words[-1]), month, day, hour, minute, second, tzinfo=UTC)
     except (ValueError, IndexError):
         return 0

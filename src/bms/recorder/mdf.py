@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -45,7 +46,16 @@ def opened(path: Path) -> Any:
         raise ConfigError(
             "option", "LOG", str(path), "the package asammdf: pip install 'solid-bms[export]'"
         ) from error
+    from asammdf.blocks.mdf_v4 import MDF4
+
+    # its own complains on stderr when a damaged file could not be opened
+    MDF4.__del__ = _forget  # type: ignore[method-assign]
     return asammdf.MDF(str(path))
+
+
+def _forget(file: Any) -> None:
+    with suppress(Exception):
+        file.close()
 
 
 def start_unix_ns(file: Any) -> int:
@@ -71,9 +81,7 @@ def _first_bus(file: Any, index: int, kind: str, names: set[str], count: int) ->
     name = f"{kind}.BusChannel"
     if name not in names:
         return 1
-    least = (
-        _get(file, name, index, at).min(initial=1) for at in range(0, count, CHUNK)
-    )
+    least = (_get(file, name, index, at).min(initial=1) for at in range(0, count, CHUNK))
     return int(min(least, default=1))
 
 

@@ -64,9 +64,7 @@ def record(path: Path, frames: list[Frame], meta: dict[str, Any] | None = None) 
             degrees[0], surface[:] = n / 128, 20 + np.arange(10) + n / 2048
             while waiting and waiting[0].t_ns // 1000 <= n * STEP_US:
                 f = waiting.pop(0)
-                writer.low_level.frame(
-                    f.t_ns // 1000, f.bus, f.direction, f.id, f.flags, f.data
-                )
+                writer.low_level.frame(f.t_ns // 1000, f.bus, f.direction, f.id, f.flags, f.data)
             if n == TICKS // 2:
                 writer.event(n * STEP_US * 1000, "trip", "overvoltage", 4, 4.5, "trip raised")
             if writer.low_level.tick(n * STEP_US):

@@ -116,9 +116,7 @@ def format_of(out: Path) -> str:
     return max(found)[1]
 
 
-def _take_in(
-    given: Path, out: Path, log: str, signals: Sequence[str], options: Options
-) -> str:
+def _take_in(given: Path, out: Path, log: str, signals: Sequence[str], options: Options) -> str:
     from bms.recorder.export import intake
 
     if not log:

@@ -77,9 +77,9 @@ def _labels(source: Source, cell: int) -> dict[str, str]:
             found[label] = name
         elif label in required:
             raise ConfigError("option", "--to", "bdf", f"a recording with {' or '.join(names)}")
-    for name in found.values():
-        if cell >= 0 and known[name].vector and cell >= known[name].count:
-            raise ConfigError("option", "--cell", cell, f"0 to {known[name].count - 1}")
+    cells = known[found["Current / A"]].count
+    if cell >= 0 and cell >= cells:
+        raise ConfigError("option", "--cell", cell, f"0 to {cells - 1}")
     return found
 
 

@@ -163,9 +163,7 @@ def _database(path: Path) -> Any:
         return cantools.database.load_file(str(path), strict=False)
     except OSError as error:
         raise ConfigError("option", "--dbc", str(path), f"a file ({error.strerror})") from error
-    except (cantools.database.UnsupportedDatabaseFormatError, ValueError, KeyError) as error:
+    except (cantools.Error, ValueError, KeyError) as error:
         raise ConfigError(
             "option", "--dbc", str(path), "a database that cantools reads (DBC, KCD, ARXML, SYM)"
         ) from error
-
-

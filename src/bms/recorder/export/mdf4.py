@@ -7,6 +7,7 @@ is attached. Vectors are one channel a cell, name[0] and so on.
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -129,9 +130,7 @@ def _events(file: Any, source: Source) -> int:
     made = []
     for field in ("kind", "name", "text"):
         texts = np.array([getattr(found[k], field).encode()[:200] or b" " for k in order])
-        made.append(
-            asammdf.Signal(texts, seconds[order], name=f"event_{field}", encoding="utf-8")
-        )
+        made.append(asammdf.Signal(texts, seconds[order], name=f"event_{field}", encoding="utf-8"))
     for field in ("index", "value"):
         numbers = np.array([getattr(found[k], field) for k in order])
         made.append(asammdf.Signal(numbers, seconds[order], name=f"event_{field}"))
@@ -183,7 +182,7 @@ class _BusLogging:
         text = self.dbc.read_bytes()
         signal = asammdf.Signal(
             np.zeros(0, mdf.layout(kind)), np.zeros(0), name=kind,
-            attachment=(text, self.dbc.name, None),
+            attachment=(text, Path(self.dbc.name), hashlib.md5(text).digest()),
             source=SourceInformation(source_type=SOURCE_BUS, bus_type=BUS_TYPE_CAN),
         )  # fmt: skip
         return int(self.file.append(signal, acq_name="CAN"))

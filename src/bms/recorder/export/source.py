@@ -111,8 +111,10 @@ class Span:
         inside = (frames.t_ns >= self.first_ns) & (frames.t_ns <= self.last_ns)
         if inside.all():
             return frames
-        columns = (frames.t_ns, frames.bus, frames.direction, frames.id, frames.flags)
-        return Frames(*(c[inside] for c in columns), frames.data.filter(pa.array(inside)))
+        return Frames(
+            frames.t_ns[inside], frames.bus[inside], frames.direction[inside], frames.id[inside],
+            frames.flags[inside], frames.data.filter(pa.array(inside)),
+        )  # fmt: skip
 
 
 def choose(recording: Recording, patterns: Sequence[str]) -> Iterator[SignalInfo]:
