@@ -1,6 +1,8 @@
 /* Compiled by string.c and single.c, which define EST_BLOCKS_MAX and BATCH_KIND. See batch.h. */
 
 #include "../firmware/estimator.c"
+#include "../firmware/health.c"
+#include "../firmware/observer.c"
 #include "batch.h"
 
 #define N EST_BLOCKS_MAX
@@ -8,7 +10,11 @@
 #define UNKNOWN_CURRENT_C 1.0f   /* while no current is read it may be as large as this, in capacities an hour (assumption) */
 #define GAP_S 10.0f              /* over longer steps the mean current is not known from its ends */
 #define NEVER_S 1e9f
-#define SLOW_S 0.0999f           /* temperatures and resistances every 0.1 s, as in the firmware */
+#define SLOW_S 0.0999f           /* resistances every 0.1 s, as in the firmware */
+#define OBSERVE_S 0.999f         /* temperatures every second */
+#define REST_C 0.01f             /* less current, in capacities an hour, is a rest */
+#define REST_LOOK_S 20.0f
+#define UNSEEN_K 30.0f           /* standard deviation of a core of which nothing is known */
 #define UNREAD (-2147483648.0)
 #define PLAUSIBLE_LOW 0.5         /* of the OCV when empty: an open wire, not a cell (assumption) */
 #define PLAUSIBLE_HIGH 1.5        /* of the OCV when full */
@@ -16,31 +22,41 @@
 
 typedef struct {
     est_bank_t est;
+    obs_bank_t obs;
+    health_t health;
     double used_uc;    /* charge taken out since the first step */
     float current_a;   /* last reading */
-    float slow_s;      /* since temperatures were followed */
+    float slow_s;      /* since resistances were followed */
+    float observed_s;  /* since temperatures were */
+    float rest_s, look_s;  /* at rest since, looked at the voltage last */
     float pressure_kpa; /* negative: unknown */
     uint32_t stepped, waiting; /* waiting: cells that have not started */
     int32_t voltage_uv[N], cdegc[N];
     int32_t read_uv[N];
     float read_degc[N];
-    uint32_t valid[N], started[N];
-    float surface_degc[N], core_degc[N], age_s[N];
+    uint32_t valid[N], warm[N], started[N];
+    float surface_degc[N], age_s[N];
     float stuck_v[N], stuck_a[N]; /* largest |I R0| step since the voltage moved, and the current then */
+    float heat_w[N], heat_j[N]; /* of this moment or mean; sum since temperatures were followed */
+    float slow_result[BATCH_RESULTS - BATCH_CORE_DEGC][N];
 } batch_t;
 
-static void init(void *memory, uint32_t count)
+static void init(void *memory, const batch_set_t *set, uint32_t count)
 {
     batch_t *const self = memory;
+    const est_params_t *const est = set->est;
     memset(self, 0, sizeof *self);
     est_init(&self->est, count);
+    obs_init(&self->obs, set->obs, count, 1u);
+    health_init(&self->health, count);
     self->pressure_kpa = -1.0f;
     self->waiting = self->est.count;
     for (uint32_t k = 0; k < self->est.count; ++k) {
         self->cdegc[k] = 2500;
-        self->surface_degc[k] = self->core_degc[k] = 25.0f;
+        self->surface_degc[k] = self->obs.core_degc[k] = 25.0f;
         self->age_s[k] = NEVER_S;
     }
+    est_conditions(&self->est, est, 0, self->est.count, self->cdegc, -1.0f);
 }
 
 /* Voltages as the firmware has them. A NaN fails every comparison, so it is not valid. A channel that stays at one value while the
@@ -80,42 +96,73 @@ static void read_temperatures(batch_t *restrict self, const double *restrict tem
         const bool cold = t > -100.0f, hot = t < 300.0f, warm = cold & hot;
         self->surface_degc[k] = warm ? t : self->surface_degc[k];
         self->age_s[k] = warm ? 0.0f : self->age_s[k] + dt_s;
+        self->warm[k] = warm ? 1u : 0u;
     }
 }
 
-/* Core temperature by its heat balance: the heat of the current (all of I R, and the entropic part) against what flows to the
- * surface, which is measured; exact for a step of constant heat. */
-BMS_CLONES
-static void follow_core(batch_t *restrict self, const est_params_t *restrict est, const batch_params_t *restrict params, float dt_s)
+/* Core temperatures, every second: the heat since, surfaces as measured. */
+static void observe(batch_t *self, const batch_set_t *set, double sink_degc)
 {
-    const float g = params->core_surface_w_per_k, current = self->est.current_a, share = params->core_share;
-    const float keep = g > 0.0f ? decay(dt_s * g / params->core_j_per_k) : 0.0f, per_g = g > 0.0f ? 1.0f / g : 0.0f;
+    const bool known = sink_degc > -100.0 && sink_degc < 300.0;
+    const float per_s = self->observed_s > 0.0f ? 1.0f / self->observed_s : 0.0f;
+    for (uint32_t k = 0; k < self->est.count; ++k) {
+        self->heat_w[k] = self->heat_j[k] * per_s;
+        self->heat_j[k] = 0.0f;
+    }
+    obs_step_each(&self->obs, set->obs, self->observed_s, self->heat_w, self->surface_degc, self->warm, known ? (float)sink_degc : OBS_NO_SINK);
+    self->observed_s = 0.0f;
+}
+
+/* Temperature at which the resistances are, between surface and core. */
+BMS_CLONES
+static void follow_temperatures(batch_t *restrict self, float share)
+{
     const uint32_t n = self->est.count;
     for (uint32_t k = 0; k < n; ++k) {
-        const float x = self->est.soc_frac[k] * SOC_STEPS;
-        int32_t i = (int32_t)x;
-        i = i < 0 ? 0 : i;
-        i = i > EST_SOC_STEPS ? EST_SOC_STEPS : i;
-        const float surface = self->surface_degc[k], before = self->core_degc[k], entropic = est->entropic_v_per_k[i];
-        const float ohmic = (1.0f + self->est.resistance_frac[k]) * (self->est.r0_ohm[k] * current + self->est.v1_v[k]);
-        const float heat = current * (ohmic + self->est.v2_v[k] - entropic * (before + 273.15f));
-        const float target = surface + per_g * heat;
-        float core = target + keep * (before - target);
-        core = core > -60.0f ? core : -60.0f;
-        core = core < 200.0f ? core : 200.0f;
-        core = self->started[k] != 0u ? core : surface;
-        self->core_degc[k] = core;
-        float mean = surface + share * (core - surface);
+        const float surface = self->surface_degc[k], inner = self->started[k] != 0u ? share * (self->obs.core_degc[k] - surface) : 0.0f;
+        float mean = surface + inner;
         mean = mean > -60.0f ? mean : -60.0f;
         mean = mean < 200.0f ? mean : 200.0f;
         self->cdegc[k] = (int32_t)(mean * 100.0f + 20000.5f) - 20000;
     }
 }
 
+/* Results that change slowly. */
+BMS_CLONES
+static void slow_results(batch_t *restrict self, float capacity_ah)
+{
+    const uint32_t n = self->est.count;
+    float(*const result)[N] = self->slow_result;
+    for (uint32_t k = 0; k < n; ++k) {
+        const float r0 = self->est.r0_ohm[k], seen = self->obs.age_s[k];
+        result[0][k] = seen > 0.0f ? self->obs.core_degc[k] : self->surface_degc[k];
+        result[1][k] = seen > 0.0f ? self->obs.sigma_k[k] : UNSEEN_K;
+        result[2][k] = r0 * (1.0f + self->health.more_frac[k]);
+        result[3][k] = r0 * self->health.more_sigma[k];
+        result[4][k] = capacity_ah * self->health.capacity_frac[k];
+        result[5][k] = capacity_ah * self->health.capacity_sigma[k];
+    }
+}
+
+/* Rests: what the voltage says at their end becomes a point of the capacity. */
+static void rest(batch_t *self, const est_params_t *est, float dt_s, bool known)
+{
+    const float used = used_frac(est, (int64_t)self->used_uc), least = REST_C / (est->per_uc * 3.6e9f);
+    if (!known || abs_f32(self->current_a) > least) {
+        if (self->look_s > 0.0f) health_rest_over(&self->health, est, 0, self->est.count);
+        self->rest_s = self->look_s = 0.0f;
+        return;
+    }
+    self->rest_s += dt_s;
+    if (self->rest_s < self->look_s + REST_LOOK_S || self->waiting != 0u) return;
+    self->look_s = self->rest_s;
+    (void)health_rest(&self->health, &self->est, est, 0, self->est.count, self->rest_s, used, self->voltage_uv, self->valid);
+}
+
 /* Start a cell from its first reading. The drop of a current that already flows is taken off; how long it has flowed is not known, so
  * half of the diffusion drop is, give or take the half. A given state of charge is a second witness, which takes its share of the
  * gap (the errors that came with the voltage keep the other share). */
-static void start(batch_t *self, const est_params_t *est, const batch_params_t *params, uint32_t k, double soc0_frac)
+static void start_cell(batch_t *self, const est_params_t *est, const batch_params_t *params, uint32_t k, double soc0_frac)
 {
     est_bank_t *const bank = &self->est;
     const float current = self->current_a, warm_k = bank->above_25_k[k];
@@ -145,7 +192,7 @@ static void start_cells(batch_t *self, const est_params_t *est, const batch_para
     for (uint32_t k = 0; k < self->est.count; ++k) {
         if (self->started[k] != 0u) continue;
         if (self->valid[k] != 0u) {
-            start(self, est, params, k, io->soc0_frac[k]);
+            start_cell(self, est, params, k, io->soc0_frac[k]);
             continue;
         }
         const double given = io->soc0_frac[k];
@@ -157,10 +204,28 @@ static void start_cells(batch_t *self, const est_params_t *est, const batch_para
     }
 }
 
-static void step(void *memory, const void *est_params, const batch_params_t *params, const batch_io_t *io)
+/* All that follows slowly, slow_s after the last time. */
+static void follow(batch_t *self, const batch_set_t *set, const batch_io_t *io)
+{
+    const est_params_t *const est = set->est;
+    est_bank_t *const bank = &self->est;
+    obs_heat_w(bank, est, 0, bank->count, self->current_a, self->voltage_uv, self->valid, self->health.more_frac, self->obs.core_degc,
+               self->heat_w);
+    for (uint32_t k = 0; k < bank->count; ++k) self->heat_j[k] += self->started[k] != 0u ? self->slow_s * self->heat_w[k] : 0.0f;
+    if (self->observed_s >= OBSERVE_S || self->stepped == 0u) observe(self, set, io->sink_degc);
+    follow_temperatures(self, set->own->core_share);
+    est_conditions(bank, est, 0, bank->count, self->cdegc, self->pressure_kpa);
+    health_resistance(&self->health, bank, est, 0, 0, bank->count, self->slow_s, self->current_a,
+                      used_frac(est, (int64_t)self->used_uc), self->voltage_uv, self->valid);
+    health_join(&self->health, bank, 0, bank->count);
+    slow_results(self, set->own->capacity_ah);
+    self->slow_s = 0.0f;
+}
+
+static void step(void *memory, const batch_set_t *set, const batch_io_t *io)
 {
     batch_t *const self = memory;
-    const est_params_t *const est = est_params;
+    const est_params_t *const est = set->est;
     est_bank_t *const bank = &self->est;
     const bool known = io->current_a > -1e6 && io->current_a < 1e6;
     const float before = self->current_a, current = known ? (float)io->current_a : before, dt_s = (float)io->dt_s;
@@ -168,27 +233,26 @@ static void step(void *memory, const void *est_params, const batch_params_t *par
     read_voltages(self, est, io->voltage_v, current, known ? 0xFFFFFFFFu : 0u);
     if (io->pressure_kpa >= 0.0 && io->pressure_kpa < 1e6) self->pressure_kpa = (float)io->pressure_kpa;
     else self->pressure_kpa = -1.0f;
-    self->slow_s += dt_s;
-    if (self->slow_s >= SLOW_S || self->waiting != 0u) {
-        follow_core(self, est, params, self->slow_s);
-        est_conditions(bank, est, 0, bank->count, self->cdegc, self->pressure_kpa);
-        self->slow_s = 0.0f;
-    }
     const float mean = self->stepped != 0u ? 0.5f * (before + current) : current;
     self->used_uc += (double)mean * io->dt_s * 1e6;
     self->current_a = current;
-    if (self->waiting != 0u) start_cells(self, est, params, io);
+    self->observed_s += dt_s;
+    self->slow_s += dt_s;
+    const bool slow = self->slow_s >= SLOW_S || self->waiting != 0u;
+    if (slow) follow(self, set, io);
+    if (self->waiting != 0u) start_cells(self, est, set->own, io);
     est_step(bank, est, dt_s, current, (int64_t)self->used_uc, self->voltage_uv, self->valid);
     if (!known) bank->widen_frac += dt_s * (UNKNOWN_CURRENT_C / 3600.0f);
     if (dt_s > GAP_S) bank->widen_frac += 0.29f * abs_f32(current - before) * dt_s * est->per_uc * 1e6f;
     self->stepped = 1u;
     const float widen = est_take_growth(bank);
     est_results(bank, est, 0, bank->count, widen, (int64_t)self->used_uc);
+    rest(self, est, dt_s, known);
     const size_t bytes = bank->count * sizeof(float);
-    memcpy(io->soc_frac, bank->soc_frac, bytes);
-    memcpy(io->soc_std_frac, bank->sigma_frac, bytes);
-    memcpy(io->core_degc, self->core_degc, bytes);
-    for (uint32_t k = 0; k < bank->count; ++k) io->r0_ohm[k] = bank->r0_ohm[k] * (1.0f + bank->resistance_frac[k]);
+    memcpy(io->result[BATCH_SOC_FRAC], bank->soc_frac, bytes);
+    memcpy(io->result[BATCH_SOC_STD_FRAC], bank->sigma_frac, bytes);
+    if (io->into_same && !slow) return;
+    for (uint32_t k = BATCH_CORE_DEGC; k < BATCH_RESULTS; ++k) memcpy(io->result[k], self->slow_result[k - BATCH_CORE_DEGC], bytes);
 }
 
 static void covariance(const void *memory, uint32_t cell, float out[3])

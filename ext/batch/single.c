@@ -1,5 +1,8 @@
-/* Cells that each have their own current: a string of one. The names of the second copy of the estimator stay apart. */
+/* Cells that each have their own current: a string of one. The names of the second copy of the firmware's parts stay apart. */
 #define EST_BLOCKS_MAX 1
+#define OBS_MODULES_MAX 1
+#define OBS_SENSORS_MAX 1
+#define HEALTH_MODULES_MAX 1
 #define BATCH_KIND batch_single
 
 #define est_init single_est_init
@@ -10,5 +13,21 @@
 #define est_take_growth single_est_take_growth
 #define est_bleed single_est_bleed
 #define est_pack single_est_pack
+#define obs_init single_obs_init
+#define obs_started single_obs_started
+#define obs_heat_w single_obs_heat_w
+#define obs_step single_obs_step
+#define obs_step_each single_obs_step_each
+#define obs_hottest single_obs_hottest
+#define health_init single_health_init
+#define health_resistance single_health_resistance
+#define health_join single_health_join
+#define health_rest single_health_rest
+#define health_rest_over single_health_rest_over
+#define health_r0_25_ohm single_health_r0_25_ohm
+#define health_contact_lost single_health_contact_lost
+#define health_weakest single_health_weakest
+#define health_write single_health_write
+#define health_read single_health_read
 
 #include "body.h"

@@ -11,12 +11,13 @@ cdef extern from "observer.h":
         EST_BLOCKS_MAX, OBS_MODULES_MAX, OBS_CHANNELS_MAX, OBS_SENSORS_MAX
     ctypedef struct obs_params_t:
         float core_j_per_k, surface_j_per_k, core_surface_w_per_k, neighbour_w_per_k, cooling_w_per_k, cooling_sigma_frac
-        float heat_core_frac, heat_sigma_frac, sensor_sigma_k, spread_sigma_k
+        float heat_core_frac, heat_sigma_frac, sensor_sigma_k, spread_sigma_k, start_sigma_k
         uint32_t sensors
         uint32_t sensor_channel[6]
     ctypedef struct obs_bank_t:
-        uint32_t count, per_module, started, suspects, windows
-        float cooling_w_per_k, cooling_sigma_w_per_k, offset_w
+        uint32_t count, per_module, suspects
+        float cooling_w_per_k[32]
+        float cooling_var[32]
         float sink_degc[32]
         float local_k[192]
         float core_degc[400]
@@ -31,7 +32,7 @@ cdef extern from "observer.h":
 
 _NAMES = (
     "core_j_per_k", "surface_j_per_k", "core_surface_w_per_k", "neighbour_w_per_k", "cooling_w_per_k", "cooling_sigma_frac",
-    "heat_core_frac", "heat_sigma_frac", "sensor_sigma_k", "spread_sigma_k",
+    "heat_core_frac", "heat_sigma_frac", "sensor_sigma_k", "spread_sigma_k", "start_sigma_k",
 )  # fmt: skip
 
 
@@ -59,6 +60,7 @@ cdef class Observer:
         self._params.cooling_w_per_k, self._params.cooling_sigma_frac = params["cooling_w_per_k"], params["cooling_sigma_frac"]
         self._params.heat_core_frac, self._params.heat_sigma_frac = params["heat_core_frac"], params["heat_sigma_frac"]
         self._params.sensor_sigma_k, self._params.spread_sigma_k = params["sensor_sigma_k"], params["spread_sigma_k"]
+        self._params.start_sigma_k = params["start_sigma_k"]
         self._params.sensors = <uint32_t>len(channels)
         for k, channel in enumerate(channels):
             self._params.sensor_channel[k] = channel
@@ -85,7 +87,7 @@ cdef class Observer:
             good = surface_degc[k] == surface_degc[k]
             obs_step(&self._bank, &self._params, 0, dt, &heat_w[k], &surface_degc[k], &good, sink_degc[k])
             core_degc[k] = self._bank.core_degc[0]
-            cooling_w_per_k[k] = self._bank.cooling_w_per_k
+            cooling_w_per_k[k] = self._bank.cooling_w_per_k[0]
 
     def _array(self, which):
         cdef float[::1] view
@@ -126,8 +128,8 @@ cdef class Observer:
 
     @property
     def cooling_w_per_k(self):
-        """Surface to sink, as learnt, and its standard deviation."""
-        return self._bank.cooling_w_per_k, self._bank.cooling_sigma_w_per_k
+        """Surface to sink of the first module, as learnt, and its standard deviation."""
+        return self._bank.cooling_w_per_k[0], self._bank.cooling_var[0] ** 0.5
 
     @property
     def sink_degc(self):

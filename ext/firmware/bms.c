@@ -174,7 +174,6 @@ static void run_estimator(bms_t *self)
     self->est_us = self->now_us;
     est_step(&self->est, &self->config.est, dt_s, (float)self->sensor.current_ma.value * 1e-3f, self->charge.used_uc,
              self->measure.cell_uv, self->measure.cell_rested);
-    watch_pass(self, dt_s, self->est.current_a);
 }
 
 /* One module each third millisecond: its temperatures, resistances and results. */

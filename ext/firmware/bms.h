@@ -413,7 +413,6 @@ void leak_bled(bms_t *self, uint32_t block, float bleed_uc);
 uint32_t leak_tier(const bms_t *self, int32_t ma); /* of a leak */
 
 void watch_init(bms_t *self);
-void watch_pass(bms_t *self, float dt_s, float current_a); /* after each pass of the estimator */
 void watch_temperatures(bms_t *self, uint32_t chip);
 void watch_module(bms_t *self, uint32_t chip, uint32_t first, uint32_t count, uint32_t round); /* every 100 ms; round: 0 to 9 */
 void watch_slow(bms_t *self, uint32_t round);

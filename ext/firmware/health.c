@@ -11,6 +11,8 @@
 #define STEP_LEAST_A 1e-3f     /* of nominal capacity a second: 3.6 C; steps below a hundredth of it teach nothing */
 #define WARM_PASSES 50u
 #define AGES 0.5f              /* of the charge transfer that grows with R0 */
+#define OVER_CHARGE 0.04f      /* by which resistance differs over charge and from pulse to steady load, standard deviation */
+#define RHO_MODEL 0.06f        /* what OCV and diffusion may put into the filter's resistance error (assumption) */
 #define CAPACITY_SIGMA 0.05f   /* before anything is learnt */
 #define CAPACITY_FLOOR 0.003f  /* gain of the current sensor */
 #define RATIO_K 4.0f           /* error of the OCV over error of the count */
@@ -26,13 +28,16 @@ void health_init(health_t *h, uint32_t count)
     for (uint32_t b = 0; b < h->count; ++b) {
         h->scale[b] = h->capacity_frac[b] = 1.0f;
         h->scale_var[b] = SCALE_SIGMA * SCALE_SIGMA;
+        h->more_sigma[b] = SCALE_SIGMA;
         h->capacity_sigma[b] = CAPACITY_SIGMA;
         h->sxx[b] = h->sxy[b] = h->syy[b] = 1.0f / (CAPACITY_SIGMA * CAPACITY_SIGMA);
     }
 }
 
-void health_resistance(health_t *h, const est_bank_t *est, const est_params_t *params, uint32_t module, uint32_t first, uint32_t count,
-                       float dt_s, float current_a, float used_frac, const int32_t *voltage_uv, const uint32_t *valid)
+BMS_CLONES
+void health_resistance(health_t *restrict h, const est_bank_t *restrict est, const est_params_t *restrict params, uint32_t module,
+                       uint32_t first, uint32_t count, float dt_s, float current_a, float used_frac, const int32_t *restrict voltage_uv,
+                       const uint32_t *restrict valid)
 {
     if (module >= HEALTH_MODULES_MAX) return;
     const bool begins = h->warm[module] == 0u;
@@ -46,21 +51,37 @@ void health_resistance(health_t *h, const est_bank_t *est, const est_params_t *p
     const bool teaches = h->warm[module] >= WARM_PASSES && abs_f32(step_a) > least;
     const float known_v = moved / (per_second * params->diffusion_farad); /* charge on the diffusion's capacitance */
     const float noise = params->sigma_noise_v * params->sigma_noise_v * 2.0f;
+    const float slow_a = h->slow_a[module], rest = 1.0f - share;
     for (uint32_t b = first; b < first + count; ++b) {
         const float half = AGES * est->v1_v[b], dv = (float)voltage_uv[b] * 1e-6f + est->v1_v[b] - half - h->slow_v[b];
         const float dv1 = half - h->slow_v1[b], taken = valid[b] != 0u ? share : 0.0f;
         h->slow_v[b] += taken * dv;
         h->slow_v1[b] += taken * dv1;
-        if (!teaches || valid[b] == 0u) continue;
-        const float at = clamp_f32(est->soc_frac[b], 0.0f, 1.0f) * (float)EST_SOC_STEPS;
-        const float slope = params->slope_v[min_i32((int32_t)at, EST_SOC_STEPS)];
-        const float x = est->r0_ohm[b] * step_a + dv1 * (1.0f - share), y = -dv * (1.0f - share) - known_v - slope * moved;
-        const float p = h->scale_var[b] + SCALE_DRIFT * dt_s, drift = DRIFT * est->r0_ohm[b] * h->slow_a[module];
+        int32_t i = (int32_t)(est->soc_frac[b] * (float)EST_SOC_STEPS);
+        i = i < 0 ? 0 : i;
+        i = i > EST_SOC_STEPS ? EST_SOC_STEPS : i;
+        const float scale = h->scale[b], x = est->r0_ohm[b] * step_a + dv1 * rest;
+        const float y = -dv * rest - known_v - params->slope_v[i] * moved;
+        const float p = h->scale_var[b] + SCALE_DRIFT * dt_s, drift = DRIFT * est->r0_ohm[b] * slow_a;
         const float r = noise + MISMATCH * MISMATCH * x * x + drift * drift;
-        const float s = p * x * x + r, k = p * x / s, off = y - h->scale[b] * x;
-        const float gain = off * off > 16.0f * s ? 0.1f * k : k;
-        h->scale[b] = clamp_f32(h->scale[b] + gain * off, SCALE_LOW, SCALE_HIGH);
-        h->scale_var[b] = p * (1.0f - gain * x);
+        const float s = p * x * x + r, k = p * x / s, off = y - scale * x;
+        const float gain = off * off > 16.0f * s ? 0.1f * k : k, next = scale + gain * off;
+        const bool learns = teaches & (valid[b] != 0u);
+        const float bounded = next > SCALE_LOW ? (next < SCALE_HIGH ? next : SCALE_HIGH) : SCALE_LOW;
+        h->scale[b] = learns ? bounded : scale;
+        h->scale_var[b] = learns ? p * (1.0f - gain * x) : h->scale_var[b];
+    }
+}
+
+BMS_CLONES
+void health_join(health_t *restrict h, const est_bank_t *restrict est, uint32_t first, uint32_t count)
+{
+    for (uint32_t b = first; b < first + count; ++b) {
+        const float pulses = h->scale[b] - 1.0f, pulses_var = h->scale_var[b] + OVER_CHARGE * OVER_CHARGE;
+        const float load = est->resistance_frac[b], load_var = est->p33[b] + RHO_MODEL * RHO_MODEL;
+        const float weight = load_var / (load_var + pulses_var);
+        h->more_frac[b] = weight * pulses + (1.0f - weight) * load;
+        h->more_sigma[b] = sqrt_f32(weight * pulses_var);
     }
 }
 
@@ -156,14 +177,14 @@ float health_r0_25_ohm(const health_t *h, const est_params_t *params, uint32_t b
 {
     float electrolyte, contact;
     shares(params, &electrolyte, &contact);
-    return h->scale[block] * (electrolyte + contact);
+    return (1.0f + h->more_frac[block]) * (electrolyte + contact);
 }
 
 float health_contact_lost(const health_t *h, const est_params_t *params, uint32_t block)
 {
     float electrolyte, contact;
     shares(params, &electrolyte, &contact);
-    const float more = (h->scale[block] - 1.0f) * (electrolyte + contact);
+    const float more = h->more_frac[block] * (electrolyte + contact);
     return more > 0.0f ? more / (contact + more + 1e-9f) : 0.0f;
 }
 

@@ -6,18 +6,21 @@
 #define SINK_S 30.0f        /* in which the sink explains what the surface had to be moved, if it is not measured */
 #define CORE_SHARE 0.1f     /* of such a move that the core takes part in */
 #define SINK_MEASURED_S 30.0f
-#define LAW_S 1.0f           /* the core is drawn to the quasi-steady law */
 #define LOCAL_S 30.0f       /* smoothing of what one thermistor says beyond the others */
 #define BELIEVED 0.3f       /* share of it that is believed: spread of blocks against error of thermistors */
 #define ERRORS 3.0f         /* sigmas that an error can be */
 #define SUSPECT_SIGMAS 5.0f
 #define SUSPECT_S 30.0f
 #define BLIND_K_PER_S 0.005f
-#define WINDOW_S 300.0f
-#define QUIET_FRAC 0.3f     /* heat made over heat carried off that still is little */
-#define RISE_K 0.5f         /* surface over sink, mean, that teaches anything */
-#define WINDOW_K 0.1f       /* error of a temperature difference over a window */
-#define SINK_OFFSET_K 0.5f
+#define RATE_S 60.0f        /* over which heat and the rate of the surface are taken */
+#define STORED_SIGMA 0.05f  /* of the heat capacity, relative */
+#define LASTS_S 300.0f      /* errors of the heat that pass: so long, and so large a part of it */
+#define PASSING 0.1f
+#define COOLING_MOST 3.0f   /* times the first guess, or its third */
+#define RISE_LEAST_K 0.5f   /* surface over sink that teaches anything */
+#define LEARN_AFTER 3.0f    /* time constants of the core after the first reading */
+#define CORE_MIN_DEGC (-60.0f)
+#define CORE_MAX_DEGC 300.0f
 
 void obs_init(obs_bank_t *bank, const obs_params_t *params, uint32_t count, uint32_t per_module)
 {
@@ -25,20 +28,34 @@ void obs_init(obs_bank_t *bank, const obs_params_t *params, uint32_t count, uint
     const float h = params->cooling_w_per_k, sigma = h * params->cooling_sigma_frac;
     bank->count = count > EST_BLOCKS_MAX ? EST_BLOCKS_MAX : count;
     bank->per_module = per_module == 0u || per_module > OBS_CHANNELS_MAX ? OBS_CHANNELS_MAX : per_module;
-    bank->cooling_w_per_k = h;
-    bank->cooling_sigma_w_per_k = sigma;
-    bank->p11 = sigma * sigma;
-    bank->p22 = SINK_OFFSET_K * SINK_OFFSET_K * h * h;
+    for (uint32_t m = 0; m < OBS_MODULES_MAX; ++m) {
+        bank->cooling_w_per_k[m] = h;
+        bank->cooling_var[m] = sigma * sigma;
+    }
 }
 
-float obs_heat_w(const est_bank_t *est, const est_params_t *params, uint32_t block, float current_a, float square_a2, float core_degc)
+bool obs_started(const obs_bank_t *bank, uint32_t module)
 {
-    const float at = clamp_f32(est->soc_frac[block], 0.0f, 1.0f) * (float)EST_SOC_STEPS;
-    const int32_t i = min_i32((int32_t)at, EST_SOC_STEPS);
-    const float diffusion = est->v2_v[block] * est->v2_v[block] / (est->r2_ohm[block] + 1e-6f);
-    const float ohmic = square_a2 * (est->r0_ohm[block] + est->r1_ohm[block]);
-    const float reversible = -current_a * (core_degc + 273.15f) * params->entropic_v_per_k[i];
-    return ohmic + diffusion + reversible - current_a * est->hysteresis_v;
+    return module < OBS_MODULES_MAX && bank->age_s[module] > 0.0f;
+}
+
+BMS_CLONES
+void obs_heat_w(const est_bank_t *restrict est, const est_params_t *restrict params, uint32_t first, uint32_t count, float current_a,
+                const int32_t *restrict voltage_uv, const uint32_t *restrict valid, const float *restrict more_frac,
+                const float *restrict core_degc, float *restrict heat_w)
+{
+    for (uint32_t k = 0; k < count; ++k) {
+        const uint32_t b = first + k;
+        const float x = est->soc_frac[b] * (float)EST_SOC_STEPS;
+        int32_t i = (int32_t)x;
+        i = i < 0 ? 0 : i;
+        i = i > EST_SOC_STEPS - 1 ? EST_SOC_STEPS - 1 : i;
+        const float slope = params->entropic_v_per_k[i], rest = slope * est->above_25_k[b] - (float)voltage_uv[b] * 1e-6f;
+        const float read = params->ocv_v[i] + (x - (float)i) * (params->ocv_v[i + 1] - params->ocv_v[i]) + rest;
+        const float told = (1.0f + more_frac[b]) * (current_a * est->r0_ohm[b] + est->v1_v[b]) + est->v2_v[b] - est->hysteresis_v;
+        const float drop = valid[b] != 0u ? read : told;
+        heat_w[k] = current_a * (drop - (core_degc[b] + 273.15f) * slope);
+    }
 }
 
 /* False for NaN. */
@@ -60,11 +77,66 @@ static float share(float dt_s, float tau_s)
     return dt_s / (dt_s + tau_s);
 }
 
+/* What is known of a core beside its heat. */
+typedef struct {
+    float leaves_w;           /* surface to sink, by the core that the heat made */
+    float over_k;             /* surface over sink */
+    float heat_var, law_k, law_var; /* of core over surface */
+} law_t;
+
+static inline law_t law_of(const obs_params_t *p, float core_degc, float surface_degc, float slow_degc, float sink_degc, float slow_w,
+                           float cooling, float cooling_var)
+{
+    law_t law;
+    const float f = p->heat_core_frac, g = p->core_surface_w_per_k, per_g = 1.0f / g, whole = p->core_j_per_k + p->surface_j_per_k;
+    const float stored = (f * whole - p->core_j_per_k) * (1.0f / RATE_S) * (surface_degc - slow_degc);
+    const float heat_k = per_g * f * slow_w, apart = core_degc - surface_degc;
+    const float wrong_k = p->heat_sigma_frac * heat_k, kept_k = STORED_SIGMA * (apart - heat_k);
+    law.over_k = surface_degc - sink_degc;
+    const float slope = per_g * f * law.over_k, offset_k = per_g * f * cooling * p->sensor_sigma_k;
+    law.leaves_w = (g * apart - stored) / f;
+    law.heat_var = wrong_k * wrong_k + kept_k * kept_k;
+    law.law_k = slope * cooling + per_g * stored;
+    law.law_var = slope * slope * cooling_var + offset_k * offset_k + 1e-4f;
+    return law;
+}
+
+/* H from what leaves the surface. The part of its variance that the errors which last would leave anyway is not touched. */
+static inline void learn(const obs_params_t *p, const law_t *law, float dt, bool able, float *cooling, float *cooling_var)
+{
+    const float h = *cooling, x = law->over_k, g = p->core_surface_w_per_k / p->heat_core_frac, first = p->cooling_w_per_k;
+    const float size = x * x > RISE_LEAST_K * RISE_LEAST_K ? x * x : 1.0f;
+    const float floor = (g * g * law->heat_var + h * h * p->sensor_sigma_k * p->sensor_sigma_k) / size;
+    const float excess = *cooling_var - floor;
+    const bool teaches = able && excess > 0.0f && x * x > RISE_LEAST_K * RISE_LEAST_K;
+    const float open = teaches ? excess : 0.0f, passing = PASSING * law->leaves_w, r = (passing * passing + 1e-4f * g * g) * LASTS_S / dt;
+    const float k = open * x / (open * size + r), next = h + k * (law->leaves_w - h * x);
+    const float least = first * (1.0f / COOLING_MOST), most = first * COOLING_MOST;
+    *cooling = next > least ? (next < most ? next : most) : least;
+    *cooling_var -= k * x * open;
+}
+
+/* The core of a block from both witnesses; what is low-passed goes on. Returns the law, for H to be learnt from. */
+static inline law_t finish(obs_bank_t *bank, const obs_params_t *p, uint32_t b, float dt, float heat_w, bool known, float sink_degc,
+                           float cooling, float cooling_var, float *core_degc, float *var)
+{
+    const float tau = p->core_j_per_k / p->core_surface_w_per_k, core = bank->model_core_degc[b], surface = bank->model_surface_degc[b];
+    bank->slow_heat_w[b] += share(dt, RATE_S) * (heat_w - bank->slow_heat_w[b]);
+    const law_t law = law_of(p, core, surface, bank->slow_surface_degc[b], sink_degc, bank->slow_heat_w[b], cooling, cooling_var);
+    const float open = bank->start_k[b], heat_var = law.heat_var + open * open;
+    const float weight = known ? heat_var / (heat_var + law.law_var) : 0.0f;
+    *core_degc = core + weight * (law.law_k - (core - surface));
+    *var = (1.0f - weight) * heat_var;
+    bank->start_k[b] = open > 1e-3f ? open * (1.0f - share(dt, tau)) : 0.0f;
+    bank->slow_surface_degc[b] += share(dt, RATE_S) * (surface - bank->slow_surface_degc[b]);
+    return law;
+}
+
 static void predict(obs_bank_t *bank, const obs_params_t *p, uint32_t module, float dt, const float *heat_w)
 {
     const uint32_t first = module * bank->per_module, n = blocks_of(bank, module);
     float *const core = bank->model_core_degc + first, *const surface = bank->model_surface_degc + first;
-    const float g = p->core_surface_w_per_k, gn = p->neighbour_w_per_k, h = bank->cooling_w_per_k;
+    const float g = p->core_surface_w_per_k, gn = p->neighbour_w_per_k, h = bank->cooling_w_per_k[module];
     const float gain = dt / p->surface_j_per_k, inner = dt / p->core_j_per_k, sink = bank->sink_degc[module];
     float below = surface[0];
     for (uint32_t b = 0; b < n; ++b) {
@@ -130,15 +202,12 @@ static void correct(obs_bank_t *bank, const obs_params_t *p, uint32_t module, fl
 {
     const uint32_t first = module * bank->per_module, n = blocks_of(bank, module);
     const bool known = is_measured(sink_degc);
-    const float shift = share(dt, SURFACE_S) * common_k, law = bank->cooling_w_per_k / p->core_surface_w_per_k * p->heat_core_frac;
+    const float shift = share(dt, SURFACE_S) * common_k;
     if (known) bank->sink_degc[module] += share(dt, SINK_MEASURED_S) * (sink_degc - bank->sink_degc[module]);
-    else bank->sink_degc[module] += shift * p->surface_j_per_k / (bank->cooling_w_per_k * SINK_S);
+    else bank->sink_degc[module] += shift * p->surface_j_per_k / (bank->cooling_w_per_k[module] * SINK_S);
     for (uint32_t b = first; b < first + n; ++b) {
         bank->model_surface_degc[b] += shift;
-        bank->model_core_degc[b] += CORE_SHARE * shift;
-        if (!known) continue;
-        const float steady = bank->model_surface_degc[b] + law * (bank->model_surface_degc[b] - bank->sink_degc[module]);
-        bank->model_core_degc[b] += share(dt, LAW_S) * (steady - bank->model_core_degc[b]);
+        bank->model_core_degc[b] += known ? 0.0f : CORE_SHARE * shift;
     }
 }
 
@@ -150,14 +219,16 @@ static float believed(const obs_params_t *p, float local_k)
     return local_k < 0.0f ? -part : part;
 }
 
-/* Results: the model and, between thermistors, what they say beyond it. */
-static void conclude(obs_bank_t *bank, const obs_params_t *p, uint32_t module, const seen_t *seen, const float *heat_w)
+/* Results: the model and, between thermistors, what they say beyond it. Cooling is learnt. */
+static void conclude(obs_bank_t *bank, const obs_params_t *p, uint32_t module, float dt, const seen_t *seen, const float *heat_w,
+                     bool known)
 {
     const uint32_t first = module * bank->per_module, n = blocks_of(bank, module), at = module * OBS_SENSORS_MAX;
     uint32_t good = 0;
     for (uint32_t s = 0; s < OBS_SENSORS_MAX; ++s) good += seen->good >> s & 1u;
     const float few = good != 0u ? 1.0f / (float)good : 1.0f, fixed = p->sensor_sigma_k * p->sensor_sigma_k * (few + BELIEVED * BELIEVED);
     const float blind = BLIND_K_PER_S * bank->blind_s[module];
+    law_t middle = {0.0f, 0.0f, 0.0f, 0.0f, 0.0f}; /* of the block in the middle, where neighbours cancel */
     for (uint32_t c = 0; c < n; ++c) {
         float left_k = 0.0f, right_k = 0.0f;
         uint32_t left = 255u, right = 255u; /* distances */
@@ -172,51 +243,16 @@ static void conclude(obs_bank_t *bank, const obs_params_t *p, uint32_t module, c
         const float weight = left == 255u ? 1.0f : (right == 255u || left + right == 0u ? 0.0f : (float)left / (float)(left + right));
         const float local = nearest == 255u ? 0.0f : left_k + weight * (right_k - left_k);
         const float away = nearest == 255u ? p->spread_sigma_k * (float)n : p->spread_sigma_k * (float)nearest;
-        const float heat = p->heat_sigma_frac * p->heat_core_frac * heat_w[c] / p->core_surface_w_per_k;
-        bank->core_degc[first + c] = bank->model_core_degc[first + c] + local;
+        float core, var;
+        const law_t law = finish(bank, p, first + c, dt, heat_w[c], known, bank->sink_degc[module], bank->cooling_w_per_k[module],
+                                 bank->cooling_var[module], &core, &var);
+        middle = c == n / 2u ? law : middle;
+        bank->core_degc[first + c] = core + local;
         bank->surface_degc[first + c] = bank->model_surface_degc[first + c] + local;
-        bank->sigma_k[first + c] = sqrt_f32(fixed + away * away + heat * heat) + blind;
+        bank->sigma_k[first + c] = sqrt_f32(fixed + away * away + var) + blind;
     }
-}
-
-/* One window of q - C dT/dt = H rise - H offset. */
-static void learn_from(obs_bank_t *bank, const obs_params_t *p, float moved_k)
-{
-    const float t = bank->window_s, heat = bank->window_heat_j, rise = bank->window_rise_ks;
-    const float most = 3.0f * p->cooling_w_per_k, least = p->cooling_w_per_k / 3.0f;
-    const float all = p->core_j_per_k + p->surface_j_per_k, core_law = p->core_j_per_k * p->heat_core_frac / p->core_surface_w_per_k;
-    const float x1 = rise + core_law * moved_k, x2 = -t; /* the core moves by H / G of what surface over sink moves */
-    const float y = heat - all * (bank->model_surface_degc[0] - bank->window_surface_degc);
-    const float error = 0.3f * heat, read = all * WINDOW_K;
-    const float u1 = bank->p11 * x1 + bank->p12 * x2, u2 = bank->p12 * x1 + bank->p22 * x2;
-    const float s = u1 * x1 + u2 * x2 + error * error + read * read, k1 = u1 / s, k2 = u2 / s;
-    const float off = y - x1 * bank->cooling_w_per_k - x2 * bank->offset_w;
-    bank->cooling_w_per_k = clamp_f32(bank->cooling_w_per_k + k1 * off, least, most);
-    bank->offset_w += k2 * off;
-    bank->p11 -= k1 * u1;
-    bank->p12 -= k1 * u2;
-    bank->p22 -= k2 * u2;
-    bank->cooling_sigma_w_per_k = sqrt_f32(bank->p11);
-    bank->windows += 1u;
-}
-
-/* Module 0 teaches: all are built alike. Only at mid-module, where neighbours cancel, would it be exact; the mean is good enough. */
-static void learn(obs_bank_t *bank, const obs_params_t *p, float dt, const float *heat_w)
-{
-    const float rise = bank->model_surface_degc[0] - bank->sink_degc[0];
-    if (bank->window_s == 0.0f) {
-        bank->window_surface_degc = bank->model_surface_degc[0];
-        bank->window_rise_k = rise;
-        bank->window_heat_j = bank->window_rise_ks = 0.0f;
-    }
-    bank->window_s += dt;
-    bank->window_heat_j += dt * abs_f32(heat_w[0]);
-    bank->window_rise_ks += dt * rise;
-    if (bank->window_s < WINDOW_S) return;
-    const float carried = bank->cooling_w_per_k * abs_f32(bank->window_rise_ks);
-    const bool quiet = bank->window_heat_j < QUIET_FRAC * carried, warm = abs_f32(bank->window_rise_ks) > RISE_K * WINDOW_S;
-    if (quiet && warm) learn_from(bank, p, rise - bank->window_rise_k);
-    bank->window_s = 0.0f;
+    const bool able = known && good != 0u && bank->age_s[module] > LEARN_AFTER * p->core_j_per_k / p->core_surface_w_per_k;
+    learn(p, &middle, dt, able, &bank->cooling_w_per_k[module], &bank->cooling_var[module]);
 }
 
 /* The first reading: everything at rest, blocks without a thermistor at the mean of those with. */
@@ -233,8 +269,12 @@ static bool start(obs_bank_t *bank, const obs_params_t *p, uint32_t module, cons
     if (known == 0u) return false;
     const float mean = sum / (float)known;
     bank->sink_degc[module] = is_measured(sink_degc) ? sink_degc : mean;
-    for (uint32_t b = first; b < first + n; ++b) bank->model_core_degc[b] = bank->model_surface_degc[b] = mean;
-    bank->started |= 1u << module;
+    const float over = p->heat_core_frac * bank->cooling_w_per_k[module] / p->core_surface_w_per_k * (mean - bank->sink_degc[module]);
+    for (uint32_t b = first; b < first + n; ++b) {
+        bank->model_surface_degc[b] = bank->slow_surface_degc[b] = mean;
+        bank->model_core_degc[b] = mean + over;
+        bank->start_k[b] = p->start_sigma_k;
+    }
     return true;
 }
 
@@ -243,24 +283,63 @@ void obs_step(obs_bank_t *bank, const obs_params_t *params, uint32_t module, flo
 {
     if (module >= OBS_MODULES_MAX || blocks_of(bank, module) == 0u) return;
     seen_t seen;
-    const bool began = (bank->started >> module & 1u) == 0u;
+    const bool began = !obs_started(bank, module);
     if (began && !start(bank, params, module, reading_degc, valid, sink_degc)) return;
     if (!began) predict(bank, params, module, dt_s, heat_w);
+    bank->age_s[module] += dt_s > 0.0f ? dt_s : 1e-6f;
     look(bank, params, module, dt_s, reading_degc, valid, &seen);
     bank->blind_s[module] = seen.known != 0u ? 0.0f : bank->blind_s[module] + dt_s;
     correct(bank, params, module, dt_s, seen.common_k, sink_degc);
-    conclude(bank, params, module, &seen, heat_w);
-    if (module == 0u && is_measured(sink_degc) && seen.good != 0u) learn(bank, params, dt_s, heat_w);
+    conclude(bank, params, module, dt_s, &seen, heat_w, is_measured(sink_degc));
     if (module != 0u) return;
     bank->suspects = 0u;
     for (uint32_t s = 0; s < OBS_MODULES_MAX * OBS_SENSORS_MAX; ++s) bank->suspects += bank->suspect_s[s] >= SUSPECT_S ? 1u : 0u;
+}
+
+/* Free of branches, so that it vectorises. */
+BMS_CLONES
+void obs_step_each(obs_bank_t *restrict bank, const obs_params_t *restrict p, float dt, const float *restrict heat_w,
+                   const float *restrict reading_degc, const uint32_t *restrict valid, float sink_degc)
+{
+    const bool known = is_measured(sink_degc);
+    const float g = p->core_surface_w_per_k, outer = dt / p->surface_j_per_k, inner = dt / p->core_j_per_k, f = p->heat_core_frac;
+    const float toward = known ? share(dt, SINK_MEASURED_S) * sink_degc : 0.0f, stay = known ? 1.0f - share(dt, SINK_MEASURED_S) : 1.0f;
+    const float surface_share = share(dt, SURFACE_S), explain = known ? 0.0f : p->surface_j_per_k / SINK_S;
+    const float fixed = p->sensor_sigma_k * p->sensor_sigma_k, settled_s = LEARN_AFTER * p->core_j_per_k / g;
+    const uint32_t n = bank->count < OBS_MODULES_MAX ? bank->count : OBS_MODULES_MAX;
+    for (uint32_t b = 0; b < n; ++b) {
+        const bool good = valid[b] != 0u, went_on = bank->age_s[b] > 0.0f, began = good & !went_on, runs = good | went_on;
+        const float h = bank->cooling_w_per_k[b], heat = heat_w[b], reading = good ? reading_degc[b] : bank->model_surface_degc[b];
+        const float was = bank->model_surface_degc[b], sink_was = bank->sink_degc[b], core_was = bank->model_core_degc[b];
+        const float flow = (1.0f - f) * heat + g * core_was + h * sink_was;
+        const float expected = (was + outer * flow) / (1.0f + outer * (g + h)), shift = good ? surface_share * (reading - expected) : 0.0f;
+        const float surface = went_on ? expected + shift : reading;
+        const float fresh = known ? sink_degc : reading, sink_next = toward + stay * sink_was + explain * shift / h;
+        const float sink = went_on ? sink_next : fresh, first = surface + f * h / g * (surface - sink);
+        const float followed = (core_was + inner * (f * heat + g * surface)) / (1.0f + inner * g);
+        const float made = went_on ? followed : first, above = made > CORE_MIN_DEGC ? made : CORE_MIN_DEGC;
+        bank->model_surface_degc[b] = surface;
+        bank->model_core_degc[b] = above < CORE_MAX_DEGC ? above : CORE_MAX_DEGC;
+        bank->sink_degc[b] = sink;
+        bank->slow_surface_degc[b] = went_on ? bank->slow_surface_degc[b] : surface;
+        bank->start_k[b] = began ? p->start_sigma_k : bank->start_k[b];
+        bank->blind_s[b] = good ? 0.0f : bank->blind_s[b] + dt;
+        const float age = bank->age_s[b] + (dt > 1e-6f ? dt : 1e-6f);
+        bank->age_s[b] = runs ? age : 0.0f;
+        float core, var;
+        const law_t law = finish(bank, p, b, dt, heat, known, sink, h, bank->cooling_var[b], &core, &var);
+        bank->core_degc[b] = core > CORE_MIN_DEGC ? (core < CORE_MAX_DEGC ? core : CORE_MAX_DEGC) : CORE_MIN_DEGC;
+        bank->surface_degc[b] = surface;
+        bank->sigma_k[b] = sqrt_f32(fixed + var) + BLIND_K_PER_S * bank->blind_s[b];
+        learn(p, &law, dt, known & good & (age > settled_s), &bank->cooling_w_per_k[b], &bank->cooling_var[b]);
+    }
 }
 
 obs_hottest_t obs_hottest(const obs_bank_t *bank)
 {
     obs_hottest_t hot = {-1e9f, 0.0f, -1e9f, 0u, 0u};
     for (uint32_t b = 0; b < bank->count; ++b) {
-        if ((bank->started >> (b / bank->per_module) & 1u) == 0u) continue;
+        if (!obs_started(bank, b / bank->per_module)) continue;
         hot.known = 1u;
         const float bound = bank->core_degc[b] + 3.0f * bank->sigma_k[b];
         if (bank->core_degc[b] > hot.core_degc) {

@@ -10,11 +10,14 @@
  * mostly its own constant error: a part of it is believed near that thermistor, all of it as soon as it is more than an error can be.
  * A thermistor that stays far from the others is left out of the common part and reported; limits look at readings, not at this.
  *
- * Cooling H is learnt while little heat is made and the sink is measured: then, over a window,
- *     q - C dT_mean/dt = H (T_s - T_sink) - H offset
- * by recursive least squares in (H, H offset), bounded. While a cell is driven the heat is not known well enough: learning from it was
- * tried and is worse. A quasi-steady cell with heat made all over has T_c - T_s = H / G (T_s - T_sink) exactly (cylinder or slab, any
- * uniform rate of rise; e.g. Forgez et al., J. Power Sources 195, 2961, 2010); with the sink known the core is drawn to that law.
+ * A core is known twice. From the heat, by its own node; and, where the sink is measured, from what the surface loses,
+ *     G (T_c - T_s) = f H (T_s - T_sink) + (f C - C_c) dT_s/dt,   C = C_c + C_s,
+ * exact when both nodes move alike; with heat made all over (f = C_c / C) it is the quasi-steady law (e.g. Forgez et al., J. Power
+ * Sources 195, 2961, 2010), which asks for no heat at all. The heat has a relative error, and so has H; the result is the mean of both, weighted by them.
+ *
+ * Cooling H is learnt from the difference of the two, as far as they are not wrong themselves: what is left open by the heat (while
+ * driven), by the heat capacity (while cooling down) and by the offset between sensors stays open, so a driven cell teaches H to the
+ * error of its heat at best and a cell that cools down to a few per cent. One H a module, bounded.
  *
  * The standard deviation of a core: error of the thermistors, distance from the nearest good one, error of the heat, age of the last
  * reading. */
@@ -26,9 +29,11 @@
 #include "estimator.h"
 #include "field.h"
 
+#ifndef OBS_MODULES_MAX
 #define OBS_MODULES_MAX 32u
-#define OBS_CHANNELS_MAX 16u
 #define OBS_SENSORS_MAX 6u /* of one module */
+#endif
+#define OBS_CHANNELS_MAX 16u
 #define OBS_NO_SINK (-1e6f) /* what cools is not measured; NaN says the same */
 
 /* Of one block, parallel cells together. */
@@ -43,6 +48,7 @@
     S(f32, heat_sigma_frac, "1", "of the heat made, standard deviation")                                                       \
     S(f32, sensor_sigma_k, "K", "constant error of a thermistor, standard deviation")                                          \
     S(f32, spread_sigma_k, "K", "between neighbouring blocks, standard deviation")                                             \
+    S(f32, start_sigma_k, "K", "core over surface at the first reading, standard deviation")                                   \
     S(u32, sensors, "1", "thermistors of a module")                                                                            \
     A(u32, sensor_channel, OBS_SENSORS_MAX, "1", "block within its module that carries each")
 
@@ -50,29 +56,38 @@ FIELD_STRUCT(obs_params_t, OBS_PARAMS_FIELDS);
 
 typedef struct {
     uint32_t count, per_module;
-    uint32_t started;                          /* modules that have seen a reading, one bit each */
-    uint32_t suspects;                         /* thermistors left out now */
-    float cooling_w_per_k, cooling_sigma_w_per_k; /* H as learnt */
-    float offset_w;                            /* H offset of the sink's sensor */
-    float p11, p12, p22;                       /* covariance of the two */
-    float window_s, window_heat_j, window_rise_ks, window_surface_degc, window_rise_k; /* open window of learning */
-    uint32_t windows;                          /* learnt from */
+    uint32_t suspects;                                    /* thermistors left out now */
+    float age_s[OBS_MODULES_MAX];                         /* since the first reading; 0: there was none */
+    float blind_s[OBS_MODULES_MAX];                       /* since any good reading */
     float sink_degc[OBS_MODULES_MAX];
-    float blind_s[OBS_MODULES_MAX];            /* since any good reading */
-    float local_k[OBS_MODULES_MAX * OBS_SENSORS_MAX];    /* what a thermistor says beyond the others, smoothed: its residual */
-    float suspect_s[OBS_MODULES_MAX * OBS_SENSORS_MAX];  /* for how long that has been too much */
+    float cooling_w_per_k[OBS_MODULES_MAX], cooling_var[OBS_MODULES_MAX]; /* H as learnt, and its variance */
+    float local_k[OBS_MODULES_MAX * OBS_SENSORS_MAX];     /* what a thermistor says beyond the others, smoothed: its residual */
+    float suspect_s[OBS_MODULES_MAX * OBS_SENSORS_MAX];   /* for how long that has been too much */
     float model_core_degc[EST_BLOCKS_MAX], model_surface_degc[EST_BLOCKS_MAX];
+    float slow_surface_degc[EST_BLOCKS_MAX], slow_heat_w[EST_BLOCKS_MAX]; /* low-passed */
+    float start_k[EST_BLOCKS_MAX];                        /* what is left of not having known the core at the start */
     float core_degc[EST_BLOCKS_MAX], surface_degc[EST_BLOCKS_MAX], sigma_k[EST_BLOCKS_MAX]; /* results */
 } obs_bank_t;
 
 void obs_init(obs_bank_t *bank, const obs_params_t *params, uint32_t count, uint32_t per_module);
 
-/* Heat made in a block in W from what the filter of the same block holds. square_a2: mean of the current squared, current_a: mean. */
-float obs_heat_w(const est_bank_t *est, const est_params_t *params, uint32_t block, float current_a, float square_a2, float core_degc);
+/* Heat made at this moment in blocks first .. first + count - 1 in W, into heat_w[0 .. count - 1]: current times what the voltage is below
+ * the OCV, less the reversible part. Where no voltage is read, by the resistances, which are 1 + more_frac times the tables. All but
+ * heat_w are indexed by block. It needs averaging over about a second: single moments can be negative. */
+void obs_heat_w(const est_bank_t *est, const est_params_t *params, uint32_t first, uint32_t count, float current_a,
+                const int32_t *voltage_uv, const uint32_t *valid, const float *more_frac, const float *core_degc, float *heat_w);
 
 /* One module, dt_s later. heat_w: of its blocks. reading_degc, valid: its thermistors. sink_degc: measured, or OBS_NO_SINK. */
 void obs_step(obs_bank_t *bank, const obs_params_t *params, uint32_t module, float dt_s, const float *heat_w, const float *reading_degc,
               const uint8_t *valid, float sink_degc);
+
+/* All of a bank made with per_module 1, each block its own module with a thermistor of its own and no neighbours: the same equations,
+ * element by element. valid: 0 where there is no reading. */
+void obs_step_each(obs_bank_t *bank, const obs_params_t *params, float dt_s, const float *heat_w, const float *reading_degc,
+                   const uint32_t *valid, float sink_degc);
+
+/* Whether a module has had a reading. */
+bool obs_started(const obs_bank_t *bank, uint32_t module);
 
 typedef struct {
     float core_degc, sigma_k; /* of the block with the highest core */

@@ -35,20 +35,11 @@ void watch_init(bms_t *self)
     w->memory.saved_us = self->now_us;
 }
 
-/* After each pass of the estimator. */
-void watch_pass(bms_t *self, float dt_s, float current_a)
-{
-    watch_t *const w = &self->watch;
-    w->sum_s += dt_s;
-    w->sum_as += dt_s * current_a;
-    w->sum_a2s += dt_s * current_a * current_a;
-}
-
 /* The estimator's temperatures: cores, as soon as they are known. */
 void watch_temperatures(bms_t *self, uint32_t chip)
 {
     const watch_t *const w = &self->watch;
-    if ((w->obs.started >> chip & 1u) == 0u) return;
+    if (!obs_started(&w->obs, chip)) return;
     const uint32_t first = chip * self->config.set.blocks_per_module, left = self->config.set.blocks - first;
     const uint32_t count = left < self->config.set.blocks_per_module ? left : self->config.set.blocks_per_module;
     for (uint32_t b = first; b < first + count; ++b)
@@ -61,11 +52,21 @@ static void observe(bms_t *self, uint32_t chip, uint32_t first, uint32_t count)
     const uint32_t thermistors = self->config.set.thermistors;
     float heat_w[BMS_CHANNELS_MAX], reading_degc[BMS_THERMISTORS_MAX];
     for (uint32_t c = 0; c < count; ++c) {
-        const uint32_t b = first + c;
-        heat_w[c] = obs_heat_w(&self->est, &self->config.est, b, w->mean_a, w->mean_a2, w->obs.core_degc[b]);
+        heat_w[c] = w->heat_j[first + c];
+        w->heat_j[first + c] = 0.0f;
     }
     for (uint32_t s = 0; s < thermistors; ++s) reading_degc[s] = (float)self->measure.sensor_cdegc[chip * thermistors + s] * 0.01f;
     obs_step(&w->obs, &self->config.obs, chip, 1.0f, heat_w, reading_degc, self->measure.sensor_valid + chip * thermistors, OBS_NO_SINK);
+}
+
+/* The heat of the last 100 ms in J. */
+static void add_heat(bms_t *self, uint32_t first, uint32_t count)
+{
+    watch_t *const w = &self->watch;
+    float heat_w[BMS_CHANNELS_MAX];
+    obs_heat_w(&self->est, &self->config.est, first, count, self->est.current_a, self->measure.cell_uv, self->measure.cell_rested,
+               w->health.more_frac, w->obs.core_degc, heat_w);
+    for (uint32_t c = 0; c < count; ++c) w->heat_j[first + c] += 0.1f * heat_w[c];
 }
 
 /* One module, every 100 ms, after its results: round counts 0 to 9 in a second. */
@@ -75,6 +76,8 @@ void watch_module(bms_t *self, uint32_t chip, uint32_t first, uint32_t count, ui
     const float used = (float)self->charge.used_uc * self->config.est.per_uc;
     health_resistance(&w->health, &self->est, &self->config.est, chip, first, count, 0.1f, self->est.current_a, used,
                       self->measure.cell_uv, self->measure.cell_rested);
+    health_join(&w->health, &self->est, first, count);
+    add_heat(self, first, count);
     if (round == chip % 10u) observe(self, chip, first, count);
     const float jump_a = self->est.current_a - w->before_a[chip];
     w->before_a[chip] = self->est.current_a;
@@ -274,10 +277,6 @@ void watch_slow(bms_t *self, uint32_t round)
     const uint32_t modules = self->config.set.modules;
     for (uint32_t s = 0; s < POWER_SPANS; ++s) w->bound[s] = power_bound(&w->power, modules, s);
     if (round != 9u) return;
-    const float per_s = w->sum_s > 0.0f ? 1.0f / w->sum_s : 0.0f;
-    w->mean_a = w->sum_as * per_s;
-    w->mean_a2 = w->sum_a2s * per_s;
-    w->sum_s = w->sum_as = w->sum_a2s = 0.0f;
     w->hottest = obs_hottest(&w->obs);
     const bool due = elapsed_ms(self->now_us, w->memory.saved_us) >= SAVE_MS;
     if (w->memory.phase == WATCH_MEMORY_IDLE && due && !contactor_is_normal(self)) begin_save(self);

@@ -39,8 +39,7 @@ typedef struct {
     power_limits_t power_limits;
     power_bound_t bound[POWER_SPANS];
     watch_memory_t memory;
-    float sum_s, sum_as, sum_a2s;     /* of the second under way */
-    float mean_a, mean_a2;            /* of the last one */
+    float heat_j[BMS_CELLS_MAX];      /* made in the second under way */
     float before_a[POWER_MODULES_MAX]; /* current when each module was looked at last */
     float weakest_capacity_frac;
     uint64_t rest_us;                 /* at rest since; 0: not */

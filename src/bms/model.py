@@ -139,6 +139,7 @@ class Thermal(Frozen, frozen=True):
     core_frac: float  # share of the heat capacity in the core node
     core_surface_w_per_k: float
     melting_degc: float  # of lithium: 180.5; a hard ceiling for alarms
+    cooling_w_per_k: float = 0.0  # surface to air on the bench it was fitted on; 0: not known
 
 
 class RunawayStage(Frozen, frozen=True):

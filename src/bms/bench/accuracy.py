@@ -77,7 +77,7 @@ def ours(case: Case) -> Estimates:
     n_cells = 1 if case.voltage_v.ndim == 1 else case.voltage_v.shape[1]
     return Estimator(case.cell, n_cells).run(
         case.time_s, case.current_a, case.voltage_v, case.temperature_degc, case.pressure_kpa,
-        soc0=case.soc0_frac,
+        soc0=case.soc0_frac, coolant_degc=case.coolant_degc,
     )  # fmt: skip
 
 

@@ -77,7 +77,7 @@ def run(args: argparse.Namespace) -> int:
     wide = START_STD_FRAC if args.soc0_std is None else args.soc0_std
     found = Estimator(cell, soc0_std_frac=wide).run(
         record.time_s, record.current_a, record.voltage_v, record.temperature_degc,
-        record.pressure_kpa, soc0=args.soc0,
+        record.pressure_kpa, soc0=args.soc0, coolant_degc=record.temperature_coolant_degc,
     )  # fmt: skip
     _write(args.out, _columns(record, found))
     score = _score(args, record, found)
@@ -117,14 +117,16 @@ def _columns(record: Record, found: Estimates) -> Columns:
     """What is written, one value for each row of the file."""
     import numpy as np
 
-    capacity = np.full(len(record.time_s), found.capacity_ah)
     ours = {
         "time_s": record.time_s,
         "est_soc_frac": found.soc_frac,
         "est_soc_std_frac": found.soc_std_frac,
         "est_temperature_core_degc": found.temperature_core_degc,
         "est_r0_ohm": found.r0_ohm,
-        "est_capacity_ah": capacity,
+        "est_capacity_ah": found.capacity_ah,
+        "est_temperature_core_std_k": found.temperature_core_std_k,
+        "est_r0_std_ohm": found.r0_std_ohm,
+        "est_capacity_std_ah": found.capacity_std_ah,
     }
     return {name: record.expand(np.asarray(values, np.float64)) for name, values in ours.items()}
 

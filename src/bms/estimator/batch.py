@@ -34,8 +34,11 @@ class Estimates:
     soc_frac: Singles
     soc_std_frac: Singles
     temperature_core_degc: Singles
+    temperature_core_std_k: Singles
     r0_ohm: Singles  # ohmic resistance at the present temperature and pressure
-    capacity_ah: float
+    r0_std_ohm: Singles
+    capacity_ah: Singles  # at 25 degC; nominal, with a wide deviation, until two rests have told it
+    capacity_std_ah: Singles
 
 
 class Estimator:
@@ -51,7 +54,8 @@ class Estimator:
     Current is positive on discharge, time in s, voltage in V, temperature of the surface in degC,
     pressure of the stack in kPa. A reading that is NaN or impossible is no reading: the cell
     follows the charge count and its interval widens. The same holds for a channel that stays at
-    one value while it should move by more than 20 mV, and for a temperature older than 60 s.
+    one value while it should move by more than 20 mV, and for a temperature older than 60 s. Where
+    the temperature of what cools the cell (coolant, air) is measured too, the core is known better.
     """
 
     def __init__(
@@ -71,7 +75,8 @@ class Estimator:
         self.capacity_ah = self.cell.electric.capacity_ah * parallel
         self._strings = _estimator.Strings(n_cells, own_currents)
         pack = params.pack_round(self.cell, parallel, sensors, spread)
-        params.fill(self._strings.est, self._strings.params, self.cell, pack, soc0_std_frac)
+        made = self._strings
+        params.fill(made.est, made.obs, made.params, self.cell, pack, soc0_std_frac)
         self._threads = threads or len(os.sched_getaffinity(0))
         self._pool: ThreadPoolExecutor | None = None
         self.soc0_frac: Floats = np.full(n_cells, np.nan)
@@ -94,11 +99,10 @@ class Estimator:
             "voltage_v": np.full((1, n), np.nan),
             "temperature_degc": np.full((1, n), np.nan),
             "pressure_kpa": np.full(1, np.nan),
+            "sink_degc": np.full(1, np.nan),
         }
-        self.outputs: tuple[Singles, ...] = tuple(
-            np.zeros((1, n), dtype=np.float32) for _ in range(4)
-        )
-        self._strings.bind(**self.inputs, soc0_frac=self.soc0_frac, outputs=self.outputs)
+        self.outputs: Singles = np.zeros((_estimator.RESULTS, 1, n), dtype=np.float32)
+        self._strings.bind(**self.inputs, soc0_frac=self.soc0_frac, results=self.outputs)
         self._bound = True
 
     def advance(self) -> None:
@@ -115,6 +119,7 @@ class Estimator:
         voltage_v: ArrayLike,
         temperature_degc: ArrayLike,
         pressure_kpa: float | None = None,
+        coolant_degc: float | None = None,
     ) -> Estimates:
         """Readings `dt_s` after those before; shapes () or (cells,). Results are copies.
 
@@ -130,8 +135,9 @@ class Estimator:
         into["voltage_v"][0] = voltage_v
         into["temperature_degc"][0] = temperature_degc
         into["pressure_kpa"][0] = np.nan if pressure_kpa is None else pressure_kpa
+        into["sink_degc"][0] = np.nan if coolant_degc is None else coolant_degc
         self.advance()
-        return self._estimates(tuple(out[0].copy() for out in self.outputs))
+        return self._estimates(self.outputs[:, 0].copy())
 
     # ---- a record ----
 
@@ -143,12 +149,14 @@ class Estimator:
         temperature_degc: ArrayLike,
         pressure_kpa: ArrayLike | None = None,
         soc0: ArrayLike | None = None,
+        coolant_degc: ArrayLike | None = None,
     ) -> Estimates:
         """A whole record from a fresh start.
 
         time_s (n,), not falling; current_a (n,), or (n, cells) with own_currents; voltage_v
         (n, cells), or (n,) for one cell; temperature_degc (n, cells) or (n,) for all;
-        pressure_kpa (n,) of the stack; soc0 () or (cells,). Only differences of time count, to the
+        pressure_kpa (n,) of the stack; soc0 () or (cells,); coolant_degc (n,) of what cools the
+        surfaces, NaN where it is not measured. Only differences of time count, to the
         microsecond. ValueError names what does not fit.
         """
         time = np.asarray(time_s, dtype=np.float64)
@@ -157,18 +165,20 @@ class Estimator:
         n, own = len(time), self.n_cells if self.own_currents else 1
         pressure = np.full(n, np.nan) if pressure_kpa is None else pressure_kpa
         self.restart(soc0)
-        outputs = tuple(np.zeros((n, self.n_cells), dtype=np.float32) for _ in range(4))
+        sink = np.full(n, np.nan) if coolant_degc is None else coolant_degc
+        results = np.zeros((_estimator.RESULTS, n, self.n_cells), dtype=np.float32)
         self._strings.bind(
             _steps(time),
             self._shaped("current_a", current_a, n, own),
             self._shaped("voltage_v", voltage_v, n, self.n_cells),
             self._shaped("temperature_degc", temperature_degc, n, self.n_cells, shared=True),
             self._shaped("pressure_kpa", pressure, n, 1)[:, 0],
+            self._shaped("coolant_degc", sink, n, 1)[:, 0],
             self.soc0_frac,
-            outputs,
+            results,
         )  # fmt: skip
         self._go(n)
-        return self._estimates(outputs)
+        return self._estimates(results)
 
     def covariance(self) -> Singles:
         """p11, p12, p22 of state of charge and diffusion voltage, shape (cells, 3)."""
@@ -201,11 +211,9 @@ class Estimator:
             return array
         raise ValueError(f"{name}: expected shape ({n}, {columns}), got {array.shape}")
 
-    def _estimates(self, outputs: tuple[Singles, ...]) -> Estimates:
-        if self.n_cells == 1:
-            outputs = tuple(out[..., 0] for out in outputs)
-        soc, std, core, r0 = outputs
-        return Estimates(soc, std, core, r0, self.capacity_ah)
+    def _estimates(self, results: Singles) -> Estimates:
+        """results: (RESULTS, ..., cells), in the order of ext/batch/batch.h."""
+        return Estimates(*(results[..., 0] if self.n_cells == 1 else results))
 
 
 def _steps(time_s: Floats) -> Floats:

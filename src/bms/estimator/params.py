@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -15,6 +16,10 @@ from bms.model import Cell, Pack, Sensors, Spread
 
 CORE_SHARE = 0.7  # a slab heated evenly has its mean at two thirds; the hotter layers carry more
 START_STD_FRAC = 0.12  # a given state of charge may well be 20 to 30 % off
+AIR_W_PER_M2_K = 20.0  # of a cell in moving air, 10 to 40: where nothing is known (assumption)
+COOLING_GUESS_FRAC = 0.6  # and how far that may be off, standard deviation
+COOLING_ALIKE_FRAC = 0.05  # from one record to another on the bench the cell was fitted on
+START_CORE_K = 2.0  # core over surface when a record begins, standard deviation (assumption)
 CURRENT_OFFSET_PER_AH = 0.0013  # A of offset an Ah: a sensor that suits the cell (assumption)
 
 
@@ -44,24 +49,50 @@ def pack_round(cell: Cell, parallel: int, sensors: Sensors | None, spread: Sprea
     )
 
 
+def surface_m2(cell: Cell) -> float:
+    """Outside of a cell: of a cylinder its side and ends, else of a box."""
+    made = cell.geometry
+    if made.format == "cylindrical":
+        return math.pi * made.width_m * (made.length_m + 0.5 * made.width_m)
+    return 2.0 * (
+        made.length_m * made.width_m + (made.length_m + made.width_m) * made.thickness_m
+    )
+
+
+def observer(cell: Cell, pack: Pack) -> dict[str, Any]:
+    """Every field of obs_params_t for cells that each have a thermistor of their own.
+
+    The cooling is that of the bench the cell was fitted on, which others resemble, or else a guess.
+    """
+    parallel, known = pack.topology.parallel, cell.thermal.cooling_w_per_k
+    guess = AIR_W_PER_M2_K * surface_m2(cell)
+    return config.observer.values(cell, pack) | {
+        "neighbour_w_per_k": 0.0,
+        "cooling_w_per_k": parallel * (known or guess),
+        "cooling_sigma_frac": COOLING_ALIKE_FRAC if known else COOLING_GUESS_FRAC,
+        "spread_sigma_k": 0.0,
+        "start_sigma_k": START_CORE_K,
+        "sensors": 1,
+        "sensor_channel": 0,
+    }
+
+
 def fill(
     est: Mapping[str, np.ndarray],
+    obs: Mapping[str, np.ndarray],
     params: Mapping[str, np.ndarray],
     cell: Cell,
     pack: Pack,
     start_std_frac: float,
 ) -> None:
     """Write every parameter by its name; one that is missing or unknown is a programming error."""
-    parallel, thermal = pack.topology.parallel, cell.thermal
-    heat_j_per_k = thermal.heat_capacity_j_per_kg_k * cell.geometry.mass_kg
     values: dict[str, Any] = {
-        "core_surface_w_per_k": thermal.core_surface_w_per_k * parallel,
-        "core_j_per_k": thermal.core_frac * heat_j_per_k * parallel,
         "core_share": CORE_SHARE,
-        "capacity_ah": cell.electric.capacity_ah * parallel,
+        "capacity_ah": cell.electric.capacity_ah * pack.topology.parallel,
         "start_std_frac": start_std_frac,
     }
-    for into, named in ((est, config.estimator(cell, pack)), (params, values)):
+    each = ((est, config.estimator(cell, pack)), (obs, observer(cell, pack)), (params, values))
+    for into, named in each:
         wrong = into.keys() ^ named.keys()
         if wrong:
             raise KeyError(f"estimator parameters missing or unknown: {sorted(wrong)}")

@@ -28,6 +28,7 @@ def values(cell: Cell, pack: Pack) -> dict[str, float | int | list[int]]:
         "heat_sigma_frac": HEAT_SIGMA_FRAC,
         "sensor_sigma_k": max(pack.sensors.temperature_offset_k, 0.05),
         "spread_sigma_k": max(pack.spread.temperature_k, 0.1),
+        "start_sigma_k": 0.0,  # what nobody knows at the start is left to the limits of readings
         "sensors": len(channels),
         "sensor_channel": channels + [0] * (SENSORS_MAX - len(channels)),
     }

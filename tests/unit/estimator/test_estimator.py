@@ -111,9 +111,7 @@ def test_the_same_readings_give_the_firmwares_own_estimates() -> None:
     for name in ("voltage_v", "temperature_degc"):
         made[name] = np.repeat(made[name][:, None], n_cells, axis=1)
     ours = Estimator(cell, n_cells, sensors=pack.sensors, spread=pack.spread)
-    ours._strings.params["core_surface_w_per_k"][:] = (
-        0.0  # surface and core are one: no observer here
-    )
+    ours._strings.params["core_share"][:] = 0.0  # resistances at the surface's temperature
     found = ours.run(made["time_s"], made["current_a"], made["voltage_v"], made["temperature_degc"])
     used_uc, before, valid = 0.0, rest, np.full(n_cells, 0xFFFFFFFF, dtype=np.uint32)
     for k in range(n):

@@ -20,6 +20,7 @@ PARAMETERS = {
     "heat_sigma_frac": 0.1,
     "sensor_sigma_k": 0.5,
     "spread_sigma_k": 0.3,
+    "start_sigma_k": 0.0,
 }
 
 

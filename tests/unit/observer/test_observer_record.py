@@ -36,6 +36,7 @@ def parameters(cell: Cell, cooling_w_per_k: float, sigma_frac: float) -> dict[st
         "heat_sigma_frac": 0.2,
         "sensor_sigma_k": 0.1,
         "spread_sigma_k": 0.1,
+        "start_sigma_k": 2.0,
     }
 
 
