@@ -1,4 +1,4 @@
-# distutils: sources = ext/loop/loop.c ext/loop/buses.c ext/loop/nvm.c ext/loop/vehicle.c ext/plant/plant.c ext/plant/electric.c ext/plant/slow.c ext/plant/path.c ext/plant/heat.c ext/plant/events.c ext/chips/chips.c ext/chips/line.c ext/chips/frame.c ext/chips/registers.c ext/chips/adc.c ext/chips/balance.c ext/chips/faults.c ext/chips/ivt.c ext/chips/imd.c ext/recorder/record.c ext/firmware/generated/bms_dbc.c
+# distutils: sources = ext/loop/loop.c ext/loop/buses.c ext/canbus/canbus.c ext/canbus/length.c ext/canbus/confine.c ext/canbus/trouble.c ext/loop/nvm.c ext/loop/vehicle.c ext/plant/plant.c ext/plant/electric.c ext/plant/slow.c ext/plant/path.c ext/plant/heat.c ext/plant/events.c ext/chips/chips.c ext/chips/line.c ext/chips/frame.c ext/chips/registers.c ext/chips/adc.c ext/chips/balance.c ext/chips/faults.c ext/chips/ivt.c ext/chips/imd.c ext/recorder/record.c ext/firmware/generated/bms_dbc.c
 """The closed loop as one block of memory: see ext/loop/loop.h, and sim.py for how it is filled."""
 
 include "fields.pxi"
@@ -21,11 +21,21 @@ cdef extern from "loop/loop.h" nogil:
     ctypedef struct world_t:
         plant_t plant
     void plant_energy(plant_t *)
+    ctypedef struct ecu_can_frame_t:
+        uint8_t bus
+    ctypedef struct bus_frame_t:
+        ecu_can_frame_t frame
+    ctypedef struct bus_tap_t:
+        uint64_t head, tail, lost
+        uint32_t capacity
+        bus_frame_t *frames
+    uint32_t buses_put_foreign(world_t *, uint32_t, const bus_frame_t *, uint32_t)
     ctypedef struct loop_inputs_t:
         const ecu_api_t *firmware
         const void *config
         size_t config_size
         recorder_t *recorder
+        bus_tap_t *tap[2]
         const double *profile
         uint32_t profile_count
     size_t loop_arena_size(const ecu_api_t *)
@@ -38,8 +48,10 @@ cdef extern from *:
     #include "loop/loop.h"
     typedef struct { const char *name; size_t place; const field_t *table; const size_t *count; } world_part_t;
     #define WORLD_PART(part) {#part, offsetof(world_t, part), part##_fields, &part##_field_count}
+    #define WORLD_BUS(part, number) {#part, offsetof(world_t, bus[number]), canbus_fields, &canbus_field_count}
     static const world_part_t world_parts[] = {WORLD_PART(loop), WORLD_PART(plant), WORLD_PART(chips), WORLD_PART(ivt),
-                                               WORLD_PART(imd), WORLD_PART(vehicle)};
+                                               WORLD_PART(imd), WORLD_PART(vehicle),
+                                               WORLD_BUS(vehicle_bus, ECU_BUS_VEHICLE), WORLD_BUS(sensor_bus, ECU_BUS_SENSOR)};
     #define WORLD_PART_COUNT (sizeof world_parts / sizeof world_parts[0])
     """
     ctypedef struct world_part_t:
@@ -50,6 +62,11 @@ cdef extern from *:
     const world_part_t world_parts[]
     const int WORLD_PART_COUNT
 
+FRAME_DTYPE = np.dtype(
+    [("time_us", "<u8"), ("id", "<u4"), ("bus", "u1"), ("length", "u1"), ("flags", "u1"), ("reserved", "u1"), ("data", "u1", 64)]
+)
+if FRAME_DTYPE.itemsize != sizeof(bus_frame_t):
+    raise ImportError("FRAME_DTYPE does not have the layout of bus_frame_t")
 DONE, RECORDER_FULL, EVENTS_FULL, CONDITION = 0, 1, 2, 3
 EVENT_STATE, EVENT_DIAGNOSIS, EVENT_CONTACTOR, EVENT_FUSE, EVENT_RESET = 1, 2, 3, 4, 5
 UNTIL_SOC_ABOVE, UNTIL_SOC_BELOW, UNTIL_CURRENT_BELOW, UNTIL_STATE, UNTIL_TEMPERATURE_ABOVE = 1, 2, 4, 8, 16
@@ -77,6 +94,8 @@ cdef class World:
     cdef object _keep
     cdef const uint8_t[::1] _config
     cdef double[::1] _profile
+    cdef bus_tap_t _tap[2]
+    cdef object _tapped
     cdef public dict parts
     cdef public object firmware_bytes
 
@@ -119,6 +138,44 @@ cdef class World:
         self._inputs.profile = &self._profile[0]
         self._inputs.profile_count = len(self._profile)
 
+    def put_frames(self, uint32_t bus, frames):
+        """Frames of a foreign node of a bus (0 vehicle, 1 sensor), which wait there for their turn like everybody's.
+
+        frames: array of FRAME_DTYPE; its times and buses are ignored. Returns how many were accepted: the queue has bounds. The
+        node joins the bus with its first frame, and from then on acknowledges what the others send.
+        """
+        if bus > 1:
+            raise ValueError(f"bus {bus}: 0 (vehicle) or 1 (sensor)")
+        array = np.ascontiguousarray(frames, FRAME_DTYPE)
+        if not len(array):
+            return 0
+        return buses_put_foreign(self._world, bus, <const bus_frame_t *><uintptr_t>array.ctypes.data, len(array))
+
+    def tap_frames(self, uint32_t bus, uint32_t capacity=4096):
+        """Keep what a bus carries for take_frames, at most `capacity` frames (a power of two); 0 keeps none. Changes no bit."""
+        if bus > 1 or capacity & (capacity - 1):
+            raise ValueError(f"bus {bus}, capacity {capacity}: 0 or 1, and a power of two")
+        self._tapped = self._tapped or {}
+        self._tapped[bus] = np.zeros(capacity, FRAME_DTYPE)
+        self._tap[bus].head = self._tap[bus].tail = self._tap[bus].lost = 0
+        self._tap[bus].capacity = capacity
+        self._tap[bus].frames = <bus_frame_t *><uintptr_t>self._tapped[bus].ctypes.data
+        self._inputs.tap[bus] = &self._tap[bus] if capacity else NULL
+
+    def take_frames(self, uint32_t bus):
+        """What the bus carried since the last call, oldest first: an array of FRAME_DTYPE, and how many found no room in the ring.
+
+        time_us is the simulated time of the last bit; `reserved` the node that sent: 0 the ECU, 1 the vehicle or the current
+        sensor, 2 the insulation monitor, 7 a foreign one. Error frames have the flag of 16.
+        """
+        if bus > 1 or self._inputs.tap[bus] == NULL:
+            raise ValueError(f"bus {bus}: say tap_frames first")
+        cdef bus_tap_t *tap = &self._tap[bus]
+        places = np.arange(tap.tail, tap.head, dtype=np.uint64) & np.uint64(tap.capacity - 1)
+        lost = tap.lost
+        tap.tail, tap.lost = tap.head, 0
+        return self._tapped[bus][places], int(lost)
+
     def run(self, uint32_t milliseconds):
         """Step; returns (milliseconds done, reason)."""
         cdef uint32_t why = 0, done
@@ -146,8 +203,13 @@ cdef class World:
         return self._memory
 
     def handles(self):
-        """(address of the world_t, of its loop_inputs_t, of loop_run): for a runner in another module. They live as long as this."""
-        return <uintptr_t>self._world, <uintptr_t>&self._inputs, <uintptr_t>&loop_run
+        """(address of the world_t, of its loop_inputs_t, of loop_run, sizes of both structs): for a runner in another module.
+
+        They live as long as this does.
+        """
+        return (
+            <uintptr_t>self._world, <uintptr_t>&self._inputs, <uintptr_t>&loop_run, sizeof(world_t), sizeof(loop_inputs_t)
+        )
 
     def energy(self):
         """Bring the plant's energy fields and their residual up to date."""

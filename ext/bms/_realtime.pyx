@@ -282,7 +282,9 @@ cdef class Emulator:
 
     def attach(self, world, uintptr_t link_api, list links):
         """The world, and addresses of the links of vehicle and sensor bus (the same twice when shared)."""
-        place, inputs, run = world.handles()
+        place, inputs, run, world_size, inputs_size = world.handles()
+        if world_size != sizeof(world_t) or inputs_size != sizeof(loop_inputs_t):
+            raise ImportError("bms._loop and bms._realtime were compiled from different headers: compile both again")
         self._keep = world
         self._e.world = <world_t *><uintptr_t>place
         self._e.inputs = <loop_inputs_t *><uintptr_t>inputs

@@ -114,7 +114,7 @@ class EcuService(Service):
         f = self.facts()
         trip = f" (trip: {f['trip']})" if f["trip"] else ""
         line = (
-            f"{f['t_s']:8.1f} s  {f['phase']}: {f['state'] or 'silent'}{trip}"
+            f"{f['t_s']:.1f} s  {f['phase']}: {f['state'] or 'silent'}{trip}"
             f"  coils {f['pins_out']:03b}  afe {f['afe']['state']}  can {can_words(f['can'])}"
             f"  io {'ok' if f['io']['fresh'] else 'SILENT'}  {ms_words(f)}"
         )

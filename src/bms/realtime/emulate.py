@@ -248,7 +248,7 @@ class EmulateService(Service):
         f = self.facts()
         closed = "".join(c if f["contactors"] >> b & 1 else "." for b, c in enumerate("+-p"))
         line = (
-            f"{f['t_s']:8.1f} s  {f['phase']}: {f['state']} [{closed}]"
+            f"{f['t_s']:.1f} s  {f['phase']}: {f['state']} [{closed}]"
             f"  {f['pack_voltage_v']:.1f} V {f['pack_current_a']:+.1f} A"
             f"  afe {f['afe']['state']}  can {can_words(f['can'])}"
             f"  io {'ok' if f['io']['fresh'] else 'SILENT'}  {ms_words(f)}"

@@ -82,15 +82,11 @@ class Service:
             self.runner.stop()
             thread.join()
             gc.unfreeze()
+            words, facts = f"end     {self.ended_by}; {self.words()}", self.facts()
             self.close()
-            self.teller.tell(
-                "end", f"end     {self._end_words()}", by=self.ended_by, **self.facts()
-            )
+            self.teller.tell("end", words, by=self.ended_by, **facts)
         if self._failure is not None:
             raise self._failure
-
-    def _end_words(self) -> str:
-        return f"{self.ended_by}; {self.words()}"
 
     def _run(self, priority: int) -> None:
         try:
