@@ -19,7 +19,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from bms import _firmware, _loop, cells, packs, scenarios, spec
 from bms.errors import ConfigError
@@ -64,6 +64,22 @@ class Snapshot:
     arena: bytes
     position: Position
     events: tuple[Event, ...]
+
+
+class Sink(Protocol):
+    """What takes samples while a simulation runs: a Writer, or a Tap."""
+
+    @property
+    def address(self) -> int:
+        """Of the recorder_t the loop fills."""
+
+    def drain(self) -> None:
+        """Takes what was filled, so that the loop can go on."""
+
+    def event(
+        self, t_ns: int, kind: str, name: str, index: int, value: float, text: str, /
+    ) -> None:
+        """Something happened."""
 
 
 class Simulation:
@@ -142,7 +158,9 @@ class Simulation:
         loop["boot_ms"][0] = (
             20  # start-up of a small microcontroller with a self-test of its memory
         )
-        loop["bus_bits_per_ms"][:] = (500.0, 500.0)  # both buses at 500 kbit/s
+        for bus in ("vehicle_bus", "sensor_bus"):
+            parts[bus]["bitrate_bps"][0] = 500_000
+            parts[bus]["corrupt_id"][0] = 0xFFFFFFFF  # any, should frames ever be corrupted
         loop["nvm"][:] = 0xFF
         vehicle["charger_slew_a_per_s"][0] = 200.0
         vehicle["silent_us"][0] = 500_000
@@ -191,7 +209,7 @@ class Simulation:
         )
 
     def _advance(
-        self, seconds: float | None, progress: Progress | None, writer: Writer | None
+        self, seconds: float | None, progress: Progress | None, writer: Sink | None
     ) -> None:
         end_s = self.plan.duration_s if seconds is None else self.time_s + seconds
         while (phase := self._phase()) is not None and self.time_s < end_s - 1e-9:
@@ -205,6 +223,19 @@ class Simulation:
                 self._next_phase()
             if progress:
                 progress(min(1.0, self.time_s / max(end_s, 1e-9)), phase.name)
+
+    def advance(self, seconds: float, sink: Sink) -> None:
+        """Run on for `seconds` at most, with a sink that takes the samples; no result is made."""
+        self.world.set_recorder(sink.address)
+        try:
+            self._advance(seconds, None, sink)
+        finally:
+            self.world.set_recorder(0)
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the plan has been run to its end."""
+        return self.position.phase_start_s < 0.0
 
     @property
     def time_s(self) -> float:
@@ -294,7 +325,7 @@ class Simulation:
         at_ns = int(self.world.parts["loop"]["elapsed_us"][0]) * 1000
         self.events.append(Event(at_ns, kind, name, index, value, text))
 
-    def _collect(self, writer: Writer | None) -> None:
+    def _collect(self, writer: Sink | None) -> None:
         """Take the events out of the arena, put them into words, and hand all new ones to the
         recorder."""
         loop = self.world.parts["loop"]

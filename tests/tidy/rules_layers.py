@@ -12,11 +12,11 @@ DATA, LIBRARY, LINK, WORLD, FAULT, LOOP, TOP, OUTER = "0", "1", "2a", "2b", "3",
 
 LAYERS = {
     DATA: {"units", "model", "clock", "rng", "config", "errors"},
-    LIBRARY: {"spec", "cells", "packs", "protocols", "data", "table"},
+    LIBRARY: {"spec", "cells", "packs", "protocols", "data", "table", "envelope"},
     LINK: {"links", "canbus", "recorder"},
     WORLD: {"plant", "firmware", "estimator", "observer", "fit"},
     FAULT: {"faults", "invariants", "scenarios", "signals"},
-    LOOP: {"sim", "result", "realtime", "campaign", "replay", "report"},
+    LOOP: {"sim", "tap", "result", "realtime", "campaign", "replay", "report"},
     TOP: {"bridge", "bench", "cli"},
     OUTER: {"bms_hil", "bms_gui"},
 }
@@ -32,7 +32,7 @@ MAY_IMPORT = {
 }
 ONLY = {"bridge": {DATA, LIBRARY, LINK}}  # a gateway contains no simulator
 ALSO = {("fit", "estimator"), ("estimator", "firmware")}  # one set of tables for both
-HOME_OF_COMPILED = {"chips": "plant", "loop": "sim", "envelope": "bench"}  # else the name without _
+HOME_OF_COMPILED = {"chips": "plant", "loop": "sim"}  # else the name without _
 
 LAYER_OF = {name: layer for layer, names in LAYERS.items() for name in names}
 

@@ -1,0 +1,149 @@
+"""A simulation looked at while it runs: the same samples the recorder takes, in pieces.
+
+For screens and scripts that want values as they come and no file:
+
+>>> tap = Tap(Simulation("drive", seed=1))  # doctest: +SKIP
+>>> piece = tap.run(0.5)  # doctest: +SKIP
+>>> piece.time_s, piece.values["meas_pack_voltage_v"]  # doctest: +SKIP
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from bms._recorder import Recorder
+from bms.recorder import Event, Signal
+from bms.signals import bind
+from bms.sim import Simulation
+
+TICK_S = 0.01
+
+
+@dataclass(frozen=True)
+class Frames:
+    """CAN frames in the order they were carried; arrays of one length n, but for the bytes.
+
+    time_s: (n,). id, bus, flags: (n,) as in ecu.h. direction: (n,) 1 sent by the BMS, 0 received.
+    data: (n, 8) bytes, zero beyond length (a longer frame is cut). length: (n,)
+    """
+
+    time_s: np.ndarray
+    id: np.ndarray
+    bus: np.ndarray
+    direction: np.ndarray
+    flags: np.ndarray
+    length: np.ndarray
+    data: np.ndarray
+
+
+@dataclass(frozen=True)
+class Piece:
+    """What happened in one stretch of time.
+
+    time_s: (n,) of every tick. values: scalars, name -> (n,) float32. cell_time_s: (m,).
+    cell_values: vectors, name -> (m, count) float32, thinned. events: as in a recording.
+    """
+
+    time_s: np.ndarray
+    values: dict[str, np.ndarray]
+    cell_time_s: np.ndarray
+    cell_values: dict[str, np.ndarray]
+    frames: Frames
+    events: tuple[Event, ...]
+    is_over: bool  # the plan has ended
+
+
+class Tap:
+    """Runs a simulation piece by piece. cells_every_s: spacing of the vectors."""
+
+    def __init__(
+        self, simulation: Simulation, *, cells_every_s: float = 0.1, ticks: int = 500
+    ) -> None:
+        self.simulation = simulation
+        self.signals: list[Signal] = bind(simulation.world.parts, simulation.pack)
+        self.thin = max(1, round(cells_every_s / TICK_S))
+        sources = [(s.source, s.scale, s.offset) for s in self.signals]
+        # 1 500 frames a second on two buses; room for three times that
+        self._recorder = Recorder(sources, ticks, (ticks * 50, ticks * 50 * 8))
+        self._pieces: list[Piece] = []
+        self._told = 0
+
+    @property
+    def address(self) -> int:
+        """For the compiled loop."""
+        return self._recorder.address
+
+    def run(self, seconds: float) -> Piece:
+        """The next stretch of the plan, at most `seconds` of simulated time."""
+        self.simulation.advance(seconds, self)
+        self.drain()
+        pieces, self._pieces = self._pieces, []
+        events = tuple(self.simulation.events[self._told :])
+        self._told += len(events)
+        return _joined(pieces, events, self.simulation.is_over)
+
+    def drain(self) -> None:
+        """Takes what the loop has written so far, so that it can go on."""
+        rows, frames, _ = self._recorder.filled()
+        batch = self._recorder.batch
+        if rows:
+            self._pieces.append(self._piece(batch, rows, frames))
+        self._recorder.install(batch)
+
+    def event(self, *_: object) -> None:
+        """Events are taken from the simulation itself."""
+
+    def _piece(self, batch: object, rows: int, frames: int) -> Piece:
+        time_s = batch.t_ns[:rows] * 1e-9  # type: ignore[attr-defined]
+        values, cells = {}, {}
+        kept = np.flatnonzero(np.round(time_s / TICK_S).astype(np.int64) % self.thin == 0)
+        for signal, column in zip(self.signals, batch.columns, strict=True):  # type: ignore[attr-defined]
+            if signal.rate == "cells":
+                cells[signal.name] = column[kept].astype(np.float32)
+            else:
+                values[signal.name] = column[:rows, 0].astype(np.float32)
+        log = batch.frames  # type: ignore[attr-defined]
+        return Piece(time_s, values, time_s[kept], cells, _frames(log, frames), (), False)
+
+
+def _frames(log: object, count: int) -> Frames:
+    offset = log.offset[: count + 1].astype(np.int64)  # type: ignore[attr-defined]
+    length = np.diff(offset).astype(np.uint8)
+    reach = offset[:count, None] + np.arange(8)
+    held = np.minimum(reach, max(0, log.bytes.size - 1))  # type: ignore[attr-defined]
+    data = np.where(np.arange(8) < length[:, None], log.bytes[held], 0)  # type: ignore[attr-defined]
+    return Frames(
+        log.t_ns[:count] * 1e-9,  # type: ignore[attr-defined]
+        log.id[:count].copy(),  # type: ignore[attr-defined]
+        log.bus[:count].copy(),  # type: ignore[attr-defined]
+        log.direction[:count].copy(),  # type: ignore[attr-defined]
+        log.flags[:count].copy(),  # type: ignore[attr-defined]
+        length,
+        data.astype(np.uint8),
+    )
+
+
+def _joined(pieces: list[Piece], events: tuple[Event, ...], is_over: bool) -> Piece:
+    if not pieces:
+        nothing = np.zeros(0)
+        none = np.zeros(0, np.uint8)
+        frames = Frames(nothing, none, none, none, none, none, np.zeros((0, 8), np.uint8))
+        return Piece(nothing, {}, nothing, {}, frames, events, is_over)
+    frames = Frames(
+        *(
+            np.concatenate([getattr(p.frames, name) for p in pieces])
+            for name in Frames.__dataclass_fields__
+        )
+    )
+    first = pieces[0]
+    return Piece(
+        np.concatenate([p.time_s for p in pieces]),
+        {name: np.concatenate([p.values[name] for p in pieces]) for name in first.values},
+        np.concatenate([p.cell_time_s for p in pieces]),
+        {name: np.concatenate([p.cell_values[name] for p in pieces]) for name in first.cell_values},
+        frames,
+        events,
+        is_over,
+    )
