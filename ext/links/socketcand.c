@@ -229,7 +229,7 @@ static char *put_time(char *to, uint64_t stamp_us)
 {
     char digits[24];
     uint32_t n = 0;
-    for (uint64_t left = stamp_us; left != 0u || n < 7u; left /= 10u) {
+    for (uint64_t left = stamp_us; left != 0u || n < 8u; left /= 10u) {
         digits[n++] = (char)('0' + left % 10u);
         if (n == 6u) {
             digits[n++] = '.';
