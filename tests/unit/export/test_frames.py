@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import subprocess
 
-import made
+import export_made as made
 import numpy as np
 import pytest
 

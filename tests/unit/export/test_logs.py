@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import made
+import export_made as made
 import numpy as np
 import pytest
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 
-import made
+import export_made as made
 import numpy as np
 import pytest
 
@@ -48,7 +48,7 @@ def test_polars_and_duckdb_read_the_parquet_file(rec, tmp_path):
     (row,) = [row for row in table["events"] if row is not None and len(row)]
     assert row[0]["name"] == "overvoltage"
     query = f"select count(*), sum(cmd_state), min(true_soc_frac) from '{out}'"
-    count, states, least = duckdb.sql(query).fetchone()
+    count, states, least = duckdb.sql(query).fetchall()[0]
     assert (count, states) == (2350, int(rec["cmd_state"].sum()))
     assert least == rec["true_soc_frac"].min()
 
