@@ -79,6 +79,7 @@ static bool is_alive(host_t *h)
         f->phase = HOST_OFF;
         return false;
     }
+    if (f->phase == HOST_OFF && h->line.fd < 0) return false; /* not yet plugged in: it would only trip */
     if (f->phase == HOST_OFF) boot(h, f->power_losses ? ECU_RESET_BROWN_OUT : ECU_RESET_POWER_ON);
     if (f->phase != HOST_BOOTING) return true;
     if (--f->booting_ms == 0u) start(h);

@@ -2,7 +2,7 @@
  *
  * Pins come from the I/O module's IoInputs and, where real lines are named, from those. A silent module means the safe levels of
  * spec/pins.toml; a module that was silent for HOST_DEAD_MS took the supply with it: the ECU is off, and starts afresh when the
- * module speaks again. IoOutputs is what the firmware itself sends; for a firmware that does not, the host sends it.
+ * module speaks again and the chips' line has a port. IoOutputs is what the firmware itself sends; for a firmware that does not, the host sends it.
  *
  * Memory operations are handed to a thread that owns the file, and answered when the file has them, as a flash does. */
 #ifndef BMS_HOST_H
@@ -16,7 +16,7 @@
 #include "realtime/wires.h"
 
 #define HOST_WATCHDOG_MS 100u
-#define HOST_DEAD_MS 2000u
+#define HOST_DEAD_MS 500u
 #define HOST_BOOT_MS 20u
 
 enum { HOST_OFF = 0, HOST_BOOTING = 1, HOST_RUNS = 2, HOST_REFUSED = 3 };

@@ -7,6 +7,7 @@ told, which need not exist yet.
 
 from __future__ import annotations
 
+import errno
 import os
 import tempfile
 import time
@@ -68,6 +69,7 @@ class End:
 
     def _descriptor(self) -> tuple[int, int]:
         if os.path.realpath(self.path).startswith("/dev/pts/"):
+            _refuse_old_link(self.path)
             return _realtime.open_client(self.path, 0), _realtime.PTY
         return _realtime.open_port(self.path, BAUD), _realtime.PORT
 
@@ -104,6 +106,13 @@ class End:
             "errors": int(line["errors"][0]),
             "losses": int(line["losses"][0]),
         }
+
+
+def _refuse_old_link(path: str) -> None:
+    """A link whose maker was killed may point to a terminal that has become somebody else's: that
+    is younger than the link."""
+    if os.path.islink(path) and os.stat(path).st_ctime_ns > os.lstat(path).st_mtime_ns:
+        raise OSError(errno.ESTALE, "a link left by a process that is gone")
 
 
 class EcuEnd(End):

@@ -3,7 +3,8 @@
     EcuService(config, api, afe="/dev/ttyUSB0", can=["socketcan:can0"], ...).serve()
 
 Its pins are the messages of the I/O module, or real lines. An ECU whose I/O module never spoke, or
-has been silent for two seconds, has no supply: it is off, and starts afresh when the module speaks.
+has been silent for half a second, has no supply: it is off, and starts afresh when the module
+speaks and its serial port is there.
 """
 
 from __future__ import annotations
