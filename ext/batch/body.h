@@ -55,6 +55,7 @@ static void init(void *memory, const batch_set_t *set, uint32_t count)
         self->cdegc[k] = 2500;
         self->surface_degc[k] = self->obs.core_degc[k] = 25.0f;
         self->age_s[k] = NEVER_S;
+        self->est.p33[k] = est->sigma_resistance_frac * est->sigma_resistance_frac;
     }
     est_conditions(&self->est, est, 0, self->est.count, self->cdegc, -1.0f);
 }

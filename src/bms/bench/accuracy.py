@@ -4,7 +4,7 @@ Each record gives soc_rmse_pct/SET/RECORD (after the first 10 minutes) and soc_m
 a plain extended Kalman filter as peer, the same rows ending in /coulomb_counting with that as peer,
 and the share of truth inside our interval with its mean width. Where the core was measured:
 core_rmse_k/SET/RECORD beside the surface taken for the core, and beside the quasi-steady law with
-its factor from this very record.
+the factor of the same fit (/quasi_steady) and with that of this very record (/quasi_steady_best).
 
 An estimator of your own, `--estimator package.module:Class`, is scored on the same readings in
 rows that end in /estimator. The class has
@@ -115,17 +115,29 @@ def interval_rows(place: str, mine: Score) -> Iterator[Row]:
 
 
 def core_rows(case: Case, found: Estimates) -> Iterator[Row]:
-    """Core temperature beside two one-liners."""
+    """Core temperature beside two one-liners, and how honest its interval is."""
     assert case.core_degc is not None
     truth, surface, place = case.core_degc, case.temperature_degc, f"{case.set}/{case.name}"
-    mine = _rms(found.temperature_core_degc - truth)
+    error, sigma = found.temperature_core_degc - truth, found.temperature_core_std_k
+    mine = _rms(error)
     yield _row(f"core_rmse_k/{place}", mine, "K", _rms(surface - truth), "surface taken for core")
-    if case.coolant_degc is not None:
-        over = surface - case.coolant_degc
-        known = np.isfinite(over) & np.isfinite(truth)
-        factor = float(over[known] @ (truth - surface)[known] / (over[known] @ over[known]))
+    yield Row(
+        name=f"core_inside_3_sigma_pct/{place}",
+        ours=100.0 * float(np.nanmean(np.abs(error) <= 3.0 * sigma)), unit="%", better="higher",
+        limit=99.73, limit_source="normal errors of the width that is told",
+    )  # fmt: skip
+    if case.coolant_degc is None:
+        return
+    over, thermal = surface - case.coolant_degc, case.cell.thermal
+    known = np.isfinite(over) & np.isfinite(truth)
+    best = float(over[known] @ (truth - surface)[known] / (over[known] @ over[known]))
+    law = _rms(surface + best * over - truth)
+    title = "quasi-steady law, factor from this very record"
+    yield _row(f"core_rmse_k/{place}/quasi_steady_best", mine, "K", law, title)
+    if thermal.cooling_w_per_k > 0.0:
+        factor = thermal.cooling_w_per_k / thermal.core_surface_w_per_k
         law = _rms(surface + factor * over - truth)
-        title = "quasi-steady law, factor from this record"
+        title = "quasi-steady law, factor from the fit"
         yield _row(f"core_rmse_k/{place}/quasi_steady", mine, "K", law, title)
 
 

@@ -69,12 +69,17 @@ def data_folder() -> Path | None:
     return folder if folder.is_dir() else None
 
 
-def fitted(name: str) -> Cell:
-    """The cell of a manifest of examples/fit, fitted now."""
+def shipped(name: str) -> Path:
+    """A manifest of examples/fit."""
+    return repository() / "examples/fit" / f"{name}.toml"
+
+
+def fitted(manifest: Path) -> Cell:
+    """The cell of a manifest, fitted now."""
     from bms import fit
 
     with tempfile.TemporaryDirectory(prefix="bms-fit-") as folder:
-        result = fit.fit(repository() / "examples/fit" / f"{name}.toml")
+        result = fit.fit(manifest)
         return fit.write(result, Path(folder) / "cell.toml")
 
 
@@ -144,14 +149,25 @@ def panasonic(folder: Path, cell: Cell) -> Iterator[Case]:
 
 
 def core_temperature(folder: Path) -> Iterator[Case]:
-    """A cell with a thermocouple inside; the library's thermal constants, not those of the file."""
+    """A cell with a thermocouple inside; thermal constants fitted to the other half of a record."""
+    manifest = shipped("a123_core_temperature").read_text("utf-8")
     for path in sorted((folder / "a123_core_temperature").glob("drive_*_1s.csv")):
-        record = read_record(path, A123, "charge", missing="keep")
-        yield Case(
-            "a123", path.name.removesuffix("_1s.csv"), cells.load("a123_26650"), record.time_s,
-            record.current_a, record.voltage_v, record.temperature_degc, None, None,
-            record.temperature_core_degc, record.temperature_coolant_degc,
-        )  # fmt: skip
+        heading, *lines = path.read_text("utf-8").splitlines(keepends=True)
+        middle = len(lines) // 2
+        with tempfile.TemporaryDirectory(prefix="bms-fit-") as place:
+            halves = {"first": lines[:middle], "second": lines[middle:]}
+            for name, part in halves.items():
+                Path(place, f"{name}.csv").write_text(heading + "".join(part), "utf-8")
+                own = manifest.replace("a123_core_temperature/drive_1_1s.csv", f"{name}.csv")
+                Path(place, f"{name}.toml").write_text(own, "utf-8")
+            for name, other in (("first", "second"), ("second", "first")):
+                record = read_record(Path(place, f"{name}.csv"), A123, "charge", missing="keep")
+                yield Case(
+                    "a123", f"{path.name.removesuffix('_1s.csv')}_{name}_half",
+                    fitted(Path(place, f"{other}.toml")), record.time_s, record.current_a,
+                    record.voltage_v, record.temperature_degc, None, None,
+                    record.temperature_core_degc, record.temperature_coolant_degc,
+                )  # fmt: skip
 
 
 def every(seconds: float, say: Callable[[str], None]) -> Iterator[Case]:
@@ -163,7 +179,7 @@ def every(seconds: float, say: Callable[[str], None]) -> Iterator[Case]:
         say("measured records are not there: set BMS_DATA_DIR to compare with them")
         return
     if (folder / "solid_state_lab").is_dir():
-        yield from solid_state(folder, fitted("solid_state_lab"))
+        yield from solid_state(folder, fitted(shipped("solid_state_lab")))
     if (folder / "panasonic18650pf").is_dir():
-        yield from panasonic(folder, fitted("panasonic18650pf"))
+        yield from panasonic(folder, fitted(shipped("panasonic18650pf")))
     yield from core_temperature(folder)

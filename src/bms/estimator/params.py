@@ -18,7 +18,8 @@ CORE_SHARE = 0.7  # a slab heated evenly has its mean at two thirds; the hotter 
 START_STD_FRAC = 0.12  # a given state of charge may well be 20 to 30 % off
 AIR_W_PER_M2_K = 20.0  # of a cell in moving air, 10 to 40: where nothing is known (assumption)
 COOLING_GUESS_FRAC = 0.6  # and how far that may be off, standard deviation
-COOLING_ALIKE_FRAC = 0.05  # from one record to another on the bench the cell was fitted on
+HEAT_SIGMA_FRAC = 0.2  # of the heat, of any cell at any temperature (assumption)
+COOLING_ALIKE_FRAC = 0.03  # from one record to another on the bench the cell was fitted on
 START_CORE_K = 2.0  # core over surface when a record begins, standard deviation (assumption)
 CURRENT_OFFSET_PER_AH = 0.0013  # A of offset an Ah: a sensor that suits the cell (assumption)
 
@@ -63,11 +64,16 @@ def observer(cell: Cell, pack: Pack) -> dict[str, Any]:
     """Every field of obs_params_t for cells that each have a thermistor of their own.
 
     The cooling is that of the bench the cell was fitted on, which others resemble, or else a guess.
+    Heat is made all over, as in every real cell: the quasi-steady law then holds whatever the rate.
     """
     parallel, known = pack.topology.parallel, cell.thermal.cooling_w_per_k
     guess = AIR_W_PER_M2_K * surface_m2(cell)
+    share = cell.thermal.core_frac
     return config.observer.values(cell, pack) | {
         "neighbour_w_per_k": 0.0,
+        "core_surface_w_per_k": cell.thermal.core_surface_w_per_k * share * parallel,
+        "heat_core_frac": share,
+        "heat_sigma_frac": HEAT_SIGMA_FRAC,
         "cooling_w_per_k": parallel * (known or guess),
         "cooling_sigma_frac": COOLING_ALIKE_FRAC if known else COOLING_GUESS_FRAC,
         "spread_sigma_k": 0.0,

@@ -6,7 +6,7 @@ import json
 import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 import numpy as np
@@ -17,8 +17,11 @@ from ..model import Cell
 from . import ocv
 from .circuit import Floats
 from .electric import SERIES
-from .run import Result
 
+if TYPE_CHECKING:
+    from .run import Result
+
+COOLING_TOLD_FRAC = 0.1  # a cooling with a wider interval is none
 LEAST_STEP_V = 2e-5  # between points of the curve, written to 0.01 mV
 
 # Names in a cell file of what electric.py calls SERIES.
@@ -58,6 +61,9 @@ def _values(result: Result) -> tuple[config.Tree, dict[str, str]]:
         from_files = "fitted to " + _names(heat.names)
         set_.fitted("thermal.heat_capacity_j_per_kg_k", heat.whole_j_per_k / mass_kg,
                     heat.half["whole"] / mass_kg, from_files)  # fmt: skip
+        half, from_bench = heat.half["outside"], f"{from_files}, of the test bench"
+        if half < COOLING_TOLD_FRAC * heat.outside_w_per_k:
+            set_.fitted("thermal.cooling_w_per_k", heat.outside_w_per_k, half, from_bench)
         if heat.has_core:
             set_.fitted("thermal.core_frac", heat.core_frac, heat.half["core_frac"], from_files)
             set_.fitted("thermal.core_surface_w_per_k", heat.core_surface_w_per_k,

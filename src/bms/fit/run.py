@@ -12,7 +12,7 @@ from scipy.optimize import minimize_scalar
 from .. import cells, config
 from ..errors import ConfigError
 from ..model import Cell
-from . import capacity, circuit, electric, ocv, records, thermal
+from . import capacity, cellfile, circuit, electric, ocv, records, thermal
 from . import manifest as manifests
 from .circuit import Floats, Trace
 from .manifest import Manifest, missing
@@ -75,12 +75,11 @@ def fit(path: str | Path) -> Result:
             for r in loaded
             if r.entry.role != "thermal"
         )
-    heat: thermal.Heat | None = None
-    heat_scores: tuple[thermal.HeatScore, ...] = ()
+    result = Result(manifest, base, size, curve, series, None, scores, (), absent)
     if {"heat_capacity", "core"} & set(manifest.fit):
-        slope = base.electric.entropic_v_per_k if curve is None else curve.entropic_v_per_k
-        heat, heat_scores = thermal.fit(manifest, loaded, base, float(np.mean(slope)))
-    return Result(manifest, base, size, curve, series, heat, scores, heat_scores, absent)
+        heat, heat_scores = thermal.fit(manifest, loaded, cellfile.cell(result, manifest.path))
+        result = replace(result, heat=heat, heat_scores=heat_scores)
+    return result
 
 
 def _absent(manifest: Manifest) -> tuple[str, ...]:

@@ -1,10 +1,20 @@
 """Heat capacity and conductances of a cell from records with temperatures.
 
-Two nodes, as in the plant: C_core dT_core/dt = Q - G (T_core - T_surface), C_surface dT_surface/dt
-= G (T_core - T_surface) - H (T_surface - T_outside). The heat Q is current times the measured drop
-from the open-circuit voltage, which a smooth curve over charge stands in for, less the reversible
-heat I T dU/dT. H belongs to the test bench and not to the cell; it is fitted and reported because
-the rest depends on it.
+Heat made all over a cell and two nodes with shares c and 1 - c of the heat capacity C:
+
+    C dT_core/dt = Q - G (T_core - T_surface)
+    (1 - c) C dT_surface/dt = (1 - c) Q + c G (T_core - T_surface) - H (T_surface - T_outside)
+
+so G is heat over core less surface when both are steady, whatever c. The heat Q is what the
+estimator makes of the record: current times what the voltage is below its open-circuit voltage,
+less the reversible heat. What it makes of another record is scaled alike, so constants that are a
+little off with the heat serve it all the same. H belongs to the test bench; it stands in the cell
+file because records of one bench resemble each other.
+
+Where the core was measured, three things are fitted together: both temperatures driven from the
+outside; the core driven by heat and the measured surface; and the quasi-steady law, in which no
+heat appears, T_core - T_surface = (H / G) (T_surface - T_outside). The last is right to a tenth
+of a kelvin where the others are to a few, so it weighs more.
 
 Without a core temperature the split into core and surface cannot be told: core_frac and G stay
 those of the base, and the heat capacity is fitted.
@@ -19,6 +29,7 @@ from scipy.linalg import expm
 from scipy.optimize import least_squares
 from scipy.signal import lfilter
 
+from ..estimator import Estimator
 from ..model import Cell
 from ..units import ZERO_DEGC_K
 from .circuit import Floats
@@ -28,7 +39,9 @@ from .records import Loaded
 
 RISE_K = 1.0  # less excitation than this tells nothing
 CLUSTER_S = 300.0
-CORE_FRAC = (0.1, 0.9)
+CORE_FRAC = (0.1, 0.8)  # can and outer turns are a fifth at least
+LAW_WEIGHT = 3.0
+SINK_S = 30.0  # smoothing of the outside temperature, as the observer has it
 
 
 @dataclass(frozen=True)
@@ -81,13 +94,13 @@ class _Run:
 
 
 def fit(
-    manifest: Manifest, loaded: list[Loaded], base: Cell, entropic_v_per_k: float
+    manifest: Manifest, loaded: list[Loaded], cell: Cell
 ) -> tuple[Heat, tuple[HeatScore, ...]]:
     """Fit the records with role `thermal`; ConfigError names what is missing.
 
-    entropic_v_per_k: mean over charge, for the reversible heat.
+    cell: as far as it is fitted. Its curve and resistances give the heat.
     """
-    runs = [_run(r, entropic_v_per_k) for r in loaded if r.entry.role == "thermal"]
+    runs = [_run(r, cell) for r in loaded if r.entry.role == "thermal"]
     used = [r for r in runs if not r.is_judged]
     with_core = "core" in manifest.fit
     if not used:
@@ -98,11 +111,25 @@ def fit(
     if max(float(np.ptp(r.surface_degc - r.outside_degc)) for r in used) < RISE_K:
         what = f"a load that warms the surface by {RISE_K:g} K or more"
         raise missing(manifest, "heat_capacity", what)
-    heat = _fit(used, base, with_core)
+    heat = _fit(used, cell, with_core)
     return heat, tuple(_score(r, heat) for r in runs)
 
 
-def _run(loaded: Loaded, entropic_v_per_k: float) -> _Run:
+def heat_w(loaded: Loaded, cell: Cell) -> Floats:
+    """What the estimator takes for the heat at each sample of a record, (n,)."""
+    record, made = loaded.record, cell.electric
+    found = Estimator(cell).run(
+        record.time_s, loaded.current_a, record.voltage_v, record.temperature_degc,
+        record.pressure_kpa,
+    )  # fmt: skip
+    soc, warm_k = found.soc_frac, record.temperature_degc - 25.0
+    slope = np.interp(soc, made.ocv_soc_frac, made.entropic_v_per_k)
+    rest_v = np.interp(soc, made.ocv_soc_frac, made.ocv_v) + slope * warm_k
+    reversible_v = slope * (record.temperature_degc + ZERO_DEGC_K)
+    return np.asarray(loaded.current_a * (rest_v - record.voltage_v - reversible_v))
+
+
+def _run(loaded: Loaded, cell: Cell) -> _Run:
     record = loaded.record
     step_s = max(1.0, float(np.median(np.diff(record.time_s))))
     time_s = np.arange(record.time_s[0], record.time_s[-1], step_s)
@@ -110,37 +137,19 @@ def _run(loaded: Loaded, entropic_v_per_k: float) -> _Run:
     def even(values: Floats) -> Floats:
         return np.asarray(np.interp(time_s, record.time_s, values))
 
-    moved_ah = even(loaded.charge_ah)
-    current_a = np.diff(moved_ah, prepend=moved_ah[0]) * 3600.0 / step_s
-    voltage_v = even(record.voltage_v)
-    drop_v = _drop_v(moved_ah, current_a, voltage_v, step_s)
-    outside = record.temperature_coolant_degc
-    core, surface = record.temperature_core_degc, even(record.temperature_degc)
+    made_j = even(np.cumsum(heat_w(loaded, cell) * np.diff(record.time_s, prepend=0.0)))
+    outside, core = record.temperature_coolant_degc, record.temperature_core_degc
     return _Run(
         name=loaded.entry.path,
         is_judged=loaded.entry.is_judged,
         step_s=step_s,
-        heat_w=current_a * (drop_v - entropic_v_per_k * (surface + ZERO_DEGC_K)),
+        heat_w=np.diff(made_j, prepend=made_j[0]) / step_s,
         outside_degc=np.full(len(time_s), loaded.entry.ambient_degc)
         if outside is None
         else even(outside),
-        surface_degc=surface,
+        surface_degc=even(record.temperature_degc),
         core_degc=None if core is None else even(core),
     )
-
-
-def _drop_v(moved_ah: Floats, current_a: Floats, voltage_v: Floats, step_s: float) -> Floats:
-    """Open-circuit voltage less voltage, from one regression of the record on itself."""
-    scale = max(float(np.ptp(moved_ah)), 1e-9)
-    x = (moved_ah - moved_ah.min()) / scale
-    slow = [
-        lfilter([1 - np.exp(-step_s / tau)], [1, -np.exp(-step_s / tau)], current_a)
-        for tau in (10.0, 100.0)
-    ]
-    rest = np.column_stack([x**k for k in range(5)])
-    parts = np.column_stack([rest, current_a, *slow])
-    best = np.linalg.lstsq(parts, voltage_v, rcond=None)[0]
-    return np.asarray(rest @ best[:5] - voltage_v)
 
 
 def _simulate(run: _Run, theta: Floats) -> tuple[Floats, Floats]:
@@ -150,10 +159,11 @@ def _simulate(run: _Run, theta: Floats) -> tuple[Floats, Floats]:
     for inputs that hold for a step: the two modes are filtered apart.
     """
     whole_j, inner, outer = np.exp(theta[[0, 2, 3]])
-    core_j, surface_j = whole_j * theta[1], whole_j * (1.0 - theta[1])
-    a = np.array([[-inner / core_j, inner / core_j],
-                  [inner / surface_j, -(inner + outer) / surface_j]])  # fmt: skip
-    inputs = np.column_stack([run.heat_w / core_j, run.outside_degc * outer / surface_j])
+    surface_j, inward = whole_j * (1.0 - theta[1]), inner * theta[1]
+    a = np.array([[-inner / whole_j, inner / whole_j],
+                  [inward / surface_j, -(inward + outer) / surface_j]])  # fmt: skip
+    outside_w = run.outside_degc * outer
+    inputs = np.column_stack([run.heat_w / whole_j, run.heat_w / whole_j + outside_w / surface_j])
     rates, modes = np.linalg.eig(a)
     back = np.linalg.inv(modes)
     start_core = run.surface_degc[0] if run.core_degc is None else run.core_degc[0]
@@ -167,6 +177,19 @@ def _simulate(run: _Run, theta: Floats) -> tuple[Floats, Floats]:
         out[:, k] = lfilter([1.0], [1.0, -keep], drive)
     both = out @ modes.T
     return both[:, 0], both[:, 1]
+
+
+def _by_heat_and_law(run: _Run, core_degc: Floats, theta: Floats) -> tuple[Floats, Floats]:
+    """The core from heat and measured surface, and by the quasi-steady law, each (n,)."""
+    whole_j, inner, outer = np.exp(theta[[0, 2, 3]])
+    keep = np.exp(-run.step_s * inner / whole_j)
+    drive = (1.0 - keep) * (run.heat_w / inner + run.surface_degc)
+    drive[0] = core_degc[0]
+    by_heat = np.asarray(lfilter([1.0], [1.0, -keep], drive))
+    share = run.step_s / (run.step_s + SINK_S)
+    begin = [(1.0 - share) * run.outside_degc[0]]
+    sink = lfilter([share], [1.0, share - 1.0], run.outside_degc, zi=begin)[0]
+    return by_heat, run.surface_degc + outer / inner * (run.surface_degc - sink)
 
 
 def _fit(runs: list[_Run], base: Cell, with_core: bool) -> Heat:
@@ -185,7 +208,9 @@ def _fit(runs: list[_Run], base: Cell, with_core: bool) -> Heat:
             core, surface = _simulate(run, full(theta))
             out.append(surface - run.surface_degc)
             if with_core and run.core_degc is not None:
-                out.append(core - run.core_degc)
+                by_heat, by_law = _by_heat_and_law(run, run.core_degc, full(theta))
+                out += [core - run.core_degc, by_heat - run.core_degc]
+                out.append(LAW_WEIGHT * (by_law - run.core_degc))
         return np.concatenate(out)
 
     first = np.array([np.log(whole_j), inner - 0.5])

@@ -112,7 +112,7 @@ def test_heat_constants_are_found_again(tmp_path: Path, seed: int) -> None:
     gen = np.random.default_rng(seed)
     steps = [(float(a), 40.0) for a in gen.uniform(-8, 8, 150)]
     columns = made.record(made.Known(capacity_ah=30.0, noise_v=0.0), steps, 25.0, 1.0, seed)
-    core_j, surface_j, inner, outer = 30.0, 15.0, 0.6, 0.15
+    whole_j, share, inner, outer = 45.0, 0.6, 0.6, 0.15
     core = surface = 25.0
     cores, surfaces = [], []
     known = made.Known()
@@ -124,8 +124,9 @@ def test_heat_constants_are_found_again(tmp_path: Path, seed: int) -> None:
         cores.append(core)
         surfaces.append(surface)
         flow_w = inner * (core - surface)
-        core += (heat_w - flow_w) / core_j
-        surface += (flow_w - outer * (surface - 25.0)) / surface_j
+        core += (heat_w - flow_w) / whole_j
+        into_w = (1.0 - share) * heat_w + share * flow_w
+        surface += (into_w - outer * (surface - 25.0)) / ((1.0 - share) * whole_j)
     columns["temperature_core_degc"], columns["temperature_degc"] = (
         np.array(cores),
         np.array(surfaces),
@@ -135,9 +136,8 @@ def test_heat_constants_are_found_again(tmp_path: Path, seed: int) -> None:
     out = run.fit(made.manifest(tmp_path, [file], ["heat_capacity", "core"]))
     heat = out.heat
     assert heat is not None
-    assert heat.outside_w_per_k / heat.core_surface_w_per_k == pytest.approx(
-        outer / inner, rel=0.05
-    )
-    # The scale hangs on the heat, and that on a regression for the open-circuit voltage.
-    assert heat.whole_j_per_k == pytest.approx(core_j + surface_j, rel=0.3)
-    assert heat.core_frac == pytest.approx(core_j / (core_j + surface_j), abs=0.1)
+    law = heat.outside_w_per_k / heat.core_surface_w_per_k
+    assert law == pytest.approx(outer / inner, rel=0.03)
+    # The scale hangs on the heat, and that on the curve of a cell that is not the one measured.
+    assert heat.whole_j_per_k == pytest.approx(whole_j, rel=0.3)
+    assert heat.core_frac == pytest.approx(share, abs=0.1)
