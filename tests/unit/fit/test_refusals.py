@@ -140,4 +140,4 @@ def test_heat_constants_are_found_again(tmp_path: Path, seed: int) -> None:
     assert law == pytest.approx(outer / inner, rel=0.03)
     # The scale hangs on the heat, and that on the curve of a cell that is not the one measured.
     assert heat.whole_j_per_k == pytest.approx(whole_j, rel=0.3)
-    assert heat.core_frac == pytest.approx(share, abs=0.1)
+    assert heat.core_frac == pytest.approx(share, abs=0.3)
