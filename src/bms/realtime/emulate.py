@@ -29,7 +29,7 @@ from bms.recorder import Event, Writer
 from bms.result import metadata, put_in_words, summarise
 from bms.scenarios import Phase
 from bms.signals import bind
-from bms.sim import KINDS, REQUESTS, Simulation
+from bms.sim import KINDS, REQUESTS, Simulation, Sink
 
 DRAIN_S = 0.5  # the recorder's buffer is changed this often
 EVENT_FIELDS = ("event_us", "event_kind", "event_code", "event_level", "event_index", "event_value")
@@ -97,7 +97,7 @@ class Emulation(Simulation):
         self.world.parts["loop"]["profile_step_us"][0] = 1
         self.world.set_profile(self.emulator.parts["emulator"]["heard_demand_w"])
 
-    def _collect(self, writer: Writer | None) -> None:
+    def _collect(self, writer: Sink | None) -> None:
         for entry in self.emulator.events():
             columns = {name: np.array([x]) for name, x in zip(EVENT_FIELDS, entry, strict=True)}
             self.events.append(put_in_words(columns, 0))
