@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import itertools
 import os
 import threading
 import time
@@ -13,11 +14,11 @@ from pathlib import Path
 
 import pytest
 
-from bms import Simulation
+from bms import Simulation, cli, links
 from bms.errors import ConfigError
 from bms.links import faces
-from bms.protocols import jbd, jk
-from bms.protocols.packview import VITAL
+from bms.protocols import elcon, inverter, jbd, jk
+from bms.protocols.packview import VITAL, PackView
 
 pytestmark = pytest.mark.wires
 
@@ -204,3 +205,55 @@ def test_what_is_no_face_is_refused(text: str, expected: str) -> None:
 def test_every_protocol_that_answers_or_tells_is_found() -> None:
     assert {*SERIAL, "elcon", "inverter.victron", "inverter.sma"} <= set(faces.names())
     assert set(VITAL) <= {"BmsState", "BmsPack", "BmsLimits", "BmsSoc"}
+
+
+def test_faces_on_can_tell_once_a_period_beside_each_other() -> None:
+    bus, now_s = Bus(), 0.0
+    wanted = [faces.parse(f"{name}=inproc:{name}") for name in ("inverter.victron", "elcon")]
+    opened = faces.opened(wanted)
+    listeners = {name: links.open(f"inproc:{name}") for name in ("inverter.victron", "elcon")}
+    view = PackView()
+    for frame in bus.frames:
+        view.hear(now_s, frame.id, frame.data)
+    for now_s in (0.0, 0.5, 1.0):
+        view.heard_s = dict.fromkeys(view.heard_s, now_s)
+        for face in opened:
+            face.step(view, now_s)
+    heard = {
+        name: list(iter(lambda p=port: p.receive(0.2), None)) for name, port in listeners.items()
+    }
+    assert [f.id for f in heard["elcon"]] == [elcon.COMMAND_ID] * 2
+    assert all(f.extended for f in heard["elcon"])
+    told = inverter.DIALECTS["victron"].messages
+    assert [f.id for f in heard["inverter.victron"]] == list(told) * 2
+    assert opened[0].counts["told"] == 2 * len(told)
+    for face in opened:
+        face.close()
+    for port in listeners.values():
+        port.close()
+
+
+def test_the_command_serves_a_face_and_says_where(tmp_path: Path) -> None:
+    with links.open("inproc:command") as bms_bus:
+        frames, over = Bus().frames, threading.Event()
+
+        def talk() -> None:
+            for frame in itertools.cycle(frames):
+                if over.wait(0.0002):
+                    return
+                bms_bus.send(links.Frame(frame.id, frame.data))
+
+        talker = threading.Thread(target=talk, daemon=True)
+        talker.start()
+        face = tmp_path / "jbd"
+        words = ["face", "inproc:command", f"jbd=pty:{face}", "--seconds", "4"]
+        served = threading.Thread(target=cli.main, args=(words,), daemon=True)
+        served.start()
+        end = time.monotonic() + 3.0
+        while not face.exists() and time.monotonic() < end:
+            time.sleep(0.01)
+        _until_answered(face)
+        served.join(10.0)
+        over.set()
+        talker.join(5.0)
+        assert not served.is_alive() and not face.is_symlink()
