@@ -199,6 +199,7 @@ static void slcan_service(link_t *l, uint64_t now_us)
 {
     slcan_t *s = l->own;
     int n = 1;
+    stream_age(&s->in, now_us, &l->counters);
     for (uint32_t k = 0; n > 0 && k < STREAM_READS; k++) {
         n = stream_read(&s->in, l->fd, now_us, &l->counters);
         if (n > 0) {
@@ -213,7 +214,6 @@ static void slcan_service(link_t *l, uint64_t now_us)
         link_is_down(l, now_us, "%s: %s", l->config.name, failed == -EPIPE || failed == -EIO ? "gone" : strerror(-failed));
         return;
     }
-    stream_age(&s->in, now_us, &l->counters);
     if (l->state == LINK_CONNECTING && now_us >= l->due_us) {
         link_is_up(l, now_us);
     }

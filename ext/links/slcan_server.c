@@ -295,6 +295,7 @@ static void server_service(link_t *l, uint64_t now_us)
     server_t *s = l->own;
     int n = 1;
     s->now_us = now_us;
+    stream_age(&s->in, now_us, &l->counters);
     for (uint32_t k = 0; n > 0 && k < STREAM_READS; k++) {
         n = stream_read(&s->in, l->fd, now_us, &l->counters);
         if (n > 0) {
@@ -311,7 +312,6 @@ static void server_service(link_t *l, uint64_t now_us)
     }
     if (!s->alone) {
         (void)outbox_flush(&s->out, l->fd, &l->counters);
-        stream_age(&s->in, now_us, &l->counters);
     }
 }
 

@@ -159,6 +159,7 @@ static void client_service(link_t *l, uint64_t now_us)
     if (!is_connected(l, now_us)) {
         return;
     }
+    stream_age(&s->in, now_us, &l->counters);
     for (uint32_t k = 0; n > 0 && k < STREAM_READS; k++) {
         n = stream_read(&s->in, l->fd, now_us, &l->counters);
         if (n > 0) {
@@ -171,9 +172,7 @@ static void client_service(link_t *l, uint64_t now_us)
     const int failed = n < 0 ? n : outbox_flush(&s->out, l->fd, &l->counters);
     if (failed < 0) {
         link_is_down(l, now_us, "%s", failed == -EPIPE ? "the server closed the connection" : strerror(-failed));
-        return;
     }
-    stream_age(&s->in, now_us, &l->counters);
 }
 
 static uint32_t client_send(link_t *l, const link_frame_t *f, uint32_t count)

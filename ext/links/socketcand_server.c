@@ -198,13 +198,13 @@ static bool hear(link_t *l, peer_t *p)
     server_t *s = l->own;
     talk_t t = {l, p};
     int n = 1;
+    stream_age(&p->in, s->now_us, &l->counters);
     for (uint32_t k = 0; n > 0 && k < STREAM_READS; k++) {
         n = stream_read(&p->in, p->fd, s->now_us, &l->counters);
         if (n > 0) {
             socketcand_messages(&p->in, &l->counters, message, &t);
         }
     }
-    stream_age(&p->in, s->now_us, &l->counters);
     return n >= 0 && flush(l, p) == 0;
 }
 
