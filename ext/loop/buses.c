@@ -3,63 +3,115 @@
 #include "loop/hash.h"
 #include "loop/loop.h"
 
-/* A classical frame is a quarter of what an FD frame needs, and a few thousand are moved a second. */
-static void frame_copy(ecu_can_frame_t *to, const ecu_can_frame_t *from)
-{
-    if (from->length <= 8u) memcpy(to, from, offsetof(ecu_can_frame_t, data) + 8u);
-    else *to = *from;
-}
+#define LOAD_WINDOW_US 100000u
 
-void buses_put(loop_t *l, loop_queue_t *q, const ecu_can_frame_t *frame)
+void buses_start(world_t *w)
 {
-    if (q->head - q->tail >= LOOP_QUEUE) {
-        l->frames_dropped++;
-        return;
+    static const uint32_t members[ECU_CAN_BUS_COUNT] = {
+        1u << NODE_ECU | 1u << NODE_VEHICLE, 1u << NODE_ECU | 1u << NODE_CURRENT_SENSOR | 1u << NODE_INSULATION_MONITOR};
+    for (uint32_t k = 0; k < ECU_CAN_BUS_COUNT; ++k) {
+        canbus_state_t *s = &w->bus[k].s;
+        s->members_mask = members[k];
+        s->chance_key = hash_word(w->loop.seed, k + 1u);
+        if (s->load_window_us == 0u) s->load_window_us = LOAD_WINDOW_US;
+        canbus_init(&w->bus[k]);
     }
-    frame_copy(&q->frame[q->head++ & (LOOP_QUEUE - 1u)], frame);
 }
 
-/* Bits of a classical data frame with worst-case stuffing (ISO 11898-1): 47 fixed of which 34 + 8n can be stuffed. */
-static double frame_bits(const ecu_can_frame_t *frame)
+void buses_put(world_t *w, uint32_t bus, uint32_t node, const ecu_can_frame_t *frame)
 {
-    const uint32_t payload = 8u * frame->length;
-    return (double)(47u + payload + (33u + payload) / 4u);
+    if (!canbus_put(&w->bus[bus], node, frame)) w->loop.frames_dropped++;
 }
 
-static bool queue_take(loop_t *l, loop_queue_t *q, uint32_t bus, ecu_can_frame_t *frame)
+uint32_t buses_put_foreign(world_t *w, uint32_t bus, const bus_frame_t *frames, uint32_t count)
 {
-    if (q->head == q->tail || l->bus_credit_bits[bus] <= 0.0) return false;
-    frame_copy(frame, &q->frame[q->tail++ & (LOOP_QUEUE - 1u)]);
-    l->bus_credit_bits[bus] -= frame_bits(frame);
-    l->can_frames++;
-    return true;
+    uint32_t accepted = 0;
+    w->bus[bus].s.members_mask |= 1u << CANBUS_STRANGER;
+    for (; accepted < count; ++accepted) {
+        ecu_can_frame_t frame = frames[accepted].frame;
+        frame.bus = (uint8_t)bus;
+        frame.reserved = 0u;
+        if (!canbus_put(&w->bus[bus], CANBUS_STRANGER, &frame)) break;
+    }
+    return accepted;
 }
 
-static void trace_frame(world_t *w, const loop_inputs_t *in, const ecu_can_frame_t *frame, uint8_t direction)
+static void look_on(bus_tap_t *tap, uint64_t time_us, uint32_t node, const ecu_can_frame_t *frame)
+{
+    if (tap->head - tap->tail >= tap->capacity) {
+        tap->tail++;
+        tap->lost++;
+    }
+    bus_frame_t *to = &tap->frames[tap->head++ & (tap->capacity - 1u)];
+    to->time_us = time_us;
+    to->frame = *frame;
+    to->frame.reserved = (uint8_t)node;
+}
+
+static void trace_frame(world_t *w, const loop_inputs_t *in, const ecu_can_frame_t *frame, uint64_t time_us, uint8_t direction)
 {
     loop_t *l = &w->loop;
     const uint64_t head = (uint64_t)frame->id | (uint64_t)frame->bus << 32 | (uint64_t)frame->flags << 40 | (uint64_t)direction << 48;
     l->trace_hash = hash_bytes(hash_word(l->trace_hash, head), frame->data, frame->length);
-    if (in->recorder) record_frame(in->recorder, l->elapsed_us, frame, direction);
+    if (in->recorder) record_frame(in->recorder, time_us, frame, direction);
+}
+
+/* A frame was carried: everybody who heard it has it in this millisecond. */
+static void deliver(world_t *w, const loop_inputs_t *in, uint32_t bus, const canbus_event_t *e)
+{
+    loop_t *l = &w->loop;
+    const uint64_t time_us = e->time_ns / 1000u;
+    const bool is_ours = e->node == NODE_ECU;
+    l->can_frames++;
+    if (in->tap[bus]) look_on(in->tap[bus], time_us, e->node, e->frame);
+    if ((e->receivers & 1u << NODE_ECU) != 0u) {
+        if (w->in.can_count < ECU_CAN_IN_MAX) canbus_copy(&w->in.can[w->in.can_count++], e->frame);
+        else l->frames_dropped++; /* its controller overruns */
+    }
+    trace_frame(w, in, e->frame, time_us, is_ours);
+    vehicle_event_t told;
+    if (bus == ECU_BUS_VEHICLE && (e->receivers & 1u << NODE_VEHICLE) != 0u && vehicle_receive(&w->vehicle, l->elapsed_us, e->frame, &told))
+        loop_event(l, LOOP_EVENT_DIAGNOSIS, told.diagnosis, told.tier * 2u + told.raised, told.index, told.value);
+}
+
+/* Error frames are on the wire as well; who is off or back is seen by its silence. */
+static void note_trouble(world_t *w, const loop_inputs_t *in, uint32_t bus, const canbus_event_t *e)
+{
+    if (e->kind != CANBUS_ERROR) return;
+    ecu_can_frame_t frame;
+    memset(&frame, 0, sizeof frame);
+    frame.bus = (uint8_t)bus;
+    frame.flags = ECU_CAN_ERROR;
+    if (in->tap[bus]) look_on(in->tap[bus], e->time_ns / 1000u, e->node, &frame);
+    trace_frame(w, in, &frame, e->time_ns / 1000u, e->node == NODE_ECU);
+}
+
+/* An ECU that is starting is not on its buses. Called when that changes, and before a run, when faults may have been written. */
+void buses_look(world_t *w)
+{
+    for (uint32_t k = 0; k < ECU_CAN_BUS_COUNT; ++k) {
+        canbus_state_t *s = &w->bus[k].s;
+        if (w->loop.booting_ms != 0u) s->absent_mask |= 1u << NODE_ECU;
+        else s->absent_mask &= ~(1u << NODE_ECU);
+        canbus_look(&w->bus[k]);
+    }
 }
 
 void buses_step(world_t *w, const loop_inputs_t *in)
 {
-    loop_t *l = &w->loop;
-    ecu_can_frame_t frame;
-    uint16_t count = 0;
-    for (uint32_t bus = 0; bus < ECU_CAN_BUS_COUNT; ++bus) {
-        if (w->to_firmware[bus].head == w->to_firmware[bus].tail && w->from_firmware[bus].head == w->from_firmware[bus].tail) continue;
-        /* What was not used is lost, what was overdrawn by the last frame is paid back. */
-        const double owed = l->bus_credit_bits[bus] < 0.0 ? l->bus_credit_bits[bus] : 0.0;
-        l->bus_credit_bits[bus] = owed + l->bus_bits_per_ms[bus];
-        while (count < ECU_CAN_IN_MAX && queue_take(l, &w->to_firmware[bus], bus, &w->in.can[count])) trace_frame(w, in, &w->in.can[count++], 0);
-        while (queue_take(l, &w->from_firmware[bus], bus, &frame)) {
-            vehicle_event_t e;
-            trace_frame(w, in, &frame, 1);
-            if (bus == ECU_BUS_VEHICLE && vehicle_receive(&w->vehicle, l->elapsed_us, &frame, &e))
-                loop_event(l, LOOP_EVENT_DIAGNOSIS, e.diagnosis, e.tier * 2u + e.raised, e.index, e.value);
-        }
+    const uint64_t until_ns = w->loop.elapsed_us * 1000u;
+    canbus_event_t e[ECU_CAN_BUS_COUNT];
+    bool has[ECU_CAN_BUS_COUNT];
+    w->in.can_count = 0;
+    for (uint32_t k = 0; k < ECU_CAN_BUS_COUNT; ++k) {
+        has[k] = !canbus_is_quiet(&w->bus[k]) && canbus_next(&w->bus[k], until_ns, &e[k]);
+        if (!has[k]) canbus_pass(&w->bus[k], until_ns);
     }
-    w->in.can_count = count;
+    while (has[0] || has[1]) { /* in the order of time over both */
+        const uint32_t k = has[0] && (!has[1] || e[0].time_ns <= e[1].time_ns) ? 0u : 1u;
+        if (e[k].kind == CANBUS_FRAME) deliver(w, in, k, &e[k]);
+        else note_trouble(w, in, k, &e[k]);
+        has[k] = canbus_next(&w->bus[k], until_ns, &e[k]);
+    }
+    for (uint32_t k = 0; k < ECU_CAN_BUS_COUNT; ++k) w->in.can_state[k] = canbus_node_state(&w->bus[k], NODE_ECU);
 }

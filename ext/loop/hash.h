@@ -22,7 +22,7 @@ static inline uint64_t hash_bytes(uint64_t hash, const uint8_t *bytes, size_t co
         hash = hash_word(hash, word);
     }
     uint64_t last = 0;
-    memcpy(&last, bytes, left);
+    if (left != 0u) memcpy(&last, bytes, left);
     return hash_word(hash, last ^ (uint64_t)count << 56);
 }
 

@@ -57,6 +57,7 @@ static void firmware_reset(world_t *w, uint8_t cause)
     l->resets++;
     l->reset_cause = cause;
     l->booting_ms = l->boot_ms ? l->boot_ms : 1u;
+    buses_look(w);
     memset(&w->out, 0, sizeof w->out); /* an ECU in reset drives nothing */
     loop_event(l, LOOP_EVENT_RESET, cause, 0, -1, 0.0f);
 }
@@ -128,6 +129,7 @@ static void firmware_step(world_t *w, const loop_inputs_t *in)
     clear_messages(&w->out);
     if (l->booting_ms) {
         if (--l->booting_ms) return;
+        buses_look(w);
         if (firmware_boot(w, in, (uint8_t)l->reset_cause)) return; /* refused its configuration: stays silent, watchdog bites */
     }
     const uint32_t pins = input_pins(w);
@@ -162,7 +164,7 @@ static void apply_output(world_t *w, const loop_inputs_t *in)
         l->trace_hash = hash_bytes(hash_word(l->trace_hash, line->low_us), line->bytes, line->count);
         if (in->recorder) record_bytes(in->recorder, l->elapsed_us, 1u, line->bytes, line->count);
     }
-    for (uint32_t k = 0; k < w->out.can_count; ++k) buses_put(l, &w->from_firmware[w->out.can[k].bus], &w->out.can[k]);
+    for (uint32_t k = 0; k < w->out.can_count; ++k) buses_put(w, w->out.can[k].bus, NODE_ECU, &w->out.can[k]);
 }
 
 /* ---- the other side of the wires ---- */
@@ -180,11 +182,11 @@ static void uart_step(world_t *w, const loop_inputs_t *in)
     }
 }
 
-static void sensor_frames(world_t *w, ecu_can_frame_t *frames, uint32_t count)
+static void sensor_frames(world_t *w, uint32_t node, ecu_can_frame_t *frames, uint32_t count)
 {
     for (uint32_t k = 0; k < count; ++k) {
         frames[k].bus = ECU_BUS_SENSOR;
-        buses_put(&w->loop, &w->to_firmware[ECU_BUS_SENSOR], &frames[k]);
+        buses_put(w, ECU_BUS_SENSOR, node, &frames[k]);
     }
 }
 
@@ -195,10 +197,10 @@ static void sensors_step(world_t *w)
     ecu_can_frame_t frames[MOST];
     uint16_t count = 0;
     ivt_step(&w->ivt, w->loop.elapsed_us, p->pack_current_a, p->pack_voltage_v, p->link_voltage_v, NULL, 0, frames, &count, MOST);
-    sensor_frames(w, frames, count);
+    sensor_frames(w, NODE_CURRENT_SENSOR, frames, count);
     count = 0;
     imd_step(&w->imd, w->loop.elapsed_us, p->insulation_kohm, p->pack_voltage_v, frames, &count, MOST);
-    sensor_frames(w, frames, count);
+    sensor_frames(w, NODE_INSULATION_MONITOR, frames, count);
 }
 
 static double profile_value(world_t *w, const loop_inputs_t *in)
@@ -218,9 +220,9 @@ static void vehicle_side(world_t *w, const loop_inputs_t *in)
     ecu_can_frame_t request;
     if (v->kind == VEHICLE_POWER || v->kind == VEHICLE_CURRENT) v->demand = profile_value(w, in);
     vehicle_tick(v, w->loop.elapsed_us, p->link_voltage_v, &request);
-    buses_put(&w->loop, &w->to_firmware[ECU_BUS_VEHICLE], &request);
+    buses_put(w, ECU_BUS_VEHICLE, NODE_VEHICLE, &request);
     if (vehicle_charger_status(v, w->loop.elapsed_us, p->link_voltage_v, p->pack_current_a, &request))
-        buses_put(&w->loop, &w->to_firmware[ECU_BUS_VEHICLE], &request);
+        buses_put(w, ECU_BUS_VEHICLE, NODE_VEHICLE, &request);
     if (v->kind == VEHICLE_CHARGE) {
         p->load_mode = PLANT_LOAD_CHARGER;
         p->charger_current_a = v->charger_now_a;
@@ -308,8 +310,7 @@ int loop_start(world_t *w, const loop_inputs_t *in)
     ivt_init(&w->ivt);
     imd_init(&w->imd);
     vehicle_init(&w->vehicle);
-    memset(w->to_firmware, 0, sizeof w->to_firmware);
-    memset(w->from_firmware, 0, sizeof w->from_firmware);
+    buses_start(w);
     memset(&w->in, 0, sizeof w->in);
     l->trace_hash = 0x736F6C6964u;
     l->truth_hash = 0x736F6C6964u;
@@ -322,6 +323,7 @@ static uint32_t run(world_t *w, const loop_inputs_t *in, uint32_t milliseconds, 
 {
     loop_t *l = &w->loop;
     *why = LOOP_DONE;
+    buses_look(w);
     for (uint32_t done = 0; done < milliseconds; ++done) {
         const bool is_tick = l->steps % 10u == 0u;
         if (is_tick) vehicle_side(w, in);

@@ -56,8 +56,6 @@ enum { LOOP_UNTIL_SOC_ABOVE = 1, LOOP_UNTIL_SOC_BELOW = 2, LOOP_UNTIL_CURRENT_BE
     S(u32, reset_cause, "1", "cause given to the next start")                                                                     \
     S(u32, watchdog_ms, "ms", "since the watchdog was kicked")                                                                    \
     S(u64, sleep_until_us, "us", "the ECU asked to be left alone until then")                                                     \
-    A(f64, bus_bits_per_ms, ECU_CAN_BUS_COUNT, "bit", "capacity of each bus")                                                     \
-    A(f64, bus_credit_bits, ECU_CAN_BUS_COUNT, "bit", "what is left of it in this millisecond")                                   \
     S(f64, until_soc_above_frac, "1", "phase ends when the true pack SoC is above")                                                \
     S(f64, until_soc_below_frac, "1", "phase ends when the true pack SoC is below")                                                \
     S(f64, until_current_below_a, "A", "phase ends when the magnitude of the current is below, having been above")                          \
@@ -104,8 +102,7 @@ typedef struct {
     ivt_t ivt;
     imd_t imd;
     vehicle_t vehicle;
-    loop_queue_t to_firmware[ECU_CAN_BUS_COUNT];
-    loop_queue_t from_firmware[ECU_CAN_BUS_COUNT];
+    canbus_t bus[ECU_CAN_BUS_COUNT];
     ecu_in_t in;
     ecu_out_t out;
 } world_t;
@@ -116,6 +113,7 @@ typedef struct {
     const void *config;
     size_t config_size;
     recorder_t *recorder;   /* may be null */
+    bus_tap_t *tap[ECU_CAN_BUS_COUNT]; /* may be null */
     const double *profile;  /* demand of the phase, held between values; may be null */
     uint32_t profile_count;
 } loop_inputs_t;
@@ -126,9 +124,13 @@ int loop_start(world_t *w, const loop_inputs_t *in);
 /* Runs up to `milliseconds`; returns how many were run and says in *why what ended it. */
 uint32_t loop_run(world_t *w, const loop_inputs_t *in, uint32_t milliseconds, uint32_t *why);
 void loop_event(loop_t *l, uint32_t kind, uint32_t code, uint32_t level, int32_t index, float value);
-/* A frame waits for its bus (buses.c); one that finds no room is lost and counted. */
-void buses_put(loop_t *l, loop_queue_t *q, const ecu_can_frame_t *frame);
-/* One millisecond of both buses: what fits arrives, at the firmware (w->in.can) or at the vehicle. */
+/* The buses (buses.c): a frame waits at its node; one that finds no room there is lost and counted. */
+void buses_start(world_t *w);
+void buses_look(world_t *w);
+void buses_put(world_t *w, uint32_t bus, uint32_t node, const ecu_can_frame_t *frame);
+/* Frames of the stranger, which joins the bus with the first; returns how many found room. */
+uint32_t buses_put_foreign(world_t *w, uint32_t bus, const bus_frame_t *frames, uint32_t count);
+/* One millisecond of both: what was carried arrives, at the firmware (w->in.can) and at the vehicle. */
 void buses_step(world_t *w, const loop_inputs_t *in);
 /* One millisecond of the ECU's memory: takes what the firmware wanted, gives back what is done. */
 void loop_nvm_step(world_t *w);

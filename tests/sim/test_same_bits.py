@@ -25,7 +25,7 @@ STRICT = [
 INCLUDES = [f"-I{ROOT}/ext{part}" for part in ("", "/common", "/firmware", "/firmware/generated")]
 SOURCES = [
     str(p)
-    for folder in ("plant", "chips", "firmware", "firmware/generated", "loop", "recorder")
+    for folder in ("plant", "chips", "canbus", "firmware", "firmware/generated", "loop", "recorder")
     for p in sorted((ROOT / "ext" / folder).glob("*.c"))
 ]
 
