@@ -1,4 +1,4 @@
-# distutils: sources = ext/loop/loop.c ext/loop/buses.c ext/canbus/canbus.c ext/canbus/length.c ext/canbus/confine.c ext/canbus/trouble.c ext/loop/nvm.c ext/loop/vehicle.c ext/plant/plant.c ext/plant/electric.c ext/plant/slow.c ext/plant/path.c ext/plant/heat.c ext/plant/events.c ext/chips/chips.c ext/chips/line.c ext/chips/frame.c ext/chips/registers.c ext/chips/adc.c ext/chips/balance.c ext/chips/faults.c ext/chips/ivt.c ext/chips/imd.c ext/recorder/record.c ext/firmware/generated/bms_dbc.c
+# distutils: sources = ext/loop/loop.c ext/loop/buses.c ext/canbus/canbus.c ext/canbus/length.c ext/canbus/confine.c ext/canbus/trouble.c ext/loop/nvm.c ext/loop/vehicle.c ext/plant/plant.c ext/plant/electric.c ext/plant/slow.c ext/plant/path.c ext/plant/heat.c ext/plant/events.c ext/chips/chips.c ext/chips/line.c ext/chips/frame.c ext/chips/registers.c ext/chips/adc.c ext/chips/balance.c ext/chips/faults.c ext/chips/ivt.c ext/chips/imd.c ext/recorder/record.c ext/recorder/steps.c ext/firmware/generated/bms_dbc.c
 """The closed loop as one block of memory: see ext/loop/loop.h, and sim.py for how it is filled."""
 
 include "fields.pxi"

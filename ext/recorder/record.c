@@ -1,5 +1,6 @@
-#include "record.h"
+#include "recorder/record.h"
 
+#include <stdbool.h>
 #include <string.h>
 
 static const uint8_t SIZE[] = {
@@ -33,11 +34,46 @@ static convert_t *const CONVERT_BY_TYPE[] = {
     [FIELD_i32] = from_i32, [FIELD_i64] = from_i64, [FIELD_f32] = from_f32, [FIELD_f64] = from_f64,
 };
 
+/* The number of the step next to x; the least number when there is none. */
+static int32_t on_raster(double x, int32_t most)
+{
+    if (!(x == x)) return -most - 1;
+    if (x >= (double)most) return most;
+    if (x <= (double)-most) return -most;
+    return (int32_t)(x < 0.0 ? x - 0.5 : x + 0.5);
+}
+
+static double read_one(const record_source_t *s, uint32_t k)
+{
+    const uint8_t *const from = (const uint8_t *)s->from + (size_t)k * SIZE[s->type];
+    float narrow;
+    if (s->type == FIELD_f64) {
+        double wide;
+        memcpy(&wide, from, sizeof wide);
+        return wide;
+    }
+    if (s->type == FIELD_f32) memcpy(&narrow, from, sizeof narrow);
+    else CONVERT_BY_TYPE[s->type](from, &narrow, 1u, 1.0, 0.0);
+    return (double)narrow;
+}
+
+static void copy_on_raster(const record_source_t *s, uint32_t row)
+{
+    for (uint32_t k = 0; k < s->count; ++k) {
+        const double x = read_one(s, k) * s->scale + s->shift;
+        const size_t place = (size_t)row * s->count + k;
+        if (s->how == RECORD_RASTER_16) ((int16_t *)s->to)[place] = (int16_t)on_raster(x, INT16_MAX);
+        else ((int32_t *)s->to)[place] = on_raster(x, INT32_MAX);
+    }
+}
+
 static void copy(const record_source_t *s, uint32_t row)
 {
-    if (s->keep_type != 0u) {
+    if (s->how == RECORD_AS_IS) {
         const size_t bytes = (size_t)s->count * SIZE[s->type];
         memcpy((uint8_t *)s->to + row * bytes, s->from, bytes);
+    } else if (s->how != RECORD_FLOAT) {
+        copy_on_raster(s, row);
     } else if (s->type == FIELD_f64 && s->count == 1u) { /* most signals: no call */
         double value;
         memcpy(&value, s->from, sizeof value);
@@ -45,6 +81,22 @@ static void copy(const record_source_t *s, uint32_t row)
     } else {
         CONVERT_BY_TYPE[s->type](s->from, (float *)s->to + (size_t)row * s->count, s->count, s->scale, s->shift);
     }
+}
+
+/* What one tick can add at most: ten steps, each with full arrays of frames both ways and of both lines. */
+enum { TICK_FRAMES = 10 * (ECU_CAN_IN_MAX + ECU_CAN_OUT_MAX), TICK_PIECES = 40, TICK_STEP_BYTES = 11 * STEPS_RECORD_MAX };
+
+static bool log_is_tight(const record_log_t *log, uint32_t records, uint32_t bytes)
+{
+    if (log->capacity < 4u * records || log->byte_capacity < 4u * bytes) return false; /* too small to keep a margin */
+    return log->count + records > log->capacity || log->byte_count + bytes > log->byte_capacity;
+}
+
+static bool is_full(const recorder_t *r)
+{
+    if (r->ticks == r->capacity) return true;
+    if (log_is_tight(&r->frames, TICK_FRAMES, TICK_FRAMES * 8u) || log_is_tight(&r->uart, TICK_PIECES, TICK_PIECES * 64u)) return true;
+    return r->steps.capacity != 0u && r->steps.count + TICK_STEP_BYTES > r->steps.capacity;
 }
 
 uint32_t record_tick(recorder_t *r, uint64_t now_us)
@@ -64,8 +116,11 @@ uint32_t record_tick(recorder_t *r, uint64_t now_us)
     if (r->uart.capacity != 0u) {
         r->uart.end[row] = (int32_t)r->uart.count;
     }
+    if (r->steps.capacity != 0u) {
+        r->steps.end[row] = (int32_t)r->steps.count;
+    }
     r->ticks = row + 1u;
-    return r->ticks == r->capacity ? 1u : 0u;
+    return is_full(r) ? 1u : 0u;
 }
 
 /* The next free place of a log with its bytes copied, or -1 and one more dropped. */
@@ -109,4 +164,38 @@ void record_bytes(recorder_t *r, uint64_t t_us, uint8_t direction, const uint8_t
         r->uart.bus[place] = direction >> 1;
         r->uart.direction[place] = direction & 1u;
     }
+}
+
+static bool steps_have_room(record_steps_t *s)
+{
+    if (s->capacity == 0u) return false;
+    if (s->count + STEPS_RECORD_MAX <= s->capacity) return true;
+    s->dropped++;
+    return false;
+}
+
+static void step_key(record_steps_t *s, uint64_t number, uint64_t before_us)
+{
+    if (s->is_keyed != 0u) return;
+    s->count += steps_put_key(&s->base, number, before_us, &s->bytes[s->count]);
+    s->is_keyed = 1u;
+}
+
+void record_step(recorder_t *r, uint64_t number, const ecu_in_t *in, const ecu_out_t *out)
+{
+    record_steps_t *const s = &r->steps;
+    if (!steps_have_room(s)) return;
+    step_key(s, number, in->now_us - 1000u);
+    uint8_t *const to = &s->bytes[s->count];
+    to[0] = STEPS_STEP;
+    const uint32_t given = steps_put_in(&s->base, in, &to[1], &to[3]);
+    s->count += 3u + given + steps_put_out(&s->base, out, &to[2], &to[3u + given]);
+}
+
+void record_boot(recorder_t *r, uint64_t number, const ecu_boot_t *boot)
+{
+    record_steps_t *const s = &r->steps;
+    if (!steps_have_room(s)) return;
+    step_key(s, number, boot->now_us);
+    s->count += steps_put_boot(boot, &s->bytes[s->count]);
 }

@@ -1,5 +1,7 @@
 """Types of ext/bms/_recorder.pyx."""
 
+from collections.abc import Sequence
+
 import numpy as np
 
 class Log:
@@ -21,21 +23,25 @@ class Batch:
     columns: list[np.ndarray]
     frames: Log | None
     uart: Log | None
+    steps: np.ndarray | None
+    steps_end: np.ndarray
 
-Source = tuple[np.ndarray, float, float]
+Source = tuple[np.ndarray, float, float] | tuple[np.ndarray, float, float, str]
 
 class Recorder:
-    sources: list[Source]
+    sources: Sequence[Source]
     frames: tuple[int, int]
     uart: tuple[int, int]
     batch: Batch
     ticks: int
+    step_bytes: int
     def __init__(
         self,
-        sources: list[Source],
+        sources: Sequence[Source],
         ticks: int,
         frames: tuple[int, int] = ...,
         uart: tuple[int, int] = ...,
+        step_bytes: int = ...,
     ) -> None: ...
     @property
     def address(self) -> int: ...
@@ -43,11 +49,27 @@ class Recorder:
     def install(self, batch: Batch) -> None: ...
     def filled(self) -> tuple[int, int, int]: ...
     def dropped(self) -> tuple[int, int, int]: ...
+    @property
+    def step_count(self) -> int: ...
+    @property
+    def steps_dropped(self) -> int: ...
     def tick(self, now_us: int) -> bool: ...
     def ticks_until_full(self, now_us: int, period_us: int = ...) -> int: ...
     def frame(
         self, t_us: int, bus: int, direction: int, identifier: int, flags: int, data: bytes
     ) -> None: ...
+    def boot(self, number: int, now_us: int, cause: int, entropy: bytes) -> None: ...
     def line(self, t_us: int, direction: int, data: bytes) -> None: ...
 
-def stored_dtype(array: np.ndarray, scale: float, shift: float) -> np.dtype: ...
+def stored_dtype(array: np.ndarray, scale: float, shift: float, raster: str = ...) -> np.dtype: ...
+def fold(
+    values: np.ndarray,
+    rows: np.ndarray | None,
+    width: int,
+    first: int,
+    group: int,
+    bins: np.ndarray,
+    scale: float = ...,
+    offset: float = ...,
+    missing: int | None = ...,
+) -> None: ...
