@@ -65,7 +65,7 @@ static void account(bms_t *self)
             if (b >= set->blocks) continue;
             const float amps = (float)self->measure.cell_uv[b] * 1e-6f / set->bleed_ohm;
             est_bleed(&self->est, &self->config.est, b, amps * 1000.0f * (float)ROUND_MS);
-            leak_bled(self, b, amps * 1000.0f * (float)ROUND_MS);
+            leak_bled(&self->leak, &self->config.est, b, amps * 1000.0f * (float)ROUND_MS);
         }
     }
 }

@@ -128,7 +128,7 @@ int ecu_init(ecu_t *self, const ecu_boot_t *boot)
     sensor_init(self);
     protect_init(self);
     afe_init(self);
-    leak_init(self);
+    leak_init(&self->leak, self->config.set.blocks);
     watch_init(self);
     self->limits.us = self->now_us;
     return 0;
@@ -169,7 +169,6 @@ static void run_estimator(bms_t *self)
     }
     if (self->est_due == 0u) return;
     self->est_due = 0u;
-    leak_scan(self);
     const float dt_s = clamp_f32((float)(self->now_us - self->est_us) * 1e-6f, 0.0f, EST_PERIOD_MAX_S);
     self->est_us = self->now_us;
     est_step(&self->est, &self->config.est, dt_s, (float)self->sensor.current_ma.value * 1e-3f, self->charge.used_uc,
@@ -218,7 +217,6 @@ static void every_100_ms(bms_t *self, uint32_t slot, uint32_t round)
     case 98:
         thermal_slow(self);
         balance_slow(self);
-        leak_slow(self);
         break;
     default: self->est_growth = est_take_growth(&self->est); break;
     }
@@ -300,7 +298,7 @@ static const ecu_probe_t PROBES[] = {
     PROBE("discharge_limit_ma", "mA", limits.discharge_ma, 1, PROBE_I32),
     PROBE("active_diagnoses", "bits", protect.active_bits, 1, PROBE_U64),
     PROBE("first_trip", "1", protect.first_trip, 1, PROBE_U8),
-    PROBE("leak_ma", "mA", leak.worst_ma, 1, PROBE_I32),
+    PROBE("leak_sure_a", "A", leak.worst_a, 1, PROBE_F32),
     PROBE("block_core_degc", "degC", watch.obs.core_degc, BMS_CELLS_MAX, PROBE_F32),
     PROBE("block_core_sigma_k", "K", watch.obs.sigma_k, BMS_CELLS_MAX, PROBE_F32),
     PROBE("sensor_residual_k", "K", watch.obs.local_k, BMS_SENSORS_MAX, PROBE_F32),
@@ -310,8 +308,7 @@ static const ecu_probe_t PROBES[] = {
     PROBE("block_capacity_sigma", "1", watch.health.capacity_sigma, BMS_CELLS_MAX, PROBE_F32),
     PROBE("power_w", "W", limits.charge_w, 2 * POWER_SPANS, PROBE_I32), /* charge for 2, 10, 30 s, then discharge */
     PROBE("power_bound_a", "A", watch.bound, 2 * POWER_SPANS, PROBE_F32),
-    PROBE("drain_a", "A", watch.drain.worst_a, 1, PROBE_F32),
-    PROBE("drain_looks", "1", watch.drain.looks, 1, PROBE_U32),
+    PROBE("leak_windows", "1", leak.windows, 1, PROBE_U32),
     PROBE("health_restored", "bool", watch.memory.restored, 1, PROBE_U8),
     PROBE("health_written", "1", watch.memory.written, 1, PROBE_U32),
     PROBE("afe_phase", "1", afe.phase, 1, PROBE_U8),

@@ -112,6 +112,7 @@ enum { LIMIT_OPERATE = 0, LIMIT_WARN = 1, LIMIT_TRIP = 2, LIMITS = 3 }; /* place
     S(f32, bleed_ohm, "ohm", "balancing resistance of a channel")                                                              \
     A(f32, plating_a, EST_TEMPERATURE_STEPS + 1, "A", "critical charge current of the pack over temperature")                  \
     A(f32, stripping_a, EST_TEMPERATURE_STEPS + 1, "A", "critical discharge current of the pack over temperature")             \
+    A(f32, leak_spread_a, EST_TEMPERATURE_STEPS + 1, "A", "by which self-discharge of healthy blocks may differ")               \
     A(f32, critical_factor, EST_PRESSURE_STEPS + 1, "1", "multiplier of both over pressure, 0 to est.pressure_max_kpa")        \
     S(i32, ramp_ma_per_s, "mA/s", "how fast an advertised limit may rise")                                                     \
     S(u32, readings_move, "bool", "conversion noise is large enough that equal readings again and again mean a frozen chip")
@@ -291,17 +292,6 @@ typedef struct {
 } balance_t;
 
 typedef struct {
-    uint64_t calm_us;         /* at rest since */
-    uint64_t mark_us;         /* the voltages leaks are measured from; 0: none yet */
-    uint64_t look_us;         /* last window */
-    uint32_t scans;           /* in the window that is open; 0: closed */
-    int32_t worst_ma;         /* what the worst block surely loses */
-    int32_t sum_uv[BMS_CELLS_MAX];  /* of the window, less the first scan's mean: small numbers */
-    float mark_v[BMS_CELLS_MAX];    /* voltage at 25 degC against the mean of all */
-    float bled_uc[BMS_CELLS_MAX];   /* by balancing, since the mark */
-} leak_t;
-
-typedef struct {
     uint8_t mode, clear, service, balance_allowed, heating_allowed; /* the last good request */
     uint8_t counter, known, clear_edge; /* known: heard, and not silent for too long */
     uint64_t request_us;      /* of the last good one */
@@ -406,17 +396,10 @@ static inline bool contactor_is_normal(const bms_t *self)
 void thermal_slow(bms_t *self);
 void balance_slow(bms_t *self);
 
-void leak_init(bms_t *self);
-void leak_scan(bms_t *self); /* every scan of the cells */
-void leak_slow(bms_t *self); /* every 100 ms */
-void leak_bled(bms_t *self, uint32_t block, float bleed_uc);
-uint32_t leak_tier(const bms_t *self, int32_t ma); /* of a leak */
-
 void watch_init(bms_t *self);
 void watch_temperatures(bms_t *self, uint32_t chip);
 void watch_module(bms_t *self, uint32_t chip, uint32_t first, uint32_t count, uint32_t round); /* every 100 ms; round: 0 to 9 */
 void watch_slow(bms_t *self, uint32_t round);
-int32_t watch_drain_ma(const bms_t *self); /* what the worst block lost from rest to rest */
 void watch_memory(bms_t *self, const ecu_in_t *in, ecu_out_t *out); /* every step */
 
 void canin_init(bms_t *self);

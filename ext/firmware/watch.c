@@ -11,7 +11,6 @@
 #define REST_LOOK_MS 20000u
 #define SAVE_MS 1800000u      /* and whenever the contactors have opened */
 #define MEMORY_TIMEOUT_MS 500u
-#define TELL_MS 60000u
 
 void watch_init(bms_t *self)
 {
@@ -69,6 +68,26 @@ static void add_heat(bms_t *self, uint32_t first, uint32_t count)
     for (uint32_t c = 0; c < count; ++c) w->heat_j[first + c] += 0.1f * heat_w[c];
 }
 
+/* ---- leaks -------------------------------------------------------------------------------------------------------------------- */
+
+static void gather_leaks(bms_t *self, uint32_t first, uint32_t count)
+{
+    const uint32_t *const valid = sensor_fresh(self, &self->sensor.current_ma, 100u) ? self->measure.cell_rested : NULL;
+    leak_module(&self->leak, &self->est, &self->config.est, self->config.set.leak_spread_a, first, count, 1.0f, self->measure.cell_uv, valid);
+}
+
+static void find_leaks(bms_t *self)
+{
+    const leak_t *const l = &self->leak;
+    const float taken_as = (float)(self->charge.used_uc - self->watch.second_uc) * 1e-6f;
+    self->watch.second_uc = self->charge.used_uc;
+    if (!leak_second(&self->leak, &self->config.est, 1.0f, taken_as)) return;
+    const int32_t *const threshold_ma = diagnosis_table[DIAG_SOFT_SHORT].threshold;
+    const int32_t sure_ma = to_i32(l->worst_a * 1000.0f, -1000000, 1000000, 0);
+    const uint32_t tier = sure_ma > threshold_ma[TIER_WARN] ? TIER_WARN : (sure_ma > threshold_ma[TIER_OPERATE] ? TIER_OPERATE : TIER_NONE);
+    diag_sample(self, DIAG_SOFT_SHORT, tier, sure_ma, (int32_t)l->worst);
+}
+
 /* One module, every 100 ms, after its results: round counts 0 to 9 in a second. */
 void watch_module(bms_t *self, uint32_t chip, uint32_t first, uint32_t count, uint32_t round)
 {
@@ -78,7 +97,10 @@ void watch_module(bms_t *self, uint32_t chip, uint32_t first, uint32_t count, ui
                       self->measure.cell_uv, self->measure.cell_rested);
     health_join(&w->health, &self->est, first, count);
     add_heat(self, first, count);
-    if (round == chip % 10u) observe(self, chip, first, count);
+    if (round == chip % 10u) {
+        observe(self, chip, first, count);
+        gather_leaks(self, first, count);
+    }
     const float jump_a = self->est.current_a - w->before_a[chip];
     w->before_a[chip] = self->est.current_a;
     if (round % POWER_ROUNDS != chip % POWER_ROUNDS) return;
@@ -90,30 +112,12 @@ void watch_module(bms_t *self, uint32_t chip, uint32_t first, uint32_t count, ui
 
 /* ---- rest -------------------------------------------------------------------------------------------------------------------- */
 
-/* All blocks relaxed: compare what they lost; then learn their capacity. */
+/* All blocks relaxed: learn their capacity. */
 static void rest_over(bms_t *self)
 {
     watch_t *const w = &self->watch;
     const uint32_t blocks = self->config.set.blocks;
-    bool all = true;
-    for (uint32_t b = 0; b < blocks; ++b) all = all && w->health.next_var[b] > 0.0f;
-    const float now_s = (float)(elapsed_ms(self->now_us, self->boot_us) / 1000u + 1u);
-    if (all) (void)drain_look(&w->drain, &self->config.est, blocks, w->health.next_z, w->health.next_count, now_s);
     health_rest_over(&w->health, &self->config.est, 0u, blocks);
-}
-
-/* What was found from rest to rest is told while there is no rest; at rest leak.c tells, of both. */
-static void tell_drain(bms_t *self)
-{
-    watch_t *const w = &self->watch;
-    if (w->drain.looks == 0u || w->rest_us != 0u || elapsed_ms(self->now_us, w->drain_us) < TELL_MS) return;
-    w->drain_us = self->now_us;
-    diag_sample(self, DIAG_SOFT_SHORT, leak_tier(self, watch_drain_ma(self)), watch_drain_ma(self), (int32_t)w->drain.worst);
-}
-
-int32_t watch_drain_ma(const bms_t *self)
-{
-    return self->watch.drain.looks == 0u ? -1000000 : to_i32(self->watch.drain.worst_a * 1000.0f, -1000000, 1000000, 0);
 }
 
 static void rest(bms_t *self)
@@ -273,11 +277,11 @@ void watch_slow(bms_t *self, uint32_t round)
 {
     watch_t *const w = &self->watch;
     rest(self);
-    tell_drain(self);
     const uint32_t modules = self->config.set.modules;
     for (uint32_t s = 0; s < POWER_SPANS; ++s) w->bound[s] = power_bound(&w->power, modules, s);
     if (round != 9u) return;
     w->hottest = obs_hottest(&w->obs);
+    find_leaks(self);
     const bool due = elapsed_ms(self->now_us, w->memory.saved_us) >= SAVE_MS;
     if (w->memory.phase == WATCH_MEMORY_IDLE && due && !contactor_is_normal(self)) begin_save(self);
 }

@@ -7,8 +7,8 @@
 #ifndef BMS_WATCH_H
 #define BMS_WATCH_H
 
-#include "drain.h"
 #include "health.h"
+#include "leak.h"
 #include "observer.h"
 #include "power.h"
 
@@ -34,7 +34,6 @@ typedef struct {
     obs_bank_t obs;
     obs_hottest_t hottest;
     health_t health;
-    drain_t drain;
     power_t power;
     power_limits_t power_limits;
     power_bound_t bound[POWER_SPANS];
@@ -42,8 +41,8 @@ typedef struct {
     float heat_j[BMS_CELLS_MAX];      /* made in the second under way */
     float before_a[POWER_MODULES_MAX]; /* current when each module was looked at last */
     float weakest_capacity_frac;
+    int64_t second_uc;                /* count of charge a second ago */
     uint64_t rest_us;                 /* at rest since; 0: not */
-    uint64_t drain_us;                /* told last */
     uint32_t rest_look, power_ready;  /* power_ready: modules, one bit each */
 } watch_t;
 

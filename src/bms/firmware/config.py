@@ -17,7 +17,7 @@ import numpy as np
 
 from bms import _firmware
 from bms.errors import ConfigError
-from bms.firmware import observer, tables
+from bms.firmware import leak, observer, tables
 from bms.model import Cell, CriticalCurrent, Pack, Triplet
 
 Value = float | int | bool | Sequence[float] | Sequence[int] | np.ndarray
@@ -301,6 +301,7 @@ def _critical_currents(cell: Cell, pack: Pack, law: CriticalCurrent) -> Values:
         "critical_factor": tables.over_pressure(
             cell.pressure.reference_kpa, law.pressure_exponent, maximum
         ),
+        "leak_spread_a": leak.spread_a(cell, pack),
     }
 
 
