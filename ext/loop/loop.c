@@ -45,9 +45,11 @@ static int firmware_boot(world_t *w, const loop_inputs_t *in, uint8_t cause)
     boot.config = in->config;
     boot.config_size = in->config_size;
     memset(&w->out, 0, sizeof w->out);
+    memcpy(l->boot_entropy, boot.entropy, sizeof boot.entropy);
     l->watchdog_ms = 0;
     l->sleep_until_us = 0;
     l->nvm_left_ms = 0;
+    if (in->recorder) record_boot(in->recorder, l->ecu_steps, &boot);
     return in->firmware->init(firmware_of(w), &boot);
 }
 
@@ -140,6 +142,8 @@ static void firmware_step(world_t *w, const loop_inputs_t *in)
     memset(&w->out.pins, 0, sizeof w->out.pins);
     in->firmware->step(firmware_of(w), &w->in, &w->out);
     bound_output(l, &w->out);
+    if (in->recorder) record_step(in->recorder, l->ecu_steps, &w->in, &w->out);
+    l->ecu_steps++;
     l->trace_hash = hash_word(l->trace_hash, (uint64_t)pins << 32 | w->out.pins.digital);
     l->trace_hash = hash_word(l->trace_hash, (uint64_t)w->out.pins.heater_pptt << 16 | w->out.pins.pump_pptt);
     l->input_pins = pins;
