@@ -9,14 +9,19 @@ PYTEST ?=
 OUT ?= out
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-long test-tools generate lint build clean
+.PHONY: help demo docs test test-long test-socketcan test-tools generate lint build clean
 
 help: ## what can be made
-	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 demo: ## a solid-state pack drives under its own firmware; ends with a report to open
 	@$(BOOTSTRAP)
 	@$(VENV)/bms demo --out $(OUT)/demo
+
+docs: ## the documentation site, into out/docs
+	@$(BOOTSTRAP) docs
+	@NO_MKDOCS_2_WARNING=1 $(VENV)/mkdocs -q build --strict -d $(abspath $(OUT))/docs
+	@echo $(OUT)/docs/index.html
 
 test: ## every test but the minutes-long ones
 	@$(BOOTSTRAP) test
@@ -25,6 +30,10 @@ test: ## every test but the minutes-long ones
 test-long: ## every test, with the long random campaigns
 	@$(BOOTSTRAP) test
 	@$(VENV)/python -m pytest -q -n 2 --dist loadgroup --long $(PYTEST)
+
+test-socketcan: ## our CAN links against the kernel's CAN, in user-mode Linux (test-tools installs it)
+	@$(BOOTSTRAP) test
+	@tools/socketcan/run.sh
 
 test-tools: ## as root: the compilers some tests compare with (else those tests skip and say so)
 	@$(PYTHON) tools/bootstrap.py --compilers

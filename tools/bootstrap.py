@@ -29,6 +29,8 @@ STAMP = VENV / ".bootstrap.json"
 COMPILERS = {
     "clang": ["clang"],
     "arm-none-eabi-gcc": ["gcc-arm-none-eabi", "libnewlib-arm-none-eabi"],
+    "linux.uml": ["user-mode-linux", "kmod", "iproute2"],  # a kernel with CAN, as a program
+    "candump": ["can-utils"],
 }
 
 
@@ -156,7 +158,7 @@ def compilers() -> None:
         package for tool, names in COMPILERS.items() if not shutil.which(tool) for package in names
     ]
     if missing:
-        apt_install(missing, "for the tests that compare compilers and targets")
+        apt_install(missing, "for the tests that compare compilers, targets and CAN tools")
 
 
 if __name__ == "__main__":

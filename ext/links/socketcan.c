@@ -18,6 +18,8 @@
 
 #define BATCH 32u
 #define CONTROL 128u
+#define READS 32u
+#define RECEIVE_BUFFER (4 * 1024 * 1024) /* the kernel's default holds some 270 frames: 30 ms of a full bus */
 #define WAITING 1024u /* frames that wait while the kernel's queue is full */
 
 typedef struct {
@@ -54,6 +56,10 @@ static int configure(link_t *l)
     const can_err_mask_t errors = CAN_ERR_MASK;
     const int stamps = SOF_TIMESTAMPING_RX_HARDWARE | SOF_TIMESTAMPING_RAW_HARDWARE | SOF_TIMESTAMPING_RX_SOFTWARE |
                        SOF_TIMESTAMPING_SOFTWARE;
+    const int room = RECEIVE_BUFFER;
+    if (setsockopt(l->fd, SOL_SOCKET, SO_RCVBUFFORCE, &room, sizeof room) != 0) {
+        (void)setsockopt(l->fd, SOL_SOCKET, SO_RCVBUF, &room, sizeof room); /* as much as the system grants */
+    }
     (void)setsockopt(l->fd, SOL_CAN_RAW, CAN_RAW_ERR_FILTER, &errors, sizeof errors);
     (void)setsockopt(l->fd, SOL_SOCKET, SO_TIMESTAMPING, &stamps, sizeof stamps);
     (void)setsockopt(l->fd, SOL_SOCKET, SO_RXQ_OVFL, &on, sizeof on);
@@ -243,7 +249,7 @@ static int drain(link_t *l)
 static void can_service(link_t *l, uint64_t now_us)
 {
     int n = (int)BATCH;
-    for (uint32_t k = 0; n == (int)BATCH && k < STREAM_READS; k++) {
+    for (uint32_t k = 0; n == (int)BATCH && k < READS; k++) {
         n = read_batch(l, now_us);
     }
     const int failed = n < 0 ? n : drain(l);
