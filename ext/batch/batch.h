@@ -24,7 +24,7 @@ FIELD_STRUCT(batch_params_t, BATCH_PARAMS_FIELDS);
 extern const field_t batch_params_fields[], batch_est_fields[], batch_obs_fields[];
 extern const size_t batch_params_field_count, batch_est_field_count, batch_est_size, batch_obs_field_count, batch_obs_size;
 
-/* What is known of every cell. The first two change with every step, the others ten times a second. */
+/* What is known of every cell. The first two change with every step, the others five times a second. */
 enum {
     BATCH_SOC_FRAC,
     BATCH_SOC_STD_FRAC,

@@ -10,7 +10,7 @@
 #define UNKNOWN_CURRENT_C 1.0f   /* while no current is read it may be as large as this, in capacities an hour (assumption) */
 #define GAP_S 10.0f              /* over longer steps the mean current is not known from its ends */
 #define NEVER_S 1e9f
-#define SLOW_S 0.0999f           /* resistances every 0.1 s, as in the firmware */
+#define SLOW_S 0.1999f           /* resistances, heat and health every 0.2 s */
 #define OBSERVE_S 0.999f         /* temperatures every second */
 #define REST_C 0.01f             /* less current, in capacities an hour, is a rest */
 #define REST_LOOK_S 20.0f

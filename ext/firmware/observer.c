@@ -101,30 +101,30 @@ static inline law_t law_of(const obs_params_t *p, float core_degc, float surface
     return law;
 }
 
-/* H from what leaves the surface. The part of its variance that the errors which last would leave anyway is not touched. */
-static inline void learn(const obs_params_t *p, const law_t *law, float dt, bool able, float *cooling, float *cooling_var)
+/* H from what leaves the surface, if able_s is positive. The part of its variance that the errors which last would leave anyway is not
+ * touched. */
+static inline void learn(const obs_params_t *p, const law_t *law, float dt, float able_s, float *cooling, float *cooling_var)
 {
     const float h = *cooling, x = law->over_k, g = p->core_surface_w_per_k / p->heat_core_frac, first = p->cooling_w_per_k;
     const float size = x * x > RISE_LEAST_K * RISE_LEAST_K ? x * x : 1.0f;
     const float floor = (g * g * law->heat_var + h * h * p->sensor_sigma_k * p->sensor_sigma_k) / size;
-    const float excess = *cooling_var - floor;
-    const bool teaches = able && excess > 0.0f && x * x > RISE_LEAST_K * RISE_LEAST_K;
-    const float open = teaches ? excess : 0.0f, passing = PASSING * law->leaves_w, r = (passing * passing + 1e-4f * g * g) * LASTS_S / dt;
+    const float left = *cooling_var - floor, excess = left > 0.0f ? left : 0.0f, risen = x * x > RISE_LEAST_K * RISE_LEAST_K ? excess : 0.0f;
+    const float open = able_s > 0.0f ? risen : 0.0f, passing = PASSING * law->leaves_w, r = (passing * passing + 1e-4f * g * g) * LASTS_S / dt;
     const float k = open * x / (open * size + r), next = h + k * (law->leaves_w - h * x);
     const float least = first * (1.0f / COOLING_MOST), most = first * COOLING_MOST;
     *cooling = next > least ? (next < most ? next : most) : least;
     *cooling_var -= k * x * open;
 }
 
-/* The core of a block from both witnesses; what is low-passed goes on. Returns the law, for H to be learnt from. */
-static inline law_t finish(obs_bank_t *bank, const obs_params_t *p, uint32_t b, float dt, float heat_w, bool known, float sink_degc,
+/* The core of a block from both witnesses, the second one only if known is 1 and not 0; what is low-passed goes on. Returns the law, for H to be learnt from. */
+static inline law_t finish(obs_bank_t *bank, const obs_params_t *p, uint32_t b, float dt, float heat_w, float known, float sink_degc,
                            float cooling, float cooling_var, float *core_degc, float *var)
 {
     const float tau = p->core_j_per_k / p->core_surface_w_per_k, core = bank->model_core_degc[b], surface = bank->model_surface_degc[b];
     bank->slow_heat_w[b] += share(dt, RATE_S) * (heat_w - bank->slow_heat_w[b]);
     const law_t law = law_of(p, core, surface, bank->slow_surface_degc[b], sink_degc, bank->slow_heat_w[b], cooling, cooling_var);
     const float open = bank->start_k[b], heat_var = law.heat_var + open * open;
-    const float weight = known ? heat_var / (heat_var + law.law_var) : 0.0f;
+    const float weight = known * heat_var / (heat_var + law.law_var);
     *core_degc = core + weight * (law.law_k - (core - surface));
     *var = (1.0f - weight) * heat_var;
     bank->start_k[b] = open > 1e-3f ? open * (1.0f - share(dt, tau)) : 0.0f;
@@ -244,15 +244,15 @@ static void conclude(obs_bank_t *bank, const obs_params_t *p, uint32_t module, f
         const float local = nearest == 255u ? 0.0f : left_k + weight * (right_k - left_k);
         const float away = nearest == 255u ? p->spread_sigma_k * (float)n : p->spread_sigma_k * (float)nearest;
         float core, var;
-        const law_t law = finish(bank, p, first + c, dt, heat_w[c], known, bank->sink_degc[module], bank->cooling_w_per_k[module],
+        const law_t law = finish(bank, p, first + c, dt, heat_w[c], known ? 1.0f : 0.0f, bank->sink_degc[module], bank->cooling_w_per_k[module],
                                  bank->cooling_var[module], &core, &var);
         middle = c == n / 2u ? law : middle;
         bank->core_degc[first + c] = core + local;
         bank->surface_degc[first + c] = bank->model_surface_degc[first + c] + local;
         bank->sigma_k[first + c] = sqrt_f32(fixed + away * away + var) + blind;
     }
-    const bool able = known && good != 0u && bank->age_s[module] > LEARN_AFTER * p->core_j_per_k / p->core_surface_w_per_k;
-    learn(p, &middle, dt, able, &bank->cooling_w_per_k[module], &bank->cooling_var[module]);
+    const float able_s = bank->age_s[module] - LEARN_AFTER * p->core_j_per_k / p->core_surface_w_per_k;
+    learn(p, &middle, dt, known && good != 0u ? able_s : -1.0f, &bank->cooling_w_per_k[module], &bank->cooling_var[module]);
 }
 
 /* The first reading: everything at rest, blocks without a thermistor at the mean of those with. */
@@ -301,37 +301,40 @@ BMS_CLONES
 void obs_step_each(obs_bank_t *restrict bank, const obs_params_t *restrict p, float dt, const float *restrict heat_w,
                    const float *restrict reading_degc, const uint32_t *restrict valid, float sink_degc)
 {
-    const bool known = is_measured(sink_degc);
+    const float known = is_measured(sink_degc) ? 1.0f : 0.0f, told = is_measured(sink_degc) ? sink_degc : 0.0f;
     const float g = p->core_surface_w_per_k, outer = dt / p->surface_j_per_k, inner = dt / p->core_j_per_k, f = p->heat_core_frac;
-    const float toward = known ? share(dt, SINK_MEASURED_S) * sink_degc : 0.0f, stay = known ? 1.0f - share(dt, SINK_MEASURED_S) : 1.0f;
-    const float surface_share = share(dt, SURFACE_S), explain = known ? 0.0f : p->surface_j_per_k / SINK_S;
+    const float follow = known * share(dt, SINK_MEASURED_S), toward = follow * told, stay = 1.0f - follow;
+    const float surface_share = share(dt, SURFACE_S), explain = (1.0f - known) * p->surface_j_per_k / SINK_S;
     const float fixed = p->sensor_sigma_k * p->sensor_sigma_k, settled_s = LEARN_AFTER * p->core_j_per_k / g;
+    const float later = dt > 1e-6f ? dt : 1e-6f, unknown_k = p->start_sigma_k;
     const uint32_t n = bank->count < OBS_MODULES_MAX ? bank->count : OBS_MODULES_MAX;
     for (uint32_t b = 0; b < n; ++b) {
-        const bool good = valid[b] != 0u, went_on = bank->age_s[b] > 0.0f, began = good & !went_on, runs = good | went_on;
-        const float h = bank->cooling_w_per_k[b], heat = heat_w[b], reading = good ? reading_degc[b] : bank->model_surface_degc[b];
-        const float was = bank->model_surface_degc[b], sink_was = bank->sink_degc[b], core_was = bank->model_core_degc[b];
+        const bool good = valid[b] != 0u, went_on = bank->age_s[b] > 0.0f;
+        const float h = bank->cooling_w_per_k[b], heat = heat_w[b], read = reading_degc[b];
+        const float was = bank->model_surface_degc[b], slow = bank->slow_surface_degc[b], start = bank->start_k[b], aged = bank->age_s[b];
+        const float reading = good ? read : was, blind = bank->blind_s[b] + dt, sink_was = bank->sink_degc[b], core_was = bank->model_core_degc[b];
         const float flow = (1.0f - f) * heat + g * core_was + h * sink_was;
         const float expected = (was + outer * flow) / (1.0f + outer * (g + h)), shift = good ? surface_share * (reading - expected) : 0.0f;
         const float surface = went_on ? expected + shift : reading;
-        const float fresh = known ? sink_degc : reading, sink_next = toward + stay * sink_was + explain * shift / h;
+        const float fresh = told + (1.0f - known) * reading, sink_next = toward + stay * sink_was + explain * shift / h;
         const float sink = went_on ? sink_next : fresh, first = surface + f * h / g * (surface - sink);
         const float followed = (core_was + inner * (f * heat + g * surface)) / (1.0f + inner * g);
         const float made = went_on ? followed : first, above = made > CORE_MIN_DEGC ? made : CORE_MIN_DEGC;
         bank->model_surface_degc[b] = surface;
         bank->model_core_degc[b] = above < CORE_MAX_DEGC ? above : CORE_MAX_DEGC;
         bank->sink_degc[b] = sink;
-        bank->slow_surface_degc[b] = went_on ? bank->slow_surface_degc[b] : surface;
-        bank->start_k[b] = began ? p->start_sigma_k : bank->start_k[b];
-        bank->blind_s[b] = good ? 0.0f : bank->blind_s[b] + dt;
-        const float age = bank->age_s[b] + (dt > 1e-6f ? dt : 1e-6f);
-        bank->age_s[b] = runs ? age : 0.0f;
+        bank->slow_surface_degc[b] = went_on ? slow : surface;
+        const float open = good ? unknown_k : 0.0f, age = aged + later, begun = good ? later : 0.0f;
+        bank->start_k[b] = went_on ? start : open;
+        bank->blind_s[b] = good ? 0.0f : blind;
+        bank->age_s[b] = went_on ? age : begun;
         float core, var;
         const law_t law = finish(bank, p, b, dt, heat, known, sink, h, bank->cooling_var[b], &core, &var);
         bank->core_degc[b] = core > CORE_MIN_DEGC ? (core < CORE_MAX_DEGC ? core : CORE_MAX_DEGC) : CORE_MIN_DEGC;
         bank->surface_degc[b] = surface;
         bank->sigma_k[b] = sqrt_f32(fixed + var) + BLIND_K_PER_S * bank->blind_s[b];
-        learn(p, &law, dt, known & good & (age > settled_s), &bank->cooling_w_per_k[b], &bank->cooling_var[b]);
+        const float able = good ? age - settled_s : -1.0f;
+        learn(p, &law, dt, known * able, &bank->cooling_w_per_k[b], &bank->cooling_var[b]);
     }
 }
 

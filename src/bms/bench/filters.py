@@ -17,7 +17,7 @@ from bms.firmware import config, tables
 from bms.model import Cell
 
 Floats = NDArray[np.float64]
-SLOW_S = 0.0999  # temperatures and resistances every 0.1 s, as in the firmware
+SLOW_S = 0.1999  # temperatures and resistances every 0.2 s, as for records
 
 
 class Tables:
