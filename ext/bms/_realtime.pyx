@@ -10,7 +10,7 @@ include "fields.pxi"
 
 import os
 
-from libc.stdint cimport int32_t, uint8_t, uint64_t
+from libc.stdint cimport int32_t, uint8_t, uint16_t, uint64_t
 from libc.string cimport memcpy, memset
 
 cdef extern from "ecu_api.h":
@@ -22,11 +22,15 @@ cdef extern from "ecu_api.h":
         uint32_t id
         uint8_t bus, length, flags, reserved
         uint8_t data[64]
+    ctypedef struct ecu_uart_out_t:
+        uint32_t baud, low_us
+        uint16_t count
+        uint8_t bytes[64]
     ctypedef struct ecu_pins_in_t:
         uint32_t supply_mv, digital
     ctypedef struct ecu_pins_out_t:
         uint32_t digital
-        unsigned short heater_pptt, pump_pptt
+        uint16_t heater_pptt, pump_pptt
 
 cdef extern from "links/link.h":
     ctypedef struct link_t:
@@ -105,6 +109,12 @@ cdef extern from "realtime/emulator.h" nogil:
     uint64_t pace_bin_us(uint32_t)
     void gate_arm(gate_t *, uint64_t, uint64_t)
     uint32_t gate_levels(gate_t *, uint64_t, uint64_t, uint32_t)
+    void line_init(line_t *)
+    void line_attach(line_t *, int32_t, uint32_t)
+    void line_send(line_t *, uint64_t, const ecu_uart_out_t *)
+    uint16_t line_receive(line_t *, uint64_t, uint8_t *, uint16_t *)
+    void line_hear(line_t *, uint64_t, bint, ecu_uart_out_t *)
+    void line_answer(line_t *, const uint8_t *, uint32_t)
     void io_init(io_t *)
     void io_pack_inputs(io_t *, const ecu_pins_in_t *, ecu_can_frame_t *)
     void io_pack_outputs(io_t *, const ecu_pins_out_t *, ecu_can_frame_t *)
@@ -531,6 +541,46 @@ cdef class Gate:
         return gate_levels(self._g, now_us, beat_us, wanted)
 
 
+cdef class Line:
+    """A line_t: `send` and `receive` are the control unit's end, `hear` and `answer` the chips'."""
+
+    cdef _Memory _memory
+    cdef line_t *_l
+    cdef readonly dict fields
+
+    def __init__(self):
+        self._memory = _Memory()
+        self._l = <line_t *>self._memory.take(sizeof(line_t))
+        line_init(self._l)
+        self.fields = _views(self._memory.array, 0, line_fields, line_field_count)
+
+    def attach(self, int32_t fd, uint32_t kind):
+        line_attach(self._l, fd, kind)
+
+    def send(self, uint64_t now_us, bytes data, uint32_t baud, uint32_t low_us=0):
+        cdef ecu_uart_out_t out
+        memset(&out, 0, sizeof(out))
+        out.baud, out.low_us, out.count = baud, low_us, <uint16_t>len(data)
+        memcpy(out.bytes, <const char *>data, min(len(data), 64))
+        line_send(self._l, now_us, &out)
+
+    def receive(self, uint64_t now_us):
+        cdef uint8_t data[128]
+        cdef uint16_t errors = 0
+        count = line_receive(self._l, now_us, data, &errors)
+        return (<char *>data)[:count]
+
+    def hear(self, uint64_t now_us, bint base_sleeps=False):
+        """(baud, low_us, bytes); baud 0 when there was nothing."""
+        cdef ecu_uart_out_t host
+        memset(&host, 0, sizeof(host))
+        line_hear(self._l, now_us, base_sleeps, &host)
+        return host.baud, host.low_us, (<char *>host.bytes)[:host.count]
+
+    def answer(self, bytes data):
+        line_answer(self._l, <const uint8_t *><const char *>data, <uint32_t>len(data))
+
+
 cdef class IoModule:
     """One end of the I/O module's messages: `pack_*` gives 8 bytes, `take_*` is offered (id, data, flags)."""
 
@@ -550,7 +600,7 @@ cdef class IoModule:
         io_pack_inputs(self._io, &pins, &frame)
         return frame.id, (<char *>frame.data)[:8]
 
-    def pack_outputs(self, uint32_t digital, unsigned short heater_pptt=0, unsigned short pump_pptt=0):
+    def pack_outputs(self, uint32_t digital, uint16_t heater_pptt=0, uint16_t pump_pptt=0):
         cdef ecu_pins_out_t pins = ecu_pins_out_t(digital, heater_pptt, pump_pptt)
         cdef ecu_can_frame_t frame
         io_pack_outputs(self._io, &pins, &frame)

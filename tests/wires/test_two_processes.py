@@ -1,0 +1,125 @@
+"""The pack and the firmware as two processes: they find each other, and the safe state without."""
+
+from __future__ import annotations
+
+import json
+import signal
+from pathlib import Path
+
+import pytest
+from two_processes import Bench
+
+from bms.recorder import Recording
+
+pytestmark = pytest.mark.wires
+
+CLOSED = 0b011  # main plus and main minus
+
+
+@pytest.mark.slow("real time: start, drive, kill and start again")
+def test_normal_operation_is_reached_and_comes_back_after_the_firmware_was_killed(
+    tmp_path: Path,
+) -> None:
+    record = tmp_path / "run.arrow"
+    with Bench(tmp_path, "--record", record, ecu=("--nvm", tmp_path / "nvm")) as bench:
+        emulate = bench.emulate()
+        ready = emulate.ready()
+        assert Path(bench.link).resolve() == Path(ready["afe"]["place"])
+        ecu = bench.ecu()
+        assert emulate.state("normal_drive")["contactors"] == CLOSED
+        assert ecu.state("normal_drive")["pins_out"] == CLOSED
+
+        ecu.kill()
+        dropped = emulate.wait("open contactors", lambda x: x.get("contactors") == 0)
+        assert not dropped["io"]["fresh"]
+        assert dropped["io"]["losses"] == 1
+        ecu = bench.ecu()
+        emulate.state("standby")
+        assert emulate.state("normal_drive")["contactors"] == CLOSED
+        last = ecu.state("normal_drive")
+        assert last["nvm"]["failures"] == 0
+
+        assert emulate.end(signal.SIGTERM) == 143
+        assert emulate.seen[-1]["event"] == "end"
+        assert not bench.link.is_symlink()
+        assert ecu.end(signal.SIGINT) == 130
+    names = [e.name for e in Recording.open(record).events]
+    assert names.count("normal_drive") == 2
+
+
+@pytest.mark.slow("real time: the firmware waits, starts, loses its pack and finds it again")
+def test_firmware_first_then_pack_then_the_pack_is_killed_and_comes_back(tmp_path: Path) -> None:
+    with Bench(tmp_path) as bench:
+        ecu = bench.ecu()
+        waiting = ecu.wait("status", lambda x: x["event"] == "status")
+        assert waiting["phase"] == "off"
+        assert waiting["afe"]["state"] == "waiting"
+        emulate = bench.emulate()
+        ecu.state("standby")
+
+        emulate.kill()
+        gone = ecu.wait("silence", lambda x: x["event"] == "status" and not x["io"]["fresh"])
+        assert gone["pins_out"] == 0
+        ecu.wait("power loss", lambda x: x["event"] == "status" and x["phase"] == "off")
+        emulate = bench.emulate()
+        back = ecu.state("normal_drive")
+        assert (back["power_losses"], back["starts"]) == (1, 2)
+        assert back["afe"]["losses"] >= 1
+        assert emulate.state("normal_drive")["contactors"] == CLOSED
+
+
+@pytest.mark.slow("real time: two starts, each with one of the two messages cut")
+@pytest.mark.parametrize("side", ["inputs", "outputs"])
+def test_without_the_messages_of_the_io_module_the_contactors_drop(
+    tmp_path: Path, side: str
+) -> None:
+    """No other path joins the processes: the chips' line and the rest of the bus go on."""
+    with Bench(tmp_path) as bench:
+        emulate, ecu = bench.emulate(), bench.ecu()
+        emulate.state("normal_drive")
+        ecu.state("normal_drive")
+        (emulate if side == "inputs" else ecu).ask(io="cut")
+        open_ = emulate.wait("open contactors", lambda x: x.get("contactors") == 0)
+        assert open_["afe"]["heard_ms"] < 1000
+        assert open_["can"][0]["state"] == "up"
+        if side == "outputs":
+            assert open_["io"]["losses"] == 1
+        else:
+            ecu.wait("safe inputs", lambda x: x["event"] == "status" and x["pins_out"] == 0)
+
+
+@pytest.mark.slow("real time: starts the pack")
+def test_requests_over_stdin_change_the_world_and_nonsense_is_answered(tmp_path: Path) -> None:
+    with Bench(tmp_path, "--no-vehicle") as bench:
+        emulate = bench.emulate()
+        emulate.ready()
+        assert emulate.ask(set={"plant.ambient_degc": 31.5})["ok"]
+        assert emulate.ask(get=["plant.ambient_degc"])["values"] == {"plant.ambient_degc": 31.5}
+        refused = emulate.ask(set={"plant.no_such_field[3]": 1})
+        assert not refused["ok"]
+        assert "plant.no_such_field" in refused["error"]
+        emulate.say("{not json")
+        assert not emulate.wait("reply", lambda x: x["event"] == "reply")["ok"]
+        emulate.say(json.dumps({"quit": True}))
+        assert emulate.popen.wait(20) == 0
+
+
+@pytest.mark.parametrize(
+    ("command", "named"),
+    [
+        (("emulate", "no_such_pack"), "no_such_pack"),
+        (("emulate", "bench_16s1p", "--can", "nonsense"), "nonsense"),
+        (("emulate", "bench_16s1p", "--pins", "gpiochip:0:1=no_such_pin"), "no_such_pin"),
+        (("ecu", "--afe", "x", "--can", "inproc:a", "--can", "inproc:b", "--can", "inproc:c"), "--can"),
+        (("ecu", "--afe", "x", "--can", "inproc:a", "--config", "/no/such/file"), "/no/such/file"),
+    ],
+)  # fmt: skip
+def test_a_wrong_option_is_one_sentence_and_exit_code_2(
+    command: tuple[str, ...], named: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from bms.cli import main
+
+    assert main(command) == 2
+    told = capsys.readouterr().err.strip()
+    assert named in told
+    assert len(told.splitlines()) == 1
