@@ -133,11 +133,11 @@ def a_burst_keeps_its_order() -> None:
         for k in range(0, count, 500):
             batch["data"][:, :8] = np.arange(k, k + 500, dtype="<u8").view("u1").reshape(-1, 8)
             assert here.send_batch(batch) == 500
-            got += there.receive_batch(taken[got:])
-        while got < count and (more := there.receive_batch(taken[got:], 2.0)):
-            got += more
+            # The kernel itself drops what is more than a thousand behind: no further ahead than that.
+            while got < k + 500 and (more := there.receive_batch(taken[got:], 5.0)):
+                got += more
         spent_s = time.monotonic() - began
-        assert got == count, there.counters
+        assert got == count, (got, here.counters["tx_frames"], there.counters)
         numbers = np.ascontiguousarray(taken["data"][:, :8]).view("<u8")[:, 0]
         assert (numbers == np.arange(count)).all()
     print(f"  {count / spent_s:.0f} frames/s in user-mode Linux")
