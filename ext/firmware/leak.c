@@ -14,32 +14,31 @@
 #define O_SIGMA 2.0f
 
 /* Walks, variance a day: of leak, capacity, resistance and channel error. */
-#define L_WALK (0.05f * 0.05f)
+#define L_WALK (0.02f * 0.02f)
 #define C_WALK (0.05f * 0.05f)
 #define R_WALK (1.0f * 1.0f)
 #define R_WALK_MOVED (2.0f * 2.0f) /* resistance differs over charge: variance a full charge moved */
 #define O_WALK (0.05f * 0.05f)
 
 /* Errors of a window, and how long they last. */
-#define DRIFT_V 0.0002f      /* of a channel: temperature, its filter, thermistors */
+#define DRIFT_V 0.00012f     /* of a channel: temperature, its filter, thermistors */
 #define DRIFT_LASTS_S 3600.0f
 #define DROP_FRAC 0.015f     /* of the drop of the current: temperature, unequal currents before */
 #define DROP_LASTS_S 300.0f
 #define SKEW_FRAC 0.2f       /* of a step of I R0: voltage and current are not of one moment */
 #define BLED_FRAC 0.03f      /* of the charge bled: tolerance of the resistors */
 
-#define OFFSET_SIGMAS 2.0f   /* of the current sensor: counts what did not flow, which blocks of another capacity do not follow */
-
 #define SETTLE_S 900.0f      /* what flowed before the start is not known */
 #define WINDOW_S 60.0f
 #define WINDOW_MOVED 0.003f
 #define SCANS_LEAST 2.0f
 #define REACH_V 0.002f       /* half the span of voltage over which the slope is taken */
-#define REACH_FRAC 0.03f     /* and of the drop */
+#define REACH_FRAC 0.05f     /* and of the drop */
 #define SLOPE_LEAST_V 0.005f
+#define SLOPE_FRAC 0.05f     /* of the slope: the table's, standard deviation */
 #define SIDE_KEEP 0.98f      /* of the memory of which side innovations are on */
 #define SIDE_MOST 5.0f
-#define OPEN_L 1.0f          /* variance of l a surprise opens: (% a day) ^ 2 */
+#define OPEN_L 4.0f          /* variance of l a surprise opens: (% a day) ^ 2 */
 #define SPREAD_KEEP_S 43200.0f
 
 #define PRESSURE_SPAN 0.4f   /* charge over which modules are compared */
@@ -143,12 +142,16 @@ static void predict(leak_t *leak, uint32_t b)
 /* Variance of a window's z, in % ^ 2. */
 static float window_variance(const leak_t *leak, const est_bank_t *est, const est_params_t *params, uint32_t b)
 {
-    const float span = leak->span_s > 1.0f ? leak->span_s : 1.0f, drop = DROP_FRAC * leak->drop_v[b];
+    const float span = leak->span_s > 1.0f ? leak->span_s : 1.0f;
     const float skew = SKEW_FRAC * SKEW_FRAC * leak->span_jumps_a2 * est->r0_ohm[b] * est->r0_ohm[b];
     const float noise = params->sigma_noise_v * params->sigma_noise_v + skew;
     const float drift = DRIFT_V * DRIFT_V * (span < DRIFT_LASTS_S ? DRIFT_LASTS_S / span : 1.0f);
-    const float model = drop * drop * (span < DROP_LASTS_S ? DROP_LASTS_S / span : 1.0f);
-    return 1e4f * (noise / leak->scans[b] + drift + model) / (leak->slope_v[b] * leak->slope_v[b]);
+    const float lasts = span < DROP_LASTS_S ? DROP_LASTS_S / span : 1.0f;
+    const float ohmic = 0.01f * leak->drop_v[b], drop2 = DROP_FRAC * DROP_FRAC * leak->drop_v[b] * leak->drop_v[b];
+    const float xr = leak->x[LEAK_R][b], xo = leak->x[LEAK_O][b], a = leak->x[LEAK_A][b] - leak->mean_a, bent = leak->bent[b];
+    const float apart2 = ohmic * ohmic * (leak->p[AT[LEAK_R][LEAK_R]][b] + xr * xr) + 1e-6f * (leak->p[AT[LEAK_O][LEAK_O]][b] + xo * xo);
+    const float z2 = 1e4f / (leak->slope_v[b] * leak->slope_v[b]), steep = SLOPE_FRAC + bent;
+    return z2 * (noise / leak->scans[b] + drift + lasts * (drop2 + bent * bent * apart2)) + lasts * steep * steep * a * a;
 }
 
 /* Covariance of the states with what a window says; returns the variance of that without the window's own. */
@@ -168,12 +171,14 @@ static void measure(leak_t *leak, const est_bank_t *est, const est_params_t *par
     if (leak->scans[b] >= SCANS_LEAST && leak->age_s > SETTLE_S) {
         const float v = leak->sum_v[b] / leak->scans[b], drop = leak->sum_drop_v[b] / leak->scans[b];
         const float reach = REACH_V + REACH_FRAC * abs_f32(drop);
-        const float slope = 2.0f * reach / (soc_of(params, v + reach) - soc_of(params, v - reach));
+        const float z = soc_of(params, v), above = soc_of(params, v + reach) - z, below = z - soc_of(params, v - reach);
+        const float slope = 2.0f * reach / (above + below);
         const float s = slope > SLOPE_LEAST_V ? slope : SLOPE_LEAST_V;
         float t[LEAK_STATES];
         leak->slope_v[b] = s;
+        leak->bent[b] = abs_f32(above - below) / (above + below);
         leak->drop_v[b] = drop;
-        leak->off[b] = 100.0f * soc_of(params, v) - leak->x[LEAK_A][b] + (leak->x[LEAK_R][b] * drop - 0.1f * leak->x[LEAK_O][b]) / s;
+        leak->off[b] = 100.0f * z - leak->x[LEAK_A][b] + (leak->x[LEAK_R][b] * drop - 0.1f * leak->x[LEAK_O][b]) / s;
         leak->variance[b] = window_variance(leak, est, params, b) + spread_of(leak, b, t);
         leak->weight += 1.0f / leak->variance[b];
         leak->weighted += leak->off[b] / leak->variance[b];
@@ -202,9 +207,9 @@ static void judge(leak_t *leak, const est_params_t *params, uint32_t b, float si
 {
     float sigma_a;
     const float leak_a = leak_block_a(leak, params, b, &sigma_a);
-    const float offset_a = OFFSET_SIGMAS * params->sigma_current_a * 0.01f * abs_f32(leak->x[LEAK_C][b]);
     leak->now_sum += leak->x[LEAK_L][b];
-    const float sure_a = leak_a - sigmas * sigma_a - offset_a;
+    leak->now_a += leak->x[LEAK_A][b];
+    const float sure_a = leak_a - sigmas * sigma_a;
     if (!(sure_a > leak->now_worst_a)) return;
     leak->now_worst_a = sure_a;
     leak->now_worst = b;
@@ -231,6 +236,7 @@ void leak_module(leak_t *leak, const est_bank_t *est, const est_params_t *params
     const float mean = leak->weight > 0.0f ? leak->weighted / leak->weight : 0.0f;
     for (uint32_t b = first; b < first + count && b < leak->count; ++b) {
         const float spread = spread_at(est, spread_a, b);
+        leak->now_soc += est->soc_frac[b];
         leak->now_spread_a = spread > leak->now_spread_a ? spread : leak->now_spread_a;
         scan(leak, est, b, dt_s, voltage_uv, valid);
         if (leak->phase == LEAK_MEASURES) measure(leak, est, params, b);
@@ -245,10 +251,11 @@ bool leak_second(leak_t *leak, const est_params_t *params, float dt_s, float cur
 {
     const float taken = current_a * dt_s * 1e6f * params->per_uc, jump = current_a - leak->before_a;
     const bool told = leak->phase == LEAK_UPDATES;
+    const float soc = clamp_f32(leak->now_soc / (float)leak->count, 1e-3f, 2.0f);
+    leak->now_soc = 0.0f;
     leak->before_a = current_a;
     leak->age_s += leak->age_s < 1e6f ? dt_s : 0.0f;
     leak->window_s += dt_s;
-    leak->window_frac += taken;
     leak->moved_frac += abs_f32(taken);
     leak->jumps_a2 += jump * jump;
     leak->seconds += 1u;
@@ -259,7 +266,8 @@ bool leak_second(leak_t *leak, const est_params_t *params, float dt_s, float cur
         leak->worst_a = leak->now_worst_a - leak->spread_a;
         leak->now_worst_a = -1e6f;
         leak->mean = leak->now_sum / (float)leak->count;
-        leak->now_spread_a = leak->now_sum = 0.0f;
+        leak->mean_a = leak->now_a / (float)leak->count;
+        leak->now_spread_a = leak->now_sum = leak->now_a = 0.0f;
         leak->windows += 1u;
         leak->phase = LEAK_GATHERS;
     } else if (leak->phase == LEAK_MEASURES) {
@@ -267,10 +275,11 @@ bool leak_second(leak_t *leak, const est_params_t *params, float dt_s, float cur
     } else if (leak->window_s >= WINDOW_S || leak->moved_frac >= WINDOW_MOVED) {
         leak->phase = LEAK_MEASURES;
         leak->span_s = leak->window_s;
-        leak->span_frac = leak->window_frac;
+        leak->span_frac = leak->soc > 0.0f ? leak->soc - soc : 0.0f;
+        leak->soc = soc;
         leak->span_moved = leak->moved_frac;
         leak->span_jumps_a2 = leak->jumps_a2 / (float)leak->seconds;
-        leak->window_s = leak->window_frac = leak->moved_frac = leak->jumps_a2 = leak->weight = leak->weighted = 0.0f;
+        leak->window_s = leak->moved_frac = leak->jumps_a2 = leak->weight = leak->weighted = 0.0f;
         leak->seconds = 0u;
     }
     return told;

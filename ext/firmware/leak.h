@@ -42,22 +42,23 @@ typedef struct {
     uint32_t worst;               /* block that surely loses most */
     float worst_a;                /* what it surely loses; negative: nothing is sure */
     float age_s;                  /* since the start */
-    float window_s, window_frac;  /* the window under way: time, charge taken */
+    float window_s;               /* the window under way: time */
     float moved_frac;             /* charge moved either way */
     float before_a, jumps_a2;     /* steps of the current, squared sum */
     uint32_t seconds;
+    float soc, now_soc;           /* mean of all blocks by the estimator, which an offset of the current sensor does not move */
     float span_s, span_frac, span_moved, span_jumps_a2; /* the window that is worked on */
     float weight, weighted;       /* its weighted mean of all blocks */
     float spread_a;               /* by which healthy blocks may differ; the most of late */
     float mean;                   /* of all estimated leaks, % a day: leaks count from there */
-    float now_worst_a, now_spread_a, now_sum;
+    float now_worst_a, now_spread_a, now_sum, now_a, mean_a;
     uint32_t now_worst;
     float pressure_sigmas[LEAK_MODULES_MAX], pressure_from_kpa[LEAK_MODULES_MAX], pressure_kpa[LEAK_MODULES_MAX];
     float pressure_frac;          /* charge taken when the pressures were marked, running */
     /* of each block: sums of the window, what it gave, states, variances */
     float sum_v[EST_BLOCKS_MAX], sum_drop_v[EST_BLOCKS_MAX], scans[EST_BLOCKS_MAX], diffusion_v[EST_BLOCKS_MAX];
     float bled_frac[EST_BLOCKS_MAX], bled_long_frac[EST_BLOCKS_MAX];
-    float off[EST_BLOCKS_MAX], slope_v[EST_BLOCKS_MAX], drop_v[EST_BLOCKS_MAX], variance[EST_BLOCKS_MAX], side[EST_BLOCKS_MAX];
+    float off[EST_BLOCKS_MAX], slope_v[EST_BLOCKS_MAX], drop_v[EST_BLOCKS_MAX], variance[EST_BLOCKS_MAX], bent[EST_BLOCKS_MAX], side[EST_BLOCKS_MAX];
     float x[LEAK_STATES][EST_BLOCKS_MAX], p[LEAK_VARIANCES][EST_BLOCKS_MAX];
 } leak_t;
 

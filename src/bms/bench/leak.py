@@ -168,7 +168,7 @@ def trial(plan: Plan, seed: int, *, least_ma: float, debounce_s: float) -> dict[
         made.est[name][:] = value
     draw = Stream(seed, "bench.leak")
     values = world | {
-        "key": stream_key(seed, f"leak.{plan}"), "hours": plan.hours, "soc_frac": plan.soc, "mean_degc": plan.degc,
+        "key": stream_key(seed, f"leak.{plan.pack}.{plan.phases}"), "hours": plan.hours, "soc_frac": plan.soc, "mean_degc": plan.degc,
         "swing_k": plan.swing_k, "phases": len(plan.phases), "short_ohm": plan.short_ohm,
         "short_phase": plan.short_phase, "short_block": draw.below(int(world["blocks"])),
         "least_ma": round(least_ma), "debounce_s": debounce_s,
