@@ -41,8 +41,11 @@ bool canbus_put(canbus_t *b, uint32_t node, const ecu_can_frame_t *frame)
     const uint8_t slot = order[place];
     ecu_can_frame_t *const to = &b->q.frame[node][slot];
     canbus_copy(to, frame);
-    if (to->flags != 0u || to->length > 8u || to->id > 0x7FFu) canbus_tidy(to);
-    const uint32_t key = canbus_key(to);
+    uint32_t key = frame->id << 21;
+    if (frame->flags != 0u || frame->length > 8u || frame->id > 0x7FFu) {
+        canbus_tidy(to);
+        key = canbus_key(to);
+    }
     b->q.key[node][slot] = key;
     b->q.count[node] = place + 1u;
     if (place > 0u && (s->sending_mask & bit) != 0u) { /* what is being sent stays on top */

@@ -97,21 +97,25 @@ void buses_look(world_t *w)
     }
 }
 
+static inline bool next_event(canbus_t *b, uint64_t until_ns, canbus_event_t *e)
+{
+    if (!canbus_is_quiet(b)) return canbus_next(b, until_ns, e);
+    canbus_pass(b, until_ns);
+    return false;
+}
+
 void buses_step(world_t *w, const loop_inputs_t *in)
 {
     const uint64_t until_ns = w->loop.elapsed_us * 1000u;
     canbus_event_t e[ECU_CAN_BUS_COUNT];
     bool has[ECU_CAN_BUS_COUNT];
     w->in.can_count = 0;
-    for (uint32_t k = 0; k < ECU_CAN_BUS_COUNT; ++k) {
-        has[k] = !canbus_is_quiet(&w->bus[k]) && canbus_next(&w->bus[k], until_ns, &e[k]);
-        if (!has[k]) canbus_pass(&w->bus[k], until_ns);
-    }
+    for (uint32_t k = 0; k < ECU_CAN_BUS_COUNT; ++k) has[k] = next_event(&w->bus[k], until_ns, &e[k]);
     while (has[0] || has[1]) { /* in the order of time over both */
         const uint32_t k = has[0] && (!has[1] || e[0].time_ns <= e[1].time_ns) ? 0u : 1u;
         if (e[k].kind == CANBUS_FRAME) deliver(w, in, k, &e[k]);
         else note_trouble(w, in, k, &e[k]);
-        has[k] = canbus_next(&w->bus[k], until_ns, &e[k]);
+        has[k] = next_event(&w->bus[k], until_ns, &e[k]);
     }
     for (uint32_t k = 0; k < ECU_CAN_BUS_COUNT; ++k) w->in.can_state[k] = canbus_node_state(&w->bus[k], NODE_ECU);
 }
