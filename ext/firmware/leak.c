@@ -18,7 +18,7 @@
 #define C_WALK (0.05f * 0.05f)
 #define R_WALK (1.0f * 1.0f)
 #define R_WALK_MOVED (2.0f * 2.0f) /* resistance differs over charge: variance a full charge moved */
-#define O_WALK (0.05f * 0.05f)
+#define O_WALK (0.3f * 0.3f)
 
 /* Errors of a window, and how long they last. */
 #define DRIFT_V 0.00012f     /* of a channel: temperature, its filter, thermistors */
@@ -27,6 +27,10 @@
 #define DROP_LASTS_S 300.0f
 #define SKEW_FRAC 0.2f       /* of a step of I R0: voltage and current are not of one moment */
 #define BLED_FRAC 0.03f      /* of the charge bled: tolerance of the resistors */
+#define BENT_FRAC 0.3f       /* and what it seems to be where the slope changes */
+
+#define OFFSET_SIGMAS 2.0f   /* of the current sensor: counts what did not flow, which blocks of another capacity do not follow */
+#define FLOW_SIGMAS 3.0f     /* of it: no current */
 
 #define SETTLE_S 900.0f      /* what flowed before the start is not known */
 #define WINDOW_S 60.0f
@@ -34,6 +38,7 @@
 #define SCANS_LEAST 2.0f
 #define REACH_V 0.002f       /* half the span of voltage over which the slope is taken */
 #define REACH_FRAC 0.05f     /* and of the drop */
+#define REACH_HYSTERESIS 0.2f /* and of the hysteresis, beside what is not known of it yet */
 #define SLOPE_LEAST_V 0.005f
 #define SLOPE_FRAC 0.05f     /* of the slope: the table's, standard deviation */
 #define SIDE_KEEP 0.98f      /* of the memory of which side innovations are on */
@@ -116,7 +121,7 @@ static float spread_at(const est_bank_t *est, const float *spread_a, uint32_t b)
 static void predict(leak_t *leak, uint32_t b)
 {
     const float day = leak->span_s * PER_DAY, moved = leak->span_moved, f[2] = {day, leak->span_frac};
-    const float bled = 100.0f * leak->bled_frac[b], error = BLED_FRAC * bled;
+    const float bled = 100.0f * leak->bled_frac[b], wrong = BLED_FRAC + SLOPE_FRAC + BENT_FRAC * leak->bent[b], error = wrong * bled;
     leak->bled_frac[b] = 0.0f;
     leak->x[LEAK_A][b] -= day * leak->x[LEAK_L][b] + leak->span_frac * leak->x[LEAK_C][b] + bled;
     for (uint32_t k = 0; k < 2u; ++k) { /* a takes up l, then c: rows and columns of both */
@@ -125,7 +130,7 @@ static void predict(leak_t *leak, uint32_t b)
         leak->p[AT[LEAK_A][LEAK_A]][b] = aa - f[k] * (2.0f * af - f[k] * ff);
         for (uint32_t j = LEAK_L; j < LEAK_STATES; ++j) leak->p[AT[LEAK_A][j]][b] -= f[k] * leak->p[AT[from][j]][b];
     }
-    leak->p[AT[LEAK_A][LEAK_A]][b] += error * (error + 2.0f * BLED_FRAC * leak->bled_long_frac[b]) + 1e-10f;
+    leak->p[AT[LEAK_A][LEAK_A]][b] += error * (error + 2.0f * wrong * leak->bled_long_frac[b]) + 1e-10f;
     leak->bled_long_frac[b] = (leak->bled_long_frac[b] + bled) * (1.0f - clamp_f32(0.2f * day, 0.0f, 1.0f));
     leak->p[AT[LEAK_L][LEAK_L]][b] += L_WALK * day;
     leak->p[AT[LEAK_C][LEAK_C]][b] += C_WALK * day;
@@ -170,7 +175,7 @@ static void measure(leak_t *leak, const est_bank_t *est, const est_params_t *par
     leak->variance[b] = 0.0f;
     if (leak->scans[b] >= SCANS_LEAST && leak->age_s > SETTLE_S) {
         const float v = leak->sum_v[b] / leak->scans[b], drop = leak->sum_drop_v[b] / leak->scans[b];
-        const float reach = REACH_V + REACH_FRAC * abs_f32(drop);
+        const float reach = REACH_V + REACH_FRAC * abs_f32(drop) + (REACH_HYSTERESIS + est->hysteresis_open) * params->hysteresis_v;
         const float z = soc_of(params, v), above = soc_of(params, v + reach) - z, below = z - soc_of(params, v - reach);
         const float slope = 2.0f * reach / (above + below);
         const float s = slope > SLOPE_LEAST_V ? slope : SLOPE_LEAST_V;
@@ -207,9 +212,10 @@ static void judge(leak_t *leak, const est_params_t *params, uint32_t b, float si
 {
     float sigma_a;
     const float leak_a = leak_block_a(leak, params, b, &sigma_a);
+    const float offset_a = OFFSET_SIGMAS * params->sigma_current_a * 0.01f * abs_f32(leak->x[LEAK_C][b]);
     leak->now_sum += leak->x[LEAK_L][b];
     leak->now_a += leak->x[LEAK_A][b];
-    const float sure_a = leak_a - sigmas * sigma_a;
+    const float sure_a = leak_a - sigmas * sigma_a - offset_a;
     if (!(sure_a > leak->now_worst_a)) return;
     leak->now_worst_a = sure_a;
     leak->now_worst = b;
@@ -236,7 +242,6 @@ void leak_module(leak_t *leak, const est_bank_t *est, const est_params_t *params
     const float mean = leak->weight > 0.0f ? leak->weighted / leak->weight : 0.0f;
     for (uint32_t b = first; b < first + count && b < leak->count; ++b) {
         const float spread = spread_at(est, spread_a, b);
-        leak->now_soc += est->soc_frac[b];
         leak->now_spread_a = spread > leak->now_spread_a ? spread : leak->now_spread_a;
         scan(leak, est, b, dt_s, voltage_uv, valid);
         if (leak->phase == LEAK_MEASURES) measure(leak, est, params, b);
@@ -249,13 +254,13 @@ void leak_module(leak_t *leak, const est_bank_t *est, const est_params_t *params
 
 bool leak_second(leak_t *leak, const est_params_t *params, float dt_s, float current_a)
 {
-    const float taken = current_a * dt_s * 1e6f * params->per_uc, jump = current_a - leak->before_a;
+    const bool flows = abs_f32(current_a) > FLOW_SIGMAS * params->sigma_current_a;
+    const float taken = flows ? current_a * dt_s * 1e6f * params->per_uc : 0.0f, jump = current_a - leak->before_a;
     const bool told = leak->phase == LEAK_UPDATES;
-    const float soc = clamp_f32(leak->now_soc / (float)leak->count, 1e-3f, 2.0f);
-    leak->now_soc = 0.0f;
     leak->before_a = current_a;
     leak->age_s += leak->age_s < 1e6f ? dt_s : 0.0f;
     leak->window_s += dt_s;
+    leak->window_frac += taken;
     leak->moved_frac += abs_f32(taken);
     leak->jumps_a2 += jump * jump;
     leak->seconds += 1u;
@@ -275,11 +280,10 @@ bool leak_second(leak_t *leak, const est_params_t *params, float dt_s, float cur
     } else if (leak->window_s >= WINDOW_S || leak->moved_frac >= WINDOW_MOVED) {
         leak->phase = LEAK_MEASURES;
         leak->span_s = leak->window_s;
-        leak->span_frac = leak->soc > 0.0f ? leak->soc - soc : 0.0f;
-        leak->soc = soc;
+        leak->span_frac = leak->window_frac;
         leak->span_moved = leak->moved_frac;
         leak->span_jumps_a2 = leak->jumps_a2 / (float)leak->seconds;
-        leak->window_s = leak->moved_frac = leak->jumps_a2 = leak->weight = leak->weighted = 0.0f;
+        leak->window_s = leak->window_frac = leak->moved_frac = leak->jumps_a2 = leak->weight = leak->weighted = 0.0f;
         leak->seconds = 0u;
     }
     return told;

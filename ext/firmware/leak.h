@@ -42,11 +42,10 @@ typedef struct {
     uint32_t worst;               /* block that surely loses most */
     float worst_a;                /* what it surely loses; negative: nothing is sure */
     float age_s;                  /* since the start */
-    float window_s;               /* the window under way: time */
+    float window_s, window_frac;  /* the window under way: time, charge taken */
     float moved_frac;             /* charge moved either way */
     float before_a, jumps_a2;     /* steps of the current, squared sum */
     uint32_t seconds;
-    float soc, now_soc;           /* mean of all blocks by the estimator, which an offset of the current sensor does not move */
     float span_s, span_frac, span_moved, span_jumps_a2; /* the window that is worked on */
     float weight, weighted;       /* its weighted mean of all blocks */
     float spread_a;               /* by which healthy blocks may differ; the most of late */
