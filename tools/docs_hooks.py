@@ -99,3 +99,18 @@ def _normal(path: Path) -> str:
         elif part not in (".", ""):
             parts.append(part)
     return "/".join(parts)
+
+
+def on_post_page(output: str, page: Any, config: MkDocsConfig) -> str:
+    """The theme fetches a script that lets the search work from the disk; ours needs no network."""
+    return _own_worker(output, "../" * page.file.dest_uri.count("/"))
+
+
+def on_post_template(output: str, template_name: str, config: MkDocsConfig) -> str:
+    """The same for the page that says what was not found."""
+    return _own_worker(output, "")
+
+
+def _own_worker(output: str, up: str) -> str:
+    script = r'<script src="https://unpkg\.com/iframe-worker/shim"></script>'
+    return re.sub(script, f'<script src="{up}worker.js"></script>', output)

@@ -14,6 +14,10 @@ from bms.cells import laws
 from bms.plant import build
 
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#a3588c", "#c1272d", "#6a7178")
+ONE_OF_EACH = (
+    "sulfide_nmc811_77ah", "oxide_llzo_10ah", "halide_nmc_20ah", "composite_lfp_100ah",
+    "polymer_lfp_hot", "panasonic_18650pf",
+)  # fmt: skip
 SETTINGS = {
     "axes.spines.top": False, "axes.spines.right": False, "axes.grid": True, "font.size": 9,
     "grid.color": "#e3e6ea", "legend.frameon": False, "svg.hashsalt": "bms",
@@ -51,12 +55,8 @@ def resistance(figure: Figure) -> None:
     """Resistance at rest pressure over that at 25 degC."""
     ax = figure.subplots()
     degrees = np.linspace(-30, 80, 111)
-    told = set[str]()
-    for name in cells.names():
+    for name in ONE_OF_EACH:
         cell = cells.load(name)
-        if cell.classification.electrolyte in told:  # one of each, or the lines hide each other
-            continue
-        told.add(cell.classification.electrolyte)
         ohm = np.array([sum(laws.resistance_ohm(cell, t).values()) for t in degrees])
         label = f"{cell.classification.electrolyte}: {name}"
         ax.semilogy(degrees, ohm / ohm[55], label=label, linewidth=1.3)
