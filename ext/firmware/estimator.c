@@ -24,7 +24,7 @@
 #define RESISTANCE_LEAST (-0.8f)
 
 /* No cell is operated beyond these. */
-#define SOC_MOST 1.02f
+#define SOC_MOST 1.005f
 #define SOC_LEAST (-0.02f)
 
 static const float SOC_STEPS = (float)EST_SOC_STEPS;

@@ -166,7 +166,7 @@ class NumpyFilter:
         sigma = np.sqrt(np.maximum(self.p11, self.c1 * self.c1 + 1e-10)) + self.growth
         sigma = np.minimum(sigma, self.p["sigma_start_frac"])
         self.p11 = sigma * sigma
-        self.z = np.clip(self.z, -0.02, 1.02)
+        self.z = np.clip(self.z, -0.02, 1.005)
         return self.z, sigma
 
 
