@@ -3,6 +3,7 @@
 #include "../firmware/estimator.c"
 #include "../firmware/health.c"
 #include "../firmware/observer.c"
+#include "../firmware/witness.c"
 #include "batch.h"
 
 #define N EST_BLOCKS_MAX
@@ -24,6 +25,7 @@ typedef struct {
     est_bank_t est;
     obs_bank_t obs;
     health_t health;
+    witness_t witness;
     double used_uc;    /* charge taken out since the first step */
     float current_a;   /* last reading */
     float slow_s;      /* since resistances were followed */
@@ -49,6 +51,7 @@ static void init(void *memory, const batch_set_t *set, uint32_t count)
     est_init(&self->est, count);
     obs_init(&self->obs, set->obs, count, 1u);
     health_init(&self->health, count);
+    witness_init(&self->witness, est);
     self->pressure_kpa = -1.0f;
     self->waiting = self->est.count;
     for (uint32_t k = 0; k < self->est.count; ++k) {
@@ -223,6 +226,15 @@ static void follow(batch_t *self, const batch_set_t *set, const batch_io_t *io)
     self->slow_s = 0.0f;
 }
 
+/* All cells of a string stand in one stack. */
+static void join_pressure(batch_t *self, const est_params_t *est, float dt_s)
+{
+    float sum = 0.0f;
+    for (uint32_t k = 0; k < self->est.count; ++k) sum += (float)self->cdegc[k];
+    witness_join(&self->witness, &self->est, est, 0, 0, self->est.count, dt_s, (int64_t)self->used_uc,
+                 0.01f * sum / (float)self->est.count, self->pressure_kpa);
+}
+
 static void step(void *memory, const batch_set_t *set, const batch_io_t *io)
 {
     batch_t *const self = memory;
@@ -248,6 +260,7 @@ static void step(void *memory, const batch_set_t *set, const batch_io_t *io)
     self->stepped = 1u;
     const float widen = est_take_growth(bank);
     est_results(bank, est, 0, bank->count, widen, (int64_t)self->used_uc);
+    if (est->stack_kpa > 0.0f && self->waiting == 0u) join_pressure(self, est, dt_s);
     rest(self, est, dt_s, known);
     const size_t bytes = bank->count * sizeof(float);
     memcpy(io->result[BATCH_SOC_FRAC], bank->soc_frac, bytes);

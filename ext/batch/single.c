@@ -3,8 +3,11 @@
 #define OBS_MODULES_MAX 1
 #define OBS_SENSORS_MAX 1
 #define HEALTH_MODULES_MAX 1
+#define WITNESS_MODULES_MAX 1
 #define BATCH_KIND batch_single
 
+#define witness_init single_witness_init
+#define witness_join single_witness_join
 #define est_init single_est_init
 #define est_conditions single_est_conditions
 #define est_start single_est_start

@@ -3,6 +3,7 @@
 #define OBS_MODULES_MAX 192 /* every cell has its own thermistor */
 #define OBS_SENSORS_MAX 1
 #define HEALTH_MODULES_MAX 1
+#define WITNESS_MODULES_MAX 1
 #define BATCH_KIND batch_string
 
 #include "body.h"

@@ -124,6 +124,7 @@ int ecu_init(ecu_t *self, const ecu_boot_t *boot)
     }
     self->config_crc = self->config.crc32;
     est_init(&self->est, self->config.set.blocks);
+    witness_init(&self->witness, &self->config.est);
     measure_init(self);
     sensor_init(self);
     protect_init(self);
@@ -186,6 +187,10 @@ static void refresh_module(bms_t *self, uint32_t chip, uint32_t round)
     watch_temperatures(self, chip);
     est_conditions(&self->est, &self->config.est, first, count, self->measure.block_cdegc, kpa);
     est_results(&self->est, &self->config.est, first, count, self->est_growth, self->charge.used_uc);
+    int32_t cdegc = 0;
+    for (uint32_t b = first; b < first + count; ++b) cdegc += self->measure.block_cdegc[b];
+    const float degc = 0.01f * (float)cdegc / (float)count;
+    witness_join(&self->witness, &self->est, &self->config.est, chip, first, count, 0.1f, self->charge.used_uc, degc, kpa);
     watch_module(self, chip, first, count, round);
 }
 

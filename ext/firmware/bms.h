@@ -5,7 +5,8 @@
  *
  *     afe.c, sensor.c    bytes of the monitor chips, frames of current sensor and insulation monitor
  *       -> measure.c     readings in integers with units, each fresh, or unknown
- *       -> charge.c      microcoulombs;  estimator.c  state of charge and its interval;  leak.c  blocks that lose charge
+ *       -> charge.c      microcoulombs;  estimator.c  state of charge and its interval, joined by stack pressure (witness.c)
+ *       -> leak.c        blocks that lose charge
  *       -> watch.c       temperatures inside (observer.c), resistance and capacity (health.c), power for seconds (power.c)
  *       -> protect.c     diagnoses (generated/diagnoses.h) with debounce, deadline, latch
  *       -> limits.c      what may be charged and discharged now
@@ -40,6 +41,7 @@
 #include "field.h"
 #include "pins.h"
 #include "watch.h"
+#include "witness.h"
 
 #define BMS_VERSION_MAJOR 0
 #define BMS_VERSION_MINOR 1
@@ -82,6 +84,8 @@ enum { LIMIT_OPERATE = 0, LIMIT_WARN = 1, LIMIT_TRIP = 2, LIMITS = 3 }; /* place
     A(i32, voltage_max_uv, LIMITS, "uV", "block voltage, upper limits")                                                         \
     A(i32, voltage_min_uv, LIMITS, "uV", "block voltage, lower limits")                                                         \
     S(i32, reading_error_uv, "uV", "largest specified error of a block voltage")                                               \
+    S(i32, thermistor_error_cdegc, "0.01 K", "the same of a temperature")                                                       \
+    S(i32, pressure_error_kpa, "kPa", "the same of a stack pressure")                                                           \
     S(i32, voltage_deep_uv, "uV", "block voltage below which only a workshop may clear")                                       \
     A(i32, charge_max_cdegc, LIMITS, "0.01 degC", "temperature while charging, upper limits")                                   \
     A(i32, charge_min_cdegc, LIMITS, "0.01 degC", "temperature while charging, lower limits")                                   \
@@ -324,6 +328,7 @@ typedef struct ecu {
     float est_growth;
     est_pack_t soc;
     est_bank_t est;
+    witness_t witness;
     afe_t afe;
     measure_t measure;
     sensor_t sensor;

@@ -86,7 +86,7 @@ void est_conditions(est_bank_t *restrict bank, const est_params_t *restrict para
         bank->rate2_per_s[b] = 1.0f / (bank->r2_ohm[b] * params->diffusion_farad);
         const float warm_k = (float)(temperature_cdegc[b] - 2500) * 0.01f;
         bank->above_25_k[b] = warm_k;
-        int32_t z = (int32_t)(bank->soc_frac[b] * SOC_STEPS);
+        int32_t z = (int32_t)(bank->filter_frac[b] * SOC_STEPS);
         z = z < 0 ? 0 : z;
         z = z > EST_SOC_STEPS ? EST_SOC_STEPS : z;
         bank->entropic_v[b] = params->entropic_v_per_k[z] * warm_k;
@@ -283,7 +283,7 @@ void est_results(est_bank_t *restrict bank, const est_params_t *restrict params,
         bank->c1[b] = sane ? settled(c1) : 0.0f;
         bank->c2[b] = sane ? settled(c2) : 0.0f;
         bank->c3[b] = sane ? settled(c3) : 0.0f;
-        bank->soc_frac[b] = sane ? sum : 0.5f;
+        bank->filter_frac[b] = bank->soc_frac[b] = sane ? sum : 0.5f;
         bank->sigma_frac[b] = sigma;
     }
 }

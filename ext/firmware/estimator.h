@@ -67,7 +67,15 @@
     S(f32, sigma_diffusion_frac, "1", "diffusion voltage: relative error of I R2")                                             \
     S(f32, sigma_current_a, "A", "offset of the current sensor, standard deviation")                                           \
     S(f32, sigma_charge_frac, "1", "gain of the current sensor and capacity of a block, standard deviation")                   \
-    S(f32, sigma_start_frac, "1", "state of charge before the first voltage, standard deviation")
+    S(f32, sigma_start_frac, "1", "state of charge before the first voltage, standard deviation")                              \
+    S(f32, stack_kpa, "kPa", "stack pressure: rise from empty to full; 0: no witness (witness.h)")                             \
+    S(f32, stack_half_kpa, "kPa", "stack pressure at half charge and 25 degC, as assembled")                                   \
+    S(f32, stack_kpa_per_k, "kPa/K", "stack pressure: rise with temperature")                                                  \
+    S(f32, stack_creep_frac, "1", "share of a pressure change that relaxes")                                                   \
+    S(f32, stack_creep_per_s, "1/s", "1 / time constant of that")                                                              \
+    S(f32, stack_noise_kpa, "kPa", "noise of one pressure reading, standard deviation")                                        \
+    S(f32, sigma_stack_kpa, "kPa", "offset of pressure: sensor, assembly, past creep, standard deviation")                     \
+    S(f32, sigma_stack_frac, "1", "error of stack_kpa, relative, standard deviation")
 
 FIELD_STRUCT(est_params_t, EST_PARAMS_FIELDS);
 
@@ -90,7 +98,8 @@ typedef struct {
     float r0_ohm[EST_BLOCKS_MAX], r1_ohm[EST_BLOCKS_MAX], r2_ohm[EST_BLOCKS_MAX];               /* est_conditions */
     float rate1_per_s[EST_BLOCKS_MAX], rate2_per_s[EST_BLOCKS_MAX];                             /* 1 / (R C) */
     float above_25_k[EST_BLOCKS_MAX], entropic_v[EST_BLOCKS_MAX];
-    float soc_frac[EST_BLOCKS_MAX], sigma_frac[EST_BLOCKS_MAX];                                 /* est_results */
+    float filter_frac[EST_BLOCKS_MAX];                                                          /* est_results: by the filter alone */
+    float soc_frac[EST_BLOCKS_MAX], sigma_frac[EST_BLOCKS_MAX];                                 /* the same, and what witness.h adds */
 } est_bank_t;
 
 void est_init(est_bank_t *bank, uint32_t count);

@@ -6,7 +6,8 @@
 #include "bms.h"
 #include "util.h"
 
-#define CRITICAL_SHARE 0.9f   /* of the critical current density: cells differ, and the coldest spot is not measured */
+#define PLATING_SHARE 0.86f   /* of the critical current density: cells share a current unevenly, and the coldest is not measured */
+#define STRIPPING_SHARE 0.9f  /* the same; voids heal, dendrites do not */
 #define SOC_TAPER 0.02f       /* charge: over the last 2 % */
 #define SOC_RESERVE 0.03f     /* discharge: over the last 3 % */
 #define BLIND_SHARE 0.3f      /* with a pressure sensor lost: what the lowest pressure would allow */
@@ -61,12 +62,13 @@ static float table_at(const float *table, float x, int32_t steps)
 BMS_CLONES
 static void voltage_bounds(const bms_t *self, float current_a, float *charge_a, float *discharge_a)
 {
-    const float top = (float)(self->config.set.voltage_max_uv[LIMIT_OPERATE] - self->config.set.reading_error_uv) * 1e-6f;
-    const float bottom = (float)(self->config.set.voltage_min_uv[LIMIT_OPERATE] + self->config.set.reading_error_uv) * 1e-6f;
+    const int32_t margin_uv = self->config.set.reading_error_uv / 2; /* the rest is in the noise of the highest and lowest of all */
+    const float top = (float)(self->config.set.voltage_max_uv[LIMIT_OPERATE] - margin_uv) * 1e-6f;
+    const float bottom = (float)(self->config.set.voltage_min_uv[LIMIT_OPERATE] + margin_uv) * 1e-6f;
     float in = 1e6f, out = 1e6f;
     for (uint32_t b = 0; b < self->config.set.blocks; ++b) {
         const float v = (float)self->measure.cell_uv[b] * 1e-6f;
-        const float siemens = 1.0f / (self->watch.health.scale[b] * self->est.r0_ohm[b] + self->est.r1_ohm[b] + 1e-6f);
+        const float siemens = 1.0f / ((1.0f + self->watch.health.more_frac[b]) * (self->est.r0_ohm[b] + self->est.r1_ohm[b]) + 1e-6f);
         const float to_top = (top - v) * siemens - current_a, to_bottom = (v - bottom) * siemens + current_a;
         in = to_top < in ? to_top : in;
         out = to_bottom < out ? to_bottom : out;
@@ -97,17 +99,26 @@ static void bound_by_pressure(const bms_t *self, bound_t *charge, bound_t *disch
     lower(discharge, share * (float)set->discharge_ma[LIMIT_OPERATE] * 1e-3f, CAUSE_PRESSURE);
 }
 
+/* A cell that is heated from outside is colder inside than any thermistor. */
+static int32_t coldest_cdegc(const bms_t *self)
+{
+    float core_degc = 1e6f;
+    for (uint32_t b = 0; b < self->config.set.blocks; ++b) core_degc = least(core_degc, self->watch.obs.core_degc[b]);
+    const bool known = self->watch.hottest.known != 0u;
+    return known ? min_i32(self->measure.temperature_min_cdegc, to_i32(core_degc * 100.0f, -10000, 40000, -10000)) : self->measure.temperature_min_cdegc;
+}
+
 static void bound_by_critical_current(const bms_t *self, bound_t *charge, bound_t *discharge)
 {
     const bms_settings_t *const set = &self->config.set;
-    const int32_t coldest = self->measure.temperature_min_cdegc;
-    if (coldest == BMS_UNKNOWN) return; /* temperature already says zero */
-    const float t = (float)(coldest - EST_TEMPERATURE_MIN_CDEGC) / (float)EST_TEMPERATURE_STEP_CDEGC;
+    if (self->measure.temperature_min_cdegc == BMS_UNKNOWN) return; /* temperature already says zero */
+    const int32_t coldest = coldest_cdegc(self);
+    const float t = (float)(coldest - set->thermistor_error_cdegc - EST_TEMPERATURE_MIN_CDEGC) / (float)EST_TEMPERATURE_STEP_CDEGC;
     const int32_t kpa = self->measure.pressure_min_kpa;
-    const float p = kpa == BMS_UNKNOWN ? 0.0f : (float)kpa / self->config.est.pressure_max_kpa * (float)EST_PRESSURE_STEPS;
+    const float p = kpa == BMS_UNKNOWN ? 0.0f : (float)(kpa - set->pressure_error_kpa) / self->config.est.pressure_max_kpa * (float)EST_PRESSURE_STEPS;
     const float pressed = set->pressure_is_fitted != 0u ? table_at(set->critical_factor, p, EST_PRESSURE_STEPS) : 1.0f;
-    lower(charge, CRITICAL_SHARE * pressed * table_at(set->plating_a, t, EST_TEMPERATURE_STEPS), CAUSE_CRITICAL);
-    lower(discharge, CRITICAL_SHARE * pressed * table_at(set->stripping_a, t, EST_TEMPERATURE_STEPS), CAUSE_CRITICAL);
+    lower(charge, PLATING_SHARE * pressed * table_at(set->plating_a, t, EST_TEMPERATURE_STEPS), CAUSE_CRITICAL);
+    lower(discharge, STRIPPING_SHARE * pressed * table_at(set->stripping_a, t, EST_TEMPERATURE_STEPS), CAUSE_CRITICAL);
 }
 
 static void bound_by_state(const bms_t *self, bound_t *charge, bound_t *discharge)

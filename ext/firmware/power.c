@@ -3,7 +3,7 @@
 #include "util.h"
 
 #define SIGMAS 2.0f
-#define RESISTANCE_SIGMAS 1.5f  /* the worst of many blocks bounds: its error is seldom the largest as well */
+#define RESISTANCE_SIGMAS 1.0f  /* the worst of many blocks bounds: its error is seldom the largest as well */
 #define CHARGE_SIGMA_MOST 0.02f /* of z: a flat OCV does not care, and a steep one has a narrow interval */
 #define SMOOTHED 0.3f           /* of a look at the voltage read: its noise is no error of the block */
 #define STEPS 6u                /* of the search for a current: regula falsi, Illinois variant (Dowell and Jarratt, 1971) */
@@ -95,11 +95,13 @@ static float current_for(const est_params_t *params, const cost_t *c, float room
     return low;
 }
 
-/* Doubt about resistance: as far as it has been learnt, and before that what cells differ by as built and by temperature. */
-static float caution_of(const power_limits_t *limits, const power_known_t *known, uint32_t b)
+/* Relative fall of the ohmic resistance a kelvin warmer. */
+static float warms_per_k(const est_params_t *params, float above_25_k)
 {
-    const float cold = limits->cold_per_k * known->sigma_k[b], learnt = known->scale_var[b], built = limits->built_var + cold * cold;
-    return 1.0f + RESISTANCE_SIGMAS * sqrt_f32(learnt < built ? learnt : built);
+    const float at = (above_25_k * 100.0f + (float)(2500 - EST_TEMPERATURE_MIN_CDEGC)) * (1.0f / (float)EST_TEMPERATURE_STEP_CDEGC);
+    const int32_t i = clamp_i32((int32_t)clamp_f32(at, 0.0f, 1e3f), 0, EST_TEMPERATURE_STEPS - 1);
+    const float here = params->electrolyte_ohm[i] + params->contact_ohm[i], warmer = params->electrolyte_ohm[i + 1] + params->contact_ohm[i + 1];
+    return clamp_f32((here - warmer) / (here * 0.01f * (float)EST_TEMPERATURE_STEP_CDEGC), 0.0f, 0.1f);
 }
 
 void power_module(power_t *power, const est_bank_t *est, const est_params_t *params, const power_limits_t *limits, uint32_t module,
@@ -115,21 +117,23 @@ void power_module(power_t *power, const est_bank_t *est, const est_params_t *par
     for (uint32_t b = first; b < first + count; ++b) {
         ends_t e;
         look_ahead(est, params, limits, b, &e);
-        const float scale = known->scale[b], more = scale > 1.0f ? scale : 1.0f, caution = caution_of(limits, known, b);
-        const float r0 = est->r0_ohm[b] * scale, r1 = est->r1_ohm[b] * more, r2 = est->r2_ohm[b] * more;
-        const float v1 = caution * more * est->v1_v[b], v2 = caution * est->v2_v[b];
+        const float scale = 1.0f + known->more_frac[b], more = scale > 1.0f ? scale : 1.0f;
+        const float caution = 1.0f + RESISTANCE_SIGMAS * known->more_sigma[b];
+        const float r0 = est->r0_ohm[b] * scale, r1 = est->r1_ohm[b] * scale, r2 = est->r2_ohm[b] * more;
+        const float v1 = caution * scale * est->v1_v[b], v2 = caution * est->v2_v[b];
         read_off(power, limits, known, b, r0, v1 + v2 + caution * r0 * est->current_a, &e);
+        const float per_k = warms_per_k(params, est->above_25_k[b]);
         float most_left = v1 + v2;
         for (uint32_t s = 0; s < POWER_SPANS; ++s) {
             const float e1 = decay(SPAN_S[s] * est->rate1_per_s[b]), e2 = decay(SPAN_S[s] * est->rate2_per_s[b]);
             const float left = v1 * e1 + v2 * e2, per_a = SPAN_S[s] * params->per_uc * 1e6f;
             const float ohm = caution * (r0 + r1 * (1.0f - e1) + r2 * (1.0f - e2)) + 1e-7f;
-            const float warms = WARMS_SHARE * SPAN_S[s] * limits->warm_per_k * limits->core_k_per_j * (r0 + r1) * (2.0f - caution);
+            const float warms = WARMS_SHARE * SPAN_S[s] * per_k * limits->core_k_per_j * (r0 + r1) * (2.0f - caution);
             const cost_t out = {-1.0f, e.low_z, ohm, per_a, e.down_v, per_turn, warms}, in = {1.0f, e.high_z, ohm, per_a, e.up_v, per_turn, warms};
             const float out_a = current_for(params, &out, e.low_v - left - limits->voltage_min_v, discharge[s]);
             charge[s] = current_for(params, &in, limits->voltage_max_v - e.high_v + left, charge[s]);
             discharge[s] = out_a;
-            ends[s] += (2.0f - caution) * (r0 + est->r1_ohm[b] * (1.0f - e1) + est->r2_ohm[b] * (1.0f - e2));
+            ends[s] += (2.0f - caution) * (r0 + r1 * (1.0f - e1) + est->r2_ohm[b] * (1.0f - e2));
             ohms[s] += out_a > 1.0f ? cost_v(params, &out, out_a) / out_a : ohm;
             most_left = left > most_left ? left : most_left;
         }

@@ -6,8 +6,8 @@
  * remains without current is known twice, from the state of charge and from the voltage just read; each has its error, and the
  * narrower one counts: of a reading its largest specified error, of all else two standard deviations. Other limits (critical
  * currents, temperature, pressure, state) are limits.c's. What is doubted of resistance is doubted of the drop now and of the drop
- * then alike: a current that flows already is known by the voltage it leaves. R1 and R2 are taken to have grown with R0, but never to
- * have shrunk with it. */
+ * then alike: a current that flows already is known by the voltage it leaves. R2 is taken to have grown with R0, but never to
+ * have shrunk with it. The current's own heat lowers the resistance within the span; of that, what is sure is counted. */
 #ifndef BMS_POWER_H
 #define BMS_POWER_H
 
@@ -21,9 +21,7 @@ typedef struct {
     float charge_a, discharge_a;        /* highest that are ever asked for; not 0 */
     float margin_v;                     /* error of the model's voltage */
     float reading_v;                    /* largest error of a voltage reading */
-    float built_var;                    /* of resistance, cells as built, relative */
-    float cold_per_k;                   /* relative rise of resistance a kelvin colder */
-    float warm_per_k, core_k_per_j;     /* relative fall of resistance a kelvin warmer, at the least; of a block */
+    float core_k_per_j;                 /* 1 / heat capacity of the core of a block */
     float path_ohm;                     /* between blocks and what they feed */
 } power_limits_t;
 
@@ -39,8 +37,7 @@ typedef struct {
 
 /* What is known beside the filter. */
 typedef struct {
-    const float *scale, *scale_var;  /* of R0, health.h */
-    const float *sigma_k;            /* of the temperature the resistances hold for, observer.h */
+    const float *more_frac, *more_sigma; /* what R0 and R1 are more than the tables say, health.h */
     const int32_t *voltage_uv;       /* of the filter's last pass */
     const uint32_t *valid;           /* and not disturbed by bleeding */
     float jump_a;                    /* how far the current has just moved: voltages may belong to another one */

@@ -3,10 +3,7 @@
 #include "crc.h"
 #include "util.h"
 
-#define COLD_PER_K 0.06f      /* Ea / k T^2 of 0.36 eV at 0 degC: 5.6 % */
-#define WARM_PER_K 0.035f     /* the same of 0.35 eV at 65 degC */
 #define MODEL_ERROR_V 0.005f  /* beside the sensor's */
-#define BUILT_SIGMA 0.03f     /* spread of resistance of cells as built */
 #define POWER_ROUNDS 3u       /* a module's power is looked at every third round */
 #define REST_LOOK_MS 20000u
 #define SAVE_MS 1800000u      /* and whenever the contactors have opened */
@@ -24,9 +21,6 @@ void watch_init(bms_t *self)
     w->power_limits.discharge_a = (float)max_i32(set->discharge_ma[LIMIT_OPERATE], 1) * 1e-3f;
     w->power_limits.margin_v = MODEL_ERROR_V;
     w->power_limits.reading_v = (float)set->reading_error_uv * 1e-6f;
-    w->power_limits.built_var = BUILT_SIGMA * BUILT_SIGMA;
-    w->power_limits.cold_per_k = COLD_PER_K;
-    w->power_limits.warm_per_k = WARM_PER_K;
     w->power_limits.core_k_per_j = 1.0f / self->config.obs.core_j_per_k;
     w->power_limits.path_ohm = set->path_ohm;
     w->weakest_capacity_frac = 1.0f;
@@ -104,8 +98,7 @@ void watch_module(bms_t *self, uint32_t chip, uint32_t first, uint32_t count, ui
     const float jump_a = self->est.current_a - w->before_a[chip];
     w->before_a[chip] = self->est.current_a;
     if (round % POWER_ROUNDS != chip % POWER_ROUNDS) return;
-    const power_known_t known = {w->health.scale, w->health.scale_var, w->obs.sigma_k, self->measure.cell_uv, self->measure.cell_rested,
-                                 jump_a};
+    const power_known_t known = {w->health.more_frac, w->health.more_sigma, self->measure.cell_uv, self->measure.cell_rested, jump_a};
     power_module(&w->power, &self->est, &self->config.est, &w->power_limits, chip, first, count, &known);
     w->power_ready |= 1u << chip;
 }

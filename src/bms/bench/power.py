@@ -7,8 +7,8 @@ critical current density of any cell. Beside it stands what the firmware offers 
 the way that makes more seem possible; `power_crossings` counts offers that cross a limit, 0.
 
 A row is named offered_pct/DIRECTION_SPAN/TEMPERATURE/SOC. Its limit is what the offer is held
-against: 90 % where voltage limits from 20 degC up, 80 % at 0 degC, 65 % where a critical current
-limits or below -10 degC."""
+against: 90 % where voltage limits from 20 degC up, 80 % in the cold and where only the current's
+own limit counts, 65 % where a critical current limits or below -10 degC."""
 
 from __future__ import annotations
 
@@ -164,9 +164,7 @@ def least_share(why: str, degc: float) -> float:
     """What of the available power has to be offered."""
     if why == "critical" or degc < -10.0:
         return 0.65
-    if degc >= 20.0:
-        return 0.9
-    return 0.8
+    return 0.9 if why == "voltage" and degc >= 20.0 else 0.8
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from bms import _estimator, cells
-from bms.model import Cell, Sensors, Spread
+from bms.model import Cell, Fixture, Sensors, Spread
 
 from . import params
 
@@ -47,7 +47,9 @@ class Estimator:
     cell: name in the library, path of a TOML file, or a Cell. n_cells: cells (or blocks of
     `parallel` cells) in series under one current; with own_currents each has its own. sensors,
     spread: errors of the readings and differences between cells, which set the width of the
-    intervals (default `sensors_of(cell)` and those of the library's car pack). soc0_std_frac: how
+    intervals (default `sensors_of(cell)` and those of the library's car pack). fixture: what
+    presses the cells, all of one stack; with it pressure tells of charge as well (witness.h),
+    without it resistance alone follows pressure. soc0_std_frac: how
     far a state of charge given at the start may be off (standard deviation). threads: for banks of
     many cells; 0 is one a core.
 
@@ -66,6 +68,7 @@ class Estimator:
         parallel: int = 1,
         sensors: Sensors | None = None,
         spread: Spread | None = None,
+        fixture: Fixture | None = None,
         soc0_std_frac: float = params.START_STD_FRAC,
         own_currents: bool = False,
         threads: int = 0,
@@ -74,7 +77,7 @@ class Estimator:
         self.n_cells, self.own_currents = n_cells, own_currents
         self.capacity_ah = self.cell.electric.capacity_ah * parallel
         self._strings = _estimator.Strings(n_cells, own_currents)
-        pack = params.pack_round(self.cell, parallel, sensors, spread)
+        pack = params.pack_round(self.cell, parallel, sensors, spread, fixture)
         made = self._strings
         params.fill(made.est, made.obs, made.params, self.cell, pack, soc0_std_frac)
         self._threads = threads or len(os.sched_getaffinity(0))

@@ -12,7 +12,7 @@ import numpy as np
 from bms import packs
 from bms.errors import ConfigError
 from bms.firmware import config
-from bms.model import Cell, Pack, Sensors, Spread
+from bms.model import Cell, Fixture, Pack, Sensors, Spread
 
 CORE_SHARE = 0.7  # a slab heated evenly has its mean at two thirds; the hotter layers carry more
 START_STD_FRAC = 0.12  # a given state of charge may well be 20 to 30 % off
@@ -38,15 +38,25 @@ def sensors_of(cell: Cell, **errors: float) -> Sensors:
     return msgspec.structs.replace(car, **ours)
 
 
-def pack_round(cell: Cell, parallel: int, sensors: Sensors | None, spread: Spread | None) -> Pack:
-    """A pack whose blocks are `parallel` cells read with these sensors, for its parameters only."""
+def pack_round(
+    cell: Cell,
+    parallel: int,
+    sensors: Sensors | None,
+    spread: Spread | None,
+    fixture: Fixture | None = None,
+) -> Pack:
+    """A pack whose blocks are `parallel` cells read with these sensors, for its parameters only.
+
+    Without a fixture nothing is known of what pressure says about charge."""
     car, replace = packs.load("car_96s1p"), msgspec.structs.replace
+    read = replace(sensors or sensors_of(cell), pressure_per_module=fixture is not None)
     return replace(
         car,
         cell=cell.name,
         topology=replace(car.topology, parallel=parallel),
-        sensors=sensors or sensors_of(cell),
+        sensors=read,
         spread=spread or car.spread,
+        fixture=fixture or car.fixture,
     )
 
 
@@ -55,9 +65,7 @@ def surface_m2(cell: Cell) -> float:
     made = cell.geometry
     if made.format == "cylindrical":
         return math.pi * made.width_m * (made.length_m + 0.5 * made.width_m)
-    return 2.0 * (
-        made.length_m * made.width_m + (made.length_m + made.width_m) * made.thickness_m
-    )
+    return 2.0 * (made.length_m * made.width_m + (made.length_m + made.width_m) * made.thickness_m)
 
 
 def observer(cell: Cell, pack: Pack) -> dict[str, Any]:

@@ -27,6 +27,9 @@ CONSTANTS: dict[str, int] = _firmware.config_constants()
 PRECHARGE_MAX_MS = 1500  # deadline of precharge_timeout in diagnoses.toml
 SETTLE_MS = 10  # after a contactor's travel and bounce
 HEADROOM_K = 5.0
+ASSEMBLY_FRAC = 0.01  # assumption: stacks are pressed to a force, not to a length
+PAST_CHARGE_FRAC = 0.3  # where the charge has been while the fixture crept: anywhere
+STACK_SIGMA_FRAC = 0.05  # assumption: stiffness of the fixture, breathing of the cells
 _OVERVOLTAGE_MV = ((0x02, 2700, 3000), (0x12, 3500, 3800), (0x22, 4175, 4475))  # SLUSE81, OV_THRESH
 
 
@@ -215,6 +218,8 @@ def _pack_limits(cell: Cell, pack: Pack) -> Values:
         "insulation_ohm_per_v": [round(warn), round(warn), round(trip)],
         "rest_ma": _rest_ma(pack),
         "reading_error_uv": reading_error_uv(cell, pack),
+        "thermistor_error_cdegc": round(200.0 * sensors.temperature_offset_k),
+        "pressure_error_kpa": round(2.0 * sensors.pressure_offset_kpa),
         "current_range_ma": round(sensors.current_range_a * 1e3),
         "ramp_ma_per_s": round(
             cell.limits.current_discharge_a[0] * pack.topology.parallel * 1e3 / ramp_s
@@ -359,4 +364,29 @@ def estimator(cell: Cell, pack: Pack) -> Values:
         # Capacity fades unseen: 1 % beside spread and gain (assumption).
         "sigma_charge_frac": (sensors.current_gain_frac**2 + spread**2 / parallel + 0.01**2) ** 0.5,
         "sigma_start_frac": 0.3,  # about uniform between empty and full
+        **stack(cell, pack),
+    }
+
+
+def stack(cell: Cell, pack: Pack) -> Values:
+    """What stack pressure says of charge (witness.h); `stack_kpa` 0 where it is not measured, or
+    does not rise with charge."""
+    breathing, fixture, sensors = cell.breathing, pack.fixture, pack.sensors
+    um_per_ah = breathing.anode_um_per_ah + breathing.cathode_um_per_ah
+    whole_kpa = fixture.stiffness_kpa_per_um * um_per_ah * cell.electric.capacity_ah
+    measured = sensors.pressure_per_module and whole_kpa > 0.0
+    parts_kpa = (
+        sensors.pressure_offset_kpa,
+        ASSEMBLY_FRAC * fixture.preload_kpa,
+        PAST_CHARGE_FRAC * fixture.creep_frac * whole_kpa,
+    )
+    return {
+        "stack_kpa": whole_kpa if measured else 0.0,
+        "stack_half_kpa": fixture.preload_kpa,
+        "stack_kpa_per_k": fixture.stiffness_kpa_per_um * breathing.thermal_um_per_k,
+        "stack_creep_frac": fixture.creep_frac,
+        "stack_creep_per_s": 1.0 / max(fixture.creep_tau_s, 1.0),
+        "stack_noise_kpa": sensors.pressure_noise_kpa + 0.3,  # readings are whole kPa
+        "sigma_stack_kpa": sum(part**2 for part in parts_kpa) ** 0.5,
+        "sigma_stack_frac": STACK_SIGMA_FRAC,
     }
