@@ -103,6 +103,8 @@ cdef extern from "realtime/emulator.h" nogil:
     void emulator_init(emulator_t *)
     void emulator_run(emulator_t *, uint32_t)
     uint64_t runner_now_us()
+    ctypedef void runner_step_t(void *, uint64_t) noexcept nogil
+    void runner_run(runner_t *, uint32_t, runner_step_t *, void *)
     void pace_start(pace_t *, uint64_t)
     uint32_t pace_due(pace_t *, uint64_t)
     void pace_step(pace_t *, uint64_t)
@@ -485,14 +487,25 @@ cdef class Lines:
 
 # ---- the pure parts, for tests ----
 
-cdef class Runner:
-    """The words that a runner shares, without a runner."""
+cdef void _nothing(void *self, uint64_t now_us) noexcept nogil:
+    pass
 
-    cdef runner_t _r
+
+cdef class Runner:
+    """A runner whose steps do nothing: the words it shares, and what the machine's clock can do."""
+
+    cdef _Memory _memory
+    cdef runner_t *_r
+    cdef readonly dict pace
+
+    def __init__(self):
+        self._memory = _Memory()
+        self._r = <runner_t *>self._memory.take(sizeof(runner_t))
+        self.pace = _views(self._memory.array, 0, pace_fields, pace_field_count)
 
     @property
     def address(self):
-        return <uintptr_t>&self._r
+        return <uintptr_t>self._r
 
     def set(self, uint64_t beat_us, uint32_t lines_out):
         self._r.beat_us, self._r.lines_out = beat_us, lines_out
@@ -500,6 +513,14 @@ cdef class Runner:
     @property
     def lines_in(self):
         return self._r.lines_in
+
+    def run(self, uint32_t priority):
+        """Until `stop`, in a thread of its own."""
+        with nogil:
+            runner_run(self._r, priority, _nothing, NULL)
+
+    def stop(self):
+        STORE32(&self._r.stop, 1)
 
 
 cdef class Pace:

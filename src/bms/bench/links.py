@@ -2,7 +2,7 @@
 
 SLCAN: a thread without the GIL floods the master side of a pseudo-terminal with lines of 22 bytes
 (eight bytes of data); the reader is bms.links.open("slcan:...") or python-can's `slcan`. The limit
-is os.read of the same flood, which understands nothing.
+is os.read of the same flood, which understands nothing. Ticks in real time: ticks.py.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ import numpy as np
 
 from bms import _links, links
 from bms.bench import Row, interleaved
+from bms.bench.ticks import tick_rows
 
 LINE = b"t1238" + b"0123456789ABCDEF" + b"\r"
 FRAMES = 200_000
@@ -198,5 +199,12 @@ def in_process(repetitions: int) -> list[Row]:
 PARTS = (slcan, in_process)
 
 
+def arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--long", action="store_true", help="ten minutes of real-time ticks instead of 20 s"
+    )
+
+
 def rows(options: argparse.Namespace) -> list[Row]:
-    return [row for part in PARTS for row in part(options.repetitions)]
+    found = [row for part in PARTS for row in part(options.repetitions)]
+    return found + tick_rows(options.long)
