@@ -63,15 +63,16 @@ cdef extern from "links/link.h" nogil:
         LINK_KINDS
         LINK_FD
         LINK_LISTEN_ONLY
+        LINK_PATIENT
 
     link_t *link_open(const link_config_t *config, uint64_t now_us, char *why, size_t why_size)
     void link_close(link_t *l)
     int link_service(link_t *l, uint64_t now_us)
     uint32_t link_receive(link_t *l, link_frame_t *out, uint32_t max)
     uint32_t link_send(link_t *l, const link_frame_t *frames, uint32_t count)
-    uint32_t link_wait(link_t *const *links, uint32_t count, int wake_fd, uint64_t timeout_us)
     void link_wait_begin(link_wait_t *w, link_t *const *links, uint32_t count, int wake_fd, uint64_t timeout_us)
     uint32_t link_wait_sleep(link_wait_t *w)
+    uint32_t link_join_wait(link_t *const *links, uint32_t count, int wake_fd, uint64_t timeout_us)
     uint32_t link_join(link_t *const *links, uint32_t count, uint64_t now_us)
     link_state_t link_state(const link_t *l)
     const char *link_reason(const link_t *l)
@@ -95,7 +96,7 @@ cdef extern from "links/internal.h" nogil:
     uint8_t fd_dlc(uint8_t length)
 
 KINDS = tuple(link_kind_name(k).decode() for k in range(LINK_KINDS))
-FD, LISTEN_ONLY = LINK_FD, LINK_LISTEN_ONLY
+FD, LISTEN_ONLY, PATIENT = LINK_FD, LINK_LISTEN_ONLY, LINK_PATIENT
 EXTENDED, REMOTE, CAN_FD, BRS, ERROR = ECU_CAN_EXTENDED, ECU_CAN_REMOTE, ECU_CAN_FD, ECU_CAN_BRS, ECU_CAN_ERROR
 
 FRAME_DTYPE = np.dtype(
@@ -493,7 +494,7 @@ cdef class Joint:
         with nogil:
             while not self.stopping:
                 link_join(self.links, self.count, link_now_us())
-                link_wait(self.links, self.count, self.wake_fd, 1000000)
+                link_join_wait(self.links, self.count, self.wake_fd, 1000000)
         for link in self.owners:
             link.take_back()
 

@@ -20,6 +20,7 @@ uint32_t ring_count(const ring_t *r);
 bool ring_put(ring_t *r, const link_frame_t *f);
 uint32_t ring_put_many(ring_t *r, const link_frame_t *f, uint32_t count);
 uint32_t ring_take(ring_t *r, link_frame_t *out, uint32_t max);
+uint32_t ring_room(const ring_t *r);
 
 /* Bytes read and not yet understood. A message is never longer than STREAM_MESSAGE. */
 #define STREAM_SIZE 16384u
@@ -33,8 +34,10 @@ typedef struct {
     uint64_t heard_us;
 } stream_t;
 
-/* Bytes added, 0 if there are none now, or the negated errno (-EPIPE: the other side is gone). */
-int stream_read(stream_t *s, int fd, uint64_t now_us, link_counters_t *c);
+/* Bytes added, 0 if there are none now (or the link is patient and its ring full), or the negated errno (-EPIPE: the other side
+ * is gone). */
+int stream_read(stream_t *s, int fd, uint64_t now_us, link_t *l);
+bool stream_may_read(const link_t *l);
 void stream_consume(stream_t *s, uint32_t count);
 void stream_age(stream_t *s, uint64_t now_us, link_counters_t *c); /* drops a beginning that never got its end */
 void stream_clear(stream_t *s, link_counters_t *c);
@@ -48,6 +51,7 @@ typedef struct {
 int outbox_make(outbox_t *o, uint32_t size);
 uint8_t *outbox_room(outbox_t *o, uint32_t count); /* where to put count bytes, or NULL; then advance end */
 bool outbox_put(outbox_t *o, const void *bytes, uint32_t count);
+uint32_t outbox_free(const outbox_t *o);
 int outbox_flush(outbox_t *o, int fd, link_counters_t *c); /* 0, or the negated errno if the other side is gone */
 
 /* Carries times of another clock over to ours: the least delay seen is taken as none, clocks may drift by DRIFT_PPM. */
@@ -67,7 +71,8 @@ typedef struct {
     void (*stop)(link_t *l); /* closes what start opened; also after a failed start */
     void (*release)(link_t *l); /* frees what make got; may be NULL */
     uint32_t (*watch)(link_t *l, struct pollfd *p, uint32_t max, uint64_t *due_us); /* what to wait for */
-    int (*make)(link_t *l);     /* memory and names that live as long as the link; may be NULL */
+    int (*make)(link_t *l); /* memory and names that live as long as the link; may be NULL */
+    uint32_t (*room)(const link_t *l); /* frames that surely fit; NULL: no matter */
 } link_ops_t;
 
 extern const link_ops_t inproc_ops, socketcan_ops, slcan_ops, slcan_server_ops, socketcand_ops, socketcand_server_ops, udp_ops;

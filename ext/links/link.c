@@ -219,7 +219,23 @@ uint32_t link_send(link_t *l, const link_frame_t *frames, uint32_t count)
     return l->ops->send(l, frames, count);
 }
 
-void link_wait_begin(link_wait_t *w, link_t *const *links, uint32_t count, int wake_fd, uint64_t timeout_us)
+uint32_t link_room(const link_t *l)
+{
+    return l->state != LINK_UP || l->ops->room == NULL ? UINT32_MAX : l->ops->room(l);
+}
+
+/* Frames that all links but one have room for. */
+static uint32_t room_beside(link_t *const *links, uint32_t count, uint32_t but)
+{
+    uint32_t least = UINT32_MAX;
+    for (uint32_t k = 0; k < count; k++) {
+        const uint32_t room = k == but ? UINT32_MAX : link_room(links[k]);
+        least = room < least ? room : least;
+    }
+    return least;
+}
+
+static void wait_begin(link_wait_t *w, link_t *const *links, uint32_t count, int wake_fd, uint64_t timeout_us, bool joined)
 {
     struct pollfd p[LINK_WAIT_MAX];
     const uint64_t now_us = link_now_us();
@@ -237,7 +253,8 @@ void link_wait_begin(link_wait_t *w, link_t *const *links, uint32_t count, int w
         if (l->state == LINK_UP || l->state == LINK_CONNECTING) {
             n += l->ops->watch(l, &p[n], LINK_WAIT_MAX - n, &due_us);
         }
-        w->ready += ring_count(&l->rx) != 0u || due_us <= now_us;
+        const bool can_move = ring_count(&l->rx) != 0u && (!joined || room_beside(links, w->link_count, k) != 0u);
+        w->ready += can_move || due_us <= now_us;
         w->until_us = due_us < w->until_us ? due_us : w->until_us;
     }
     w->fd_count = n;
@@ -245,6 +262,11 @@ void link_wait_begin(link_wait_t *w, link_t *const *links, uint32_t count, int w
         w->fd[k] = p[k].fd;
         w->events[k] = p[k].events;
     }
+}
+
+void link_wait_begin(link_wait_t *w, link_t *const *links, uint32_t count, int wake_fd, uint64_t timeout_us)
+{
+    wait_begin(w, links, count, wake_fd, timeout_us, false);
 }
 
 uint32_t link_wait_sleep(link_wait_t *w)
@@ -282,13 +304,21 @@ uint32_t link_wait(link_t *const *links, uint32_t count, int wake_fd, uint64_t t
     return link_wait_sleep(&w);
 }
 
+uint32_t link_join_wait(link_t *const *links, uint32_t count, int wake_fd, uint64_t timeout_us)
+{
+    link_wait_t w;
+    wait_begin(&w, links, count, wake_fd, timeout_us, true);
+    return link_wait_sleep(&w);
+}
+
 uint32_t link_join(link_t *const *links, uint32_t count, uint64_t now_us)
 {
     link_frame_t batch[JOIN_BATCH];
     uint32_t moved = 0;
     for (uint32_t k = 0; k < count; k++) {
         (void)link_service(links[k], now_us);
-        const uint32_t n = link_receive(links[k], batch, JOIN_BATCH);
+        const uint32_t room = room_beside(links, count, k);
+        const uint32_t n = link_receive(links[k], batch, room < JOIN_BATCH ? room : JOIN_BATCH);
         for (uint32_t to = 0; n != 0u && to < count; to++) {
             if (to != k) {
                 (void)link_send(links[to], batch, n);

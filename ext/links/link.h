@@ -15,7 +15,7 @@
  * now_us is the caller's CLOCK_MONOTONIC in microseconds. It stamps what arrives, unless the kernel or the far end gives a
  * better time, which is then carried over to the same clock.
  *
- * Members of one in-process bus may live in different threads; nothing else is shared between links.
+ * The process must ignore SIGPIPE, as Python does. Members of one in-process bus may live in different threads; nothing else is shared between links.
  */
 #ifndef BMS_LINK_H
 #define BMS_LINK_H
@@ -53,7 +53,9 @@ typedef enum {
     LINK_CLOSED      /* for good */
 } link_state_t;
 
-enum { LINK_FD = 1u, LINK_LISTEN_ONLY = 2u }; /* link_config_t.options */
+/* link_config_t.options. Patient: no more is read than the receive ring has room for, so that the far end of a serial line or
+ * connection waits instead of frames being dropped here. */
+enum { LINK_FD = 1u, LINK_LISTEN_ONLY = 2u, LINK_PATIENT = 4u };
 
 #define LINK_NAME_MAX 108u
 
@@ -104,6 +106,7 @@ void link_close(link_t *l); /* frees it */
 int link_service(link_t *l, uint64_t now_us); /* 1 if there are frames to receive, else 0 */
 uint32_t link_receive(link_t *l, link_frame_t *out, uint32_t max);
 uint32_t link_send(link_t *l, const link_frame_t *frames, uint32_t count); /* accepted */
+uint32_t link_room(const link_t *l); /* so many frames surely find room now; UINT32_MAX: it never has to drop one for that */
 
 /* Sleeps until a link can be read or written, has frames, or is due for another attempt; timeout_us UINT64_MAX: for ever.
  * wake_fd, unless -1, ends the sleep when it can be read. Returns the number of links that want service. */
@@ -134,8 +137,10 @@ const char *link_kind_name(uint32_t kind);
 const char *link_state_name(link_state_t state);
 uint64_t link_now_us(void); /* CLOCK_MONOTONIC */
 
-/* All links given become one bus: a frame that arrives on one leaves on all others. One pass; returns the frames moved. */
+/* All links given become one bus: a frame that arrives on one leaves on all others. One pass; returns the frames moved. A frame
+ * waits in its ring until all others that are up have room; link_join_wait sleeps until something can move. */
 uint32_t link_join(link_t *const *links, uint32_t count, uint64_t now_us);
+uint32_t link_join_wait(link_t *const *links, uint32_t count, int wake_fd, uint64_t timeout_us);
 
 const field_t *link_counter_fields(size_t *count);
 

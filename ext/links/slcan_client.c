@@ -201,7 +201,7 @@ static void slcan_service(link_t *l, uint64_t now_us)
     int n = 1;
     stream_age(&s->in, now_us, &l->counters);
     for (uint32_t k = 0; n > 0 && k < STREAM_READS; k++) {
-        n = stream_read(&s->in, l->fd, now_us, &l->counters);
+        n = stream_read(&s->in, l->fd, now_us, l);
         if (n > 0) {
             understand(l, now_us);
         }
@@ -245,8 +245,14 @@ static uint32_t slcan_watch(link_t *l, struct pollfd *p, uint32_t max, uint64_t 
     if (max == 0u) {
         return 0;
     }
-    p[0] = (struct pollfd){l->fd, (short)(POLLIN | (s->out.start != s->out.end ? POLLOUT : 0)), 0};
+    p[0] = (struct pollfd){l->fd, (short)((stream_may_read(l) ? POLLIN : 0) | (s->out.start != s->out.end ? POLLOUT : 0)), 0};
     return 1;
+}
+
+static uint32_t slcan_room(const link_t *l)
+{
+    const slcan_t *s = l->own;
+    return outbox_free(&s->out) / SLCAN_LINE_MAX;
 }
 
 const link_ops_t slcan_ops = {
@@ -257,4 +263,5 @@ const link_ops_t slcan_ops = {
     .release = slcan_release,
     .watch = slcan_watch,
     .make = slcan_make,
+    .room = slcan_room,
 };

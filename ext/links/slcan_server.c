@@ -297,7 +297,7 @@ static void server_service(link_t *l, uint64_t now_us)
     s->now_us = now_us;
     stream_age(&s->in, now_us, &l->counters);
     for (uint32_t k = 0; n > 0 && k < STREAM_READS; k++) {
-        n = stream_read(&s->in, l->fd, now_us, &l->counters);
+        n = stream_read(&s->in, l->fd, now_us, l);
         if (n > 0) {
             if (s->alone) {
                 s->alone = false;
@@ -362,8 +362,15 @@ static uint32_t server_watch(link_t *l, struct pollfd *p, uint32_t max, uint64_t
     if (max == 0u) {
         return 0;
     }
-    p[0] = (struct pollfd){l->fd, (short)(POLLIN | (s->out.start != s->out.end ? POLLOUT : 0)), 0};
+    p[0] = (struct pollfd){l->fd, (short)((stream_may_read(l) ? POLLIN : 0) | (s->out.start != s->out.end ? POLLOUT : 0)), 0};
     return 1;
+}
+
+static uint32_t server_room(const link_t *l)
+{
+    const server_t *s = l->own;
+    const bool patient = (l->config.options & LINK_PATIENT) != 0u;
+    return patient && s->open && !s->polled ? outbox_free(&s->out) / SLCAN_LINE_MAX : UINT32_MAX;
 }
 
 const link_ops_t slcan_server_ops = {
@@ -374,4 +381,5 @@ const link_ops_t slcan_server_ops = {
     .release = server_release,
     .watch = server_watch,
     .make = server_make,
+    .room = server_room,
 };

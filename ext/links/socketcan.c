@@ -249,7 +249,7 @@ static int drain(link_t *l)
 static void can_service(link_t *l, uint64_t now_us)
 {
     int n = (int)BATCH;
-    for (uint32_t k = 0; n == (int)BATCH && k < READS; k++) {
+    for (uint32_t k = 0; n == (int)BATCH && k < READS && stream_may_read(l); k++) {
         n = read_batch(l, now_us);
     }
     const int failed = n < 0 ? n : drain(l);
@@ -287,8 +287,14 @@ static uint32_t can_watch(link_t *l, struct pollfd *p, uint32_t max, uint64_t *d
     if (max == 0u) {
         return 0;
     }
-    p[0] = (struct pollfd){l->fd, POLLIN, 0};
+    p[0] = (struct pollfd){l->fd, (short)(stream_may_read(l) ? POLLIN : 0), 0};
     return 1;
+}
+
+static uint32_t can_room(const link_t *l)
+{
+    const can_t *s = l->own;
+    return ring_room(&s->out);
 }
 
 const link_ops_t socketcan_ops = {
@@ -299,4 +305,5 @@ const link_ops_t socketcan_ops = {
     .release = can_release,
     .watch = can_watch,
     .make = can_make,
+    .room = can_room,
 };

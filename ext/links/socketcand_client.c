@@ -161,7 +161,7 @@ static void client_service(link_t *l, uint64_t now_us)
     }
     stream_age(&s->in, now_us, &l->counters);
     for (uint32_t k = 0; n > 0 && k < STREAM_READS; k++) {
-        n = stream_read(&s->in, l->fd, now_us, &l->counters);
+        n = stream_read(&s->in, l->fd, now_us, l);
         if (n > 0) {
             socketcand_messages(&s->in, &l->counters, message, l);
         }
@@ -202,8 +202,14 @@ static uint32_t client_watch(link_t *l, struct pollfd *p, uint32_t max, uint64_t
     if (max == 0u) {
         return 0;
     }
-    p[0] = (struct pollfd){l->fd, (short)(POLLIN | (writing ? POLLOUT : 0)), 0};
+    p[0] = (struct pollfd){l->fd, (short)((stream_may_read(l) ? POLLIN : 0) | (writing ? POLLOUT : 0)), 0};
     return 1;
+}
+
+static uint32_t client_room(const link_t *l)
+{
+    const client_t *s = l->own;
+    return outbox_free(&s->out) / SOCKETCAND_MAX;
 }
 
 const link_ops_t socketcand_ops = {
@@ -214,4 +220,5 @@ const link_ops_t socketcand_ops = {
     .release = client_release,
     .watch = client_watch,
     .make = client_make,
+    .room = client_room,
 };

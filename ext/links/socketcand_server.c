@@ -200,7 +200,7 @@ static bool hear(link_t *l, peer_t *p)
     int n = 1;
     stream_age(&p->in, s->now_us, &l->counters);
     for (uint32_t k = 0; n > 0 && k < STREAM_READS; k++) {
-        n = stream_read(&p->in, p->fd, s->now_us, &l->counters);
+        n = stream_read(&p->in, p->fd, s->now_us, l);
         if (n > 0) {
             socketcand_messages(&p->in, &l->counters, message, &t);
         }
@@ -263,7 +263,7 @@ static uint32_t server_watch(link_t *l, struct pollfd *p, uint32_t max, uint64_t
         if (held && peer->hold_us < *due_us) {
             *due_us = peer->hold_us;
         }
-        p[n++] = (struct pollfd){peer->fd, (short)(POLLIN | (waiting && !held ? POLLOUT : 0)), 0};
+        p[n++] = (struct pollfd){peer->fd, (short)((stream_may_read(l) ? POLLIN : 0) | (waiting && !held ? POLLOUT : 0)), 0};
     }
     return n;
 }

@@ -9,6 +9,8 @@
 #include "links/internal.h"
 
 #define CUT_US SECOND_US /* a message that is not complete after so long a silence never will be */
+#define SHORTEST 6u       /* bytes of the shortest frame of any protocol: t1230 and CR */
+#define PATIENT_ROOM 128u /* frames; more bytes than STREAM_MESSAGE */
 #define DRIFT_PPM 200u
 #define JUMP_US (10 * (int64_t)SECOND_US) /* a clock that is off by more was set */
 
@@ -27,6 +29,11 @@ int ring_make(ring_t *r, uint32_t capacity)
 uint32_t ring_count(const ring_t *r)
 {
     return __atomic_load_n(&r->head, __ATOMIC_ACQUIRE) - __atomic_load_n(&r->tail, __ATOMIC_ACQUIRE);
+}
+
+uint32_t ring_room(const ring_t *r)
+{
+    return r->mask + 1u - ring_count(r);
 }
 
 /* A frame without the data it does not have: most of its bytes are never touched. */
@@ -74,13 +81,25 @@ uint32_t ring_take(ring_t *r, link_frame_t *out, uint32_t max)
     return n;
 }
 
-int stream_read(stream_t *s, int fd, uint64_t now_us, link_counters_t *c)
+bool stream_may_read(const link_t *l)
 {
-    const ssize_t n = read(fd, s->bytes + s->have, STREAM_SIZE - s->have);
+    return (l->config.options & LINK_PATIENT) == 0u || ring_room(&l->rx) >= PATIENT_ROOM;
+}
+
+int stream_read(stream_t *s, int fd, uint64_t now_us, link_t *l)
+{
+    if (!stream_may_read(l)) {
+        return 0;
+    }
+    uint32_t most = STREAM_SIZE - s->have;
+    if ((l->config.options & LINK_PATIENT) != 0u && ring_room(&l->rx) * SHORTEST < s->have + most) {
+        most = ring_room(&l->rx) * SHORTEST - s->have; /* more than 0: PATIENT_ROOM is beyond any half message */
+    }
+    const ssize_t n = read(fd, s->bytes + s->have, most);
     if (n > 0) {
         s->have += (uint32_t)n;
         s->heard_us = now_us;
-        c->rx_bytes += (uint64_t)n;
+        l->counters.rx_bytes += (uint64_t)n;
         return (int)n;
     }
     if (n < 0) {
@@ -137,6 +156,11 @@ bool outbox_put(outbox_t *o, const void *bytes, uint32_t count)
         o->end += count;
     }
     return to != NULL;
+}
+
+uint32_t outbox_free(const outbox_t *o)
+{
+    return o->size - (o->end - o->start);
 }
 
 int outbox_flush(outbox_t *o, int fd, link_counters_t *c)

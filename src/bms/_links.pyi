@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 KINDS: tuple[str, ...]
 FD: int
 LISTEN_ONLY: int
+PATIENT: int
 EXTENDED: int
 REMOTE: int
 CAN_FD: int

@@ -389,3 +389,32 @@ def test_a_flood_of_garbage_is_counted_and_good_frames_come_through(
     assert link.counters["malformed_cut"] >= found["malformed_cut"] + 1
     link.close()
     os.close(port)
+
+
+def test_patient_links_pass_everything_on_at_the_pace_of_the_slowest(seed: int) -> None:
+    """Two adapters joined, one fed without mercy, the other read in small sips: nothing is lost."""
+    draw = random.Random(seed)
+    (left, left_device), (right, right_device) = _links.serial_pty(), _links.serial_pty()
+    members = [
+        links.open(f"slcan:{device}", patient=True, ring=1024)
+        for device in (left_device, right_device)
+    ]
+    for adapter, link in zip((left, right), members, strict=True):
+        os.write(adapter, b"\r\r\r")
+        assert link.wait_up(5.0)
+        os.read(adapter, 100)
+    count, heard = 20_000, bytearray()
+    sent = memoryview(b"".join(b"T%08X0\r" % k for k in range(count)))
+    with links.Join(*members):
+        while heard.count(b"\r") < count:
+            with contextlib.suppress(BlockingIOError):
+                sent = sent[os.write(left, sent) :]
+            if not sent:
+                assert select.select([right], [], [], 5.0)[0]
+            with contextlib.suppress(BlockingIOError):
+                heard += os.read(right, draw.randrange(1, 4096))
+        lost = {name: [link.counters[name] for link in members] for name in members[0].counters}
+        assert lost["rx_dropped"] == lost["tx_dropped"] == [0, 0]
+    assert bytes(heard) == b"".join(b"T%08X0\r" % k for k in range(count))
+    os.close(left)
+    os.close(right)

@@ -133,7 +133,7 @@ def a_burst_keeps_its_order() -> None:
         for k in range(0, count, 500):
             batch["data"][:, :8] = np.arange(k, k + 500, dtype="<u8").view("u1").reshape(-1, 8)
             assert here.send_batch(batch) == 500
-            # The kernel itself drops what is more than a thousand behind: no further ahead than that.
+            # The kernel itself drops what is more than a thousand behind.
             while got < k + 500 and (more := there.receive_batch(taken[got:], 5.0)):
                 got += more
         spent_s = time.monotonic() - began

@@ -54,6 +54,7 @@ def open(
     bitrate: int | None = None,
     fd: bool = False,
     listen_only: bool = False,
+    patient: bool = False,
     ring: int = 0,
 ) -> Link:
     """A link to the bus that `url` names.
@@ -61,12 +62,13 @@ def open(
     A far end that is absent is no error: the link waits for it, see `Link.wait_up`. `bitrate`, in
     bit/s, is for adapters that we set (the URL's goes first); elsewhere it is somebody else's
     setting. `fd` allows CAN FD frames to be sent; socketcand has none. `listen_only` sends nothing,
-    and asks an SLCAN adapter not even to acknowledge. `ring` is how many received frames may wait.
+    and asks an SLCAN adapter not even to acknowledge. `ring` is how many received frames may wait;
+    what comes beyond is dropped and counted, or with `patient` left to wait at the far end.
     ConfigError for a URL that cannot be, LinkError for what is wrong on this side (a port or path
     that is taken, a kernel without CAN).
     """
     place = parse(url) if isinstance(url, str) else url
-    options = _links.FD * fd | _links.LISTEN_ONLY * listen_only
+    options = _links.FD * fd | _links.LISTEN_ONLY * listen_only | _links.PATIENT * patient
     if fd and place.kind in WITHOUT_FD:
         raise ConfigError(place.text, "fd", True, "no CAN FD: socketcand does not carry it")
     speed = place.bitrate or bitrate or 0
