@@ -36,6 +36,8 @@ def run(args: argparse.Namespace) -> int:
             print(f"{scored.trace.name}: {repair}", file=sys.stderr)
     for line in lines(result):
         print(line)
+    for remark in result.remarks():
+        print(f"remark    {remark}")
     print(f"{cell.name}: {args.out}")
     if args.report:
         from bms.fit import report

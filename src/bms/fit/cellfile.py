@@ -115,13 +115,15 @@ def _set_electric(result: Result, set_: _Setter) -> None:
     text += f", {worst:.2g} mV (largest)."
     set_.set("electric.ocv_soc_frac", [float(x) for x in ocv.GRID], text)
     set_.set("electric.ocv_v", [round(float(v), 5) for v in volts], text)
-    slope = [round_to(float(np.clip(v, -0.002, 0.002)), 4) for v in curve.entropic_v_per_k]
+    slope = [round_to(float(v), 4) for v in curve.entropic_v_per_k]
     if math.isfinite(curve.entropic_half_v_per_k):
         text = (
             "Fitted to rests at several temperatures, at equal charge taken out; holds what is "
             "slow to relax in the cold: 95 % half-width "
             f"{1e3 * curve.entropic_half_v_per_k:.2g} mV/K."
         )
+        if curve.asked_v_per_k > ocv.ENTROPIC_V_PER_K:
+            text += f" Held within {1e3 * ocv.ENTROPIC_V_PER_K:g} mV/K."
         set_.set("electric.entropic_v_per_k", slope, text)
     else:
         set_.values["electric"]["entropic_v_per_k"] = slope  # the base's, on the new grid

@@ -32,7 +32,8 @@ from .ocv import is_rest, sandwich
 NOISE_V = 0.002
 MODEL_FRAC = 0.1  # of the drop now, and of what it was of late
 LATE_S = 100.0
-OFFSET_V = 0.001  # of a window: what the open-circuit voltage may be off by
+OFFSET_V = 0.001  # of a window: what the open-circuit voltage may be off by at 25 degC
+OFFSET_V_PER_K = 0.0005  # and away from it: reversible heat, and rests too short for the cold
 FAST_S = 0.5  # what settles sooner belongs to the ohmic resistance at the rates of a BMS
 HUBER = 3.0
 ROUNDS = 2
@@ -171,6 +172,9 @@ class _Problem:
         self.even = even / np.median(even)
         self.cluster = np.concatenate([windows(t) + 100_000 * k for k, t in enumerate(traces)])
         _, self.group = np.unique(self.cluster, return_inverse=True)
+        apart_k = np.concatenate([np.abs(t.temperature_degc - 25.0) for t in traces])
+        mean_k = np.bincount(self.group, apart_k) / np.bincount(self.group)
+        self.offset_v = OFFSET_V + OFFSET_V_PER_K * mean_k
         self.floor_s = max(1.0, 2.0 * min(_fine_s(t) for t in traces))
         self.taming = np.ones_like(self.sigma_v)
 
@@ -207,11 +211,11 @@ class _Problem:
         """Values (n, ...) less most of the weighted mean of their window, times the weight.
 
         The share of the mean that is taken makes the sum of squares that of a window's constant
-        drawn from a normal law of OFFSET_V.
+        drawn from a normal law of OFFSET_V and more away from 25 degC.
         """
         square = weight**2
         total = np.bincount(self.group, square)
-        share = 1.0 - 1.0 / np.sqrt(1.0 + total * OFFSET_V**2)
+        share = 1.0 - 1.0 / np.sqrt(1.0 + total * self.offset_v**2)
         flat = values.reshape(len(values), -1)
         means = [np.bincount(self.group, square * c) / total * share for c in flat.T]
         moved = flat - np.column_stack(means)[self.group]

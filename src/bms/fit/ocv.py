@@ -36,6 +36,9 @@ STEEP_SOC_FRAC, STEEP_BEND_V = 0.1, 0.06  # the same where a cell runs empty
 SHIFT_V, SHIFT_BEND_V = 0.02, 0.004
 WARM_GRID = np.array([0.0, 0.1, 0.25, 0.5, 0.75, 1.0])  # of the entropic coefficient
 WARM_BEND_V_PER_K = 3e-5
+# No electrode pair has more (graphite and lithium against oxides or phosphate: Reynier 2004, Forgez
+# 2010). Rests too short for the cold ask for more: what has not relaxed yet looks like entropy.
+ENTROPIC_V_PER_K = 5e-4
 REST_S = 300.0
 SLOPE_V = 1e-3  # per unit of charge: the least slope, so that voltage always tells charge
 
@@ -51,6 +54,7 @@ class Curve:
     entropic_v_per_k: Floats  # on GRID
     entropic_half_v_per_k: float  # NaN: taken from the base
     shift_v: float  # root mean square between rests and slow cycle; NaN without either
+    asked_v_per_k: float = 0.0  # largest entropic coefficient that the rests asked for
 
 
 def from_base(base: Cell) -> Curve:
@@ -129,10 +133,12 @@ def fit(
     if with_hysteresis:  # a drop added back too little on both branches looks like hysteresis
         drop_v = DROP_FRAC * float(np.median(rows.drop_v[rows.is_slow]))
         loop_v, loop_half_v = max(float(best[m + k]), 0.0), np.hypot(2 * deviation[m + k], drop_v)
-    slope, slope_half = _entropic(base, GRID), nan
+    slope, slope_half, asked_v_per_k = _entropic(base, GRID), nan, 0.0
     if with_entropic:
-        slope = circuit.hats(WARM_GRID, GRID) @ best[m + k + 1 :]
+        asked = circuit.hats(WARM_GRID, GRID) @ best[m + k + 1 :]
+        slope = np.clip(asked, -ENTROPIC_V_PER_K, ENTROPIC_V_PER_K)
         slope_half = 2 * float(np.median(deviation[m + k + 1 :]))
+        asked_v_per_k = float(np.max(np.abs(asked)))
     return Curve(
         volts=_rising(volts),
         half_v=2 * np.sqrt(np.maximum(np.diag(covariance), 0.0)),
@@ -141,6 +147,7 @@ def fit(
         entropic_v_per_k=slope,
         entropic_half_v_per_k=slope_half,
         shift_v=shift_v,
+        asked_v_per_k=asked_v_per_k,
     )
 
 

@@ -55,7 +55,7 @@ def write(result: Result, cell: Cell, path: str | Path) -> None:
 
     matplotlib.use("Agg")
     with matplotlib.rc_context(SETTINGS):
-        parts = [_head(result, cell), _errors(result), _parameters(cell)]
+        parts = [_head(result, cell), _errors(result), _remarks(result), _parameters(cell)]
         if result.curve is not None and result.series is not None:
             parts += [_curve(result, result.curve), _resistances(result, result.series)]
         parts += [_record(s) for s in sorted(result.scores, key=lambda s: not s.is_judged)]
@@ -86,6 +86,14 @@ def _head(result: Result, cell: Cell) -> str:
         f"{cell.title}. {files} records, {judged} of them held out. Base: {result.manifest.base}."
     )
     return f"<h1>{html.escape(cell.name)}</h1><p>{html.escape(text)}</p>"
+
+
+def _remarks(result: Result) -> str:
+    """What the records could not tell well; nothing where there is nothing to say."""
+    said = result.remarks()
+    body = "".join(f"<li>{html.escape(remark)}" for remark in said)
+    text = "Values that these records do not pin down."
+    return _section("Remarks", text, f"<ul>{body}</ul>") if said else ""
 
 
 def _errors(result: Result) -> str:

@@ -53,6 +53,27 @@ class Result:
     absent: tuple[str, ...]  # records to be held out that are not there: the fit does not need them
 
 
+    def remarks(self) -> list[str]:
+        """What the records could not tell well, one sentence each."""
+        out = []
+        curve, heat = self.curve, self.heat
+        if curve is not None and curve.asked_v_per_k > ocv.ENTROPIC_V_PER_K:
+            out.append(
+                f"entropic_v_per_k: the rests ask for up to {1e3 * curve.asked_v_per_k:.2g} mV/K; "
+                f"held within {1e3 * ocv.ENTROPIC_V_PER_K:g} mV/K, the most that electrodes have: "
+                "rests in the cold were too short to relax"
+            )
+        halves = {} if self.series is None else self.series.half
+        out += [
+            f"{name}: at the bound of its range, so without an interval"
+            for name, half in halves.items()
+            if not np.isfinite(half)
+        ]
+        if heat is not None and heat.has_core and not np.isfinite(heat.half["core_frac"]):
+            out.append("core_frac: at the bound of its range, so without an interval")
+        return out
+
+
 def fit(path: str | Path) -> Result:
     """Fit the cell of a manifest; ConfigError: what is wrong, or which measurement is missing."""
     manifest, facts, provenance = manifests.load(path)
