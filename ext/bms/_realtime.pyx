@@ -158,7 +158,7 @@ cdef extern from "realtime/lines.h" nogil:
         gate_t gate
     int lines_open(lines_t *)
     void lines_step(lines_t *, runner_t *, uint64_t)
-    void lines_run(lines_t *, runner_t *)
+    void lines_run(lines_t *, runner_t *, uint32_t)
 
 cdef extern from *:
     """
@@ -475,10 +475,10 @@ cdef class Lines:
         """Outputs may be driven for so long from now on; 0 ends it."""
         STORE64(&self._l.fields.arm_us, <uint64_t>(seconds * 1e6) + 1)
 
-    def run(self):
-        """Until the runner is told to stop."""
+    def run(self, uint32_t priority):
+        """Until the runner is told to stop; priority 0 asks for none."""
         with nogil:
-            lines_run(self._l, self._runner)
+            lines_run(self._l, self._runner, priority)
 
     def step(self, uint64_t now_us):
         """One look by hand, for tests."""

@@ -1,5 +1,5 @@
 /* Leave to move real hardware. Output lines follow what is wanted only while the gate is armed; arming lasts as long as it was
- * given for, ends when the runner stands still, and never comes back by itself. Pure: time comes in as a number.
+ * given for, ends when the runner or who asks for the levels stands still, and never comes back by itself. Pure: time comes in as a number.
  *
  * This is a seat belt for a bench, not a safety function: it lives in the same computer as what it watches. */
 #ifndef BMS_GATE_H
@@ -16,6 +16,7 @@ enum { GATE_NEVER_ARMED = 0, GATE_ARMED = 1, GATE_EXPIRED = 2, GATE_STALLED = 3,
 #define GATE_FIELDS(S, A)                                                                                                        \
     S(u32, state, "enum", "0 never armed, 1 armed, 2 expired, 3 the host stalled, 4 disarmed")                                    \
     S(u32, levels, "bits", "lines as they are driven")                                                                            \
+    S(u64, looked_us, "us", "when the levels were last asked for")                                                                \
     S(u64, until_us, "us", "monotonic time at which arming ends")                                                                 \
     S(u64, stalls, "1", "times the outputs were dropped because the host stood still")                                           \
     S(u64, drops, "1", "times lines that were on were switched off by the gate")

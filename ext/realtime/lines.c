@@ -105,8 +105,9 @@ void lines_step(lines_t *l, runner_t *r, uint64_t now_us)
     if (!set(l, values_of(f, wanted))) f->errors++;
 }
 
-void lines_run(lines_t *l, runner_t *r)
+void lines_run(lines_t *l, runner_t *r, uint32_t priority)
 {
+    (void)runner_ask_for_priority(priority);
     uint64_t due_us = runner_now_us();
     while (!SHARED_LOAD(r->stop)) {
         const uint64_t now_us = runner_now_us();

@@ -44,6 +44,6 @@ int lines_open(lines_t *l);
 /* One look at everything; lines_run calls it. */
 void lines_step(lines_t *l, runner_t *r, uint64_t now_us);
 /* Until the runner is told to stop; leaves every output off and releases it. */
-void lines_run(lines_t *l, runner_t *r);
+void lines_run(lines_t *l, runner_t *r, uint32_t priority);
 
 #endif

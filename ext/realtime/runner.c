@@ -20,8 +20,8 @@ void runner_sleep_until_us(uint64_t when_us)
     while (clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &t, NULL) == EINTR) {}
 }
 
-/* Of this thread alone. Pages are locked as they are touched: a page fault is the other way to be late. */
-static uint32_t ask_for_priority(uint32_t priority)
+/* Pages are locked as they are touched: a page fault is the other way to be late. */
+uint32_t runner_ask_for_priority(uint32_t priority)
 {
     const struct sched_param wanted = {(int)priority};
     (void)prctl(PR_SET_TIMERSLACK, 1uL, 0uL, 0uL, 0uL);
@@ -34,7 +34,7 @@ static uint32_t ask_for_priority(uint32_t priority)
 
 void runner_run(runner_t *r, uint32_t priority, runner_step_t *step, void *self)
 {
-    r->priority = ask_for_priority(priority);
+    r->priority = runner_ask_for_priority(priority);
     pace_start(&r->pace, runner_now_us());
     while (!SHARED_LOAD(r->stop)) {
         runner_sleep_until_us(r->pace.due_us);

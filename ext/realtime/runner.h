@@ -21,6 +21,8 @@ typedef void runner_step_t(void *self, uint64_t now_us);
 
 uint64_t runner_now_us(void); /* CLOCK_MONOTONIC */
 void runner_sleep_until_us(uint64_t when_us);
+/* Asks for real-time priority for the calling thread; what it got, 0 for none. */
+uint32_t runner_ask_for_priority(uint32_t priority);
 /* Until stop is set; priority 0 asks for none. now_us of a step is the wall's, the same for steps that run back to back. */
 void runner_run(runner_t *r, uint32_t priority, runner_step_t *step, void *self);
 

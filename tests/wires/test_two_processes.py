@@ -123,3 +123,32 @@ def test_a_wrong_option_is_one_sentence_and_exit_code_2(
     told = capsys.readouterr().err.strip()
     assert named in told
     assert len(told.splitlines()) == 1
+
+
+@pytest.mark.slow("real time: reaches normal operation over lines, then stands still")
+def test_lines_in_place_of_messages_drop_when_the_host_stood_still_and_need_arming_again(
+    tmp_path: Path,
+) -> None:
+    """The coils are three lines of a file that both sides name: the same path as on GPIO."""
+    lines = tmp_path / "lines"
+    lines.write_text("000")
+    wiring = ("--pins", f"file:{lines}:0=main_plus,1=main_minus,2=precharge")
+    with Bench(tmp_path, *wiring, ecu=(*wiring, "--arm", "600")) as bench:
+        emulate, ecu = bench.emulate(), bench.ecu()
+        assert emulate.ready()["pins"]["hardware"] is False
+        emulate.state("normal_drive")
+        assert lines.read_text() == "110"
+        armed = ecu.state("normal_drive")["pins"]
+        assert (armed["gate"], armed["errors"]) == ("armed", 0)
+        assert 0 < armed["left_s"] < 600
+
+        ecu.popen.send_signal(signal.SIGSTOP)
+        emulate.wait("silence", lambda x: x["event"] == "status" and not x["io"]["fresh"])
+        ecu.popen.send_signal(signal.SIGCONT)
+        ecu.wait("stalled", lambda x: x["event"] == "status" and x["pins"]["gate"] == "stalled")
+        emulate.wait("open contactors", lambda x: x.get("contactors") == 0)
+        assert lines.read_text() == "000"
+        assert ecu.ask(arm=60)["ok"]
+        ecu.wait("armed", lambda x: x["event"] == "status" and x["pins"]["gate"] == "armed")
+        assert ecu.end() == 143
+        assert lines.read_text() == "000"

@@ -63,7 +63,7 @@ class EcuService(Service):
     def opened(self) -> None:
         """Tell what runs and where."""
         if self.pins:
-            self.pins.start(self._arm_s)
+            self.pins.start(self._arm_s, self.priority)
         urls = ", ".join(self.buses.urls)
         words = [f"ecu     {self.name}", f"afe     {self.afe.path}", f"can     {urls}"]
         if self.pins:

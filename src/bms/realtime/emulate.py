@@ -179,7 +179,7 @@ class EmulateService(Service):
     def opened(self) -> None:
         """Tell where the other side finds us."""
         if self.pins:
-            self.pins.start(self._arm_s)
+            self.pins.start(self._arm_s, self.priority)
         afe = self.afe.status(_realtime.now_us())
         time.sleep(0.005)  # the runner has asked for its priority by then
         place = f"{afe['place']} (also {afe['link']})" if "link" in afe else self.afe.path

@@ -101,7 +101,7 @@ class Pins:
         except OSError as error:
             os.close(self._fd)
             raise LinkError(f"{wiring.path}: the lines are refused: {error.strerror}") from error
-        self._thread = threading.Thread(target=self._lines.run, name="bms-pins", daemon=True)
+        self._thread: threading.Thread | None = None
 
     def _fill(self, safe_levels: int) -> None:
         fields = self._parts["lines"]
@@ -113,10 +113,14 @@ class Pins:
                 fields[f"{side}_offset"][k], fields[f"{side}_bit"][k] = line.offset, line.bit
                 fields[f"{side}_inverted"][0] |= int(line.inverted) << k
 
-    def start(self, arm_s: float) -> None:
-        """Look after the lines from now on; armed for `arm_s` seconds, 0 not at all."""
+    def start(self, arm_s: float, priority: int) -> None:
+        """Look after the lines from now on; armed for `arm_s` seconds, 0 not at all.
+
+        The thread comes before its runner, which it may have to switch off."""
         if arm_s > 0:
             self._lines.arm(arm_s)
+        above = priority + 1 if priority else 0
+        self._thread = threading.Thread(target=self._lines.run, args=(above,), name="bms-pins")
         self._thread.start()
 
     def arm(self, seconds: float) -> None:
@@ -125,7 +129,7 @@ class Pins:
 
     def close(self) -> None:
         """After the runner was told to stop: outputs off and released."""
-        if self._thread.ident is not None:
+        if self._thread is not None:
             self._thread.join()
         os.close(self._fd)
 

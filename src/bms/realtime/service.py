@@ -27,7 +27,7 @@ class Service:
 
     def __init__(self, teller: Teller, control: Control | None, duration_s: float | None) -> None:
         self.teller, self.control, self.duration_s = teller, control, duration_s
-        self.ended_by = ""
+        self.ended_by, self.priority = "", 0
         self._told_s = 0.0
         self._failure: BaseException | None = None
 
@@ -58,6 +58,7 @@ class Service:
 
     def serve(self, priority: int = PRIORITY) -> None:
         """Until the duration is over, a request to quit, or an exception such as Ctrl-C."""
+        self.priority = priority
         thread = threading.Thread(target=self._run, args=(priority,), name="bms-runner")
         gc.collect()
         gc.freeze()

@@ -23,6 +23,8 @@ def test_nothing_is_driven_before_it_was_armed() -> None:
 def test_arming_ends_at_its_time_and_stays_ended() -> None:
     gate = _realtime.Gate()
     gate.arm(SECOND, 2 * SECOND)
+    for now_us in range(SECOND, 3 * SECOND, 50_000):
+        assert gate.levels(now_us, now_us, COILS) == COILS
     assert gate.levels(3 * SECOND - 1, 3 * SECOND - 1, COILS) == COILS
     assert gate.levels(3 * SECOND, 3 * SECOND, COILS) == 0
     assert state(gate) == "expired"
@@ -32,14 +34,24 @@ def test_arming_ends_at_its_time_and_stays_ended() -> None:
 
 def test_a_host_that_stood_still_for_100_ms_drops_the_lines_and_must_be_armed_again() -> None:
     gate = _realtime.Gate()
-    gate.arm(0, 100 * SECOND)
     beat_us = 5 * SECOND
+    gate.arm(beat_us, 100 * SECOND)
+    assert gate.levels(beat_us + 50_000, beat_us, COILS) == COILS
     assert gate.levels(beat_us + 100_000, beat_us, COILS) == COILS
     assert gate.levels(beat_us + 100_001, beat_us, COILS) == 0
     assert state(gate) == "stalled"
     assert gate.levels(beat_us + 200_000, beat_us + 200_000, COILS) == 0
     gate.arm(beat_us + 200_000, SECOND)
     assert gate.levels(beat_us + 200_001, beat_us + 200_000, COILS) == COILS
+
+
+def test_a_gate_that_was_not_asked_for_100_ms_was_on_a_host_that_stood_still() -> None:
+    """The runner may have been the first to move again."""
+    gate = _realtime.Gate()
+    gate.arm(0, 100 * SECOND)
+    assert gate.levels(100_000, 100_000, COILS) == COILS
+    assert gate.levels(200_001, 200_001, COILS) == 0
+    assert state(gate) == "stalled"
 
 
 def test_arming_for_no_time_disarms() -> None:
