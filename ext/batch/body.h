@@ -10,6 +10,8 @@
 #define TEMPERATURE_AGE_S 60.0f  /* a temperature older than this is none (assumption) */
 #define UNKNOWN_CURRENT_C 1.0f   /* while no current is read it may be as large as this, in capacities an hour (assumption) */
 #define GAP_S 10.0f              /* over longer steps the mean current is not known from its ends */
+#define UNSEEN_S 120.0f           /* and longer ones may hide a load: */
+#define UNSEEN_C 0.1f             /* of so many capacities an hour (assumption) */
 #define NEVER_S 1e9f
 #define SLOW_S 0.1999f           /* resistances, heat and health every 0.2 s */
 #define OBSERVE_S 0.999f         /* temperatures every second */
@@ -208,6 +210,15 @@ static void start_cells(batch_t *self, const est_params_t *est, const batch_para
     }
 }
 
+/* After a gap: a load that was not seen moved charge and left its slow diffusion. */
+static void come_back(batch_t *self, const est_params_t *est, float dt_s)
+{
+    est_bank_t *const bank = &self->est;
+    const float unseen_a = UNSEEN_C / (est->per_uc * 3.6e9f), lasting_a = abs_f32(bank->lasting_a);
+    bank->widen_frac += (dt_s - UNSEEN_S) * (UNSEEN_C / 3600.0f);
+    bank->lasting_a = lasting_a > unseen_a ? lasting_a : unseen_a;
+}
+
 /* All that follows slowly, slow_s after the last time. */
 static void follow(batch_t *self, const batch_set_t *set, const batch_io_t *io)
 {
@@ -254,9 +265,11 @@ static void step(void *memory, const batch_set_t *set, const batch_io_t *io)
     const bool slow = self->slow_s >= SLOW_S || self->waiting != 0u;
     if (slow) follow(self, set, io);
     if (self->waiting != 0u) start_cells(self, est, set->own, io);
+    for (uint32_t k = 0; dt_s > UNSEEN_S && k < bank->count; ++k) self->valid[k] = 0u; /* the next voltage, with what the load left */
     est_step(bank, est, dt_s, current, (int64_t)self->used_uc, self->voltage_uv, self->valid);
     if (!known) bank->widen_frac += dt_s * (UNKNOWN_CURRENT_C / 3600.0f);
     if (dt_s > GAP_S) bank->widen_frac += 0.29f * abs_f32(current - before) * dt_s * est->per_uc * 1e6f;
+    if (dt_s > UNSEEN_S) come_back(self, est, dt_s);
     self->stepped = 1u;
     const float widen = est_take_growth(bank);
     est_results(bank, est, 0, bank->count, widen, (int64_t)self->used_uc);
