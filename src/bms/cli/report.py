@@ -1,11 +1,15 @@
-"""`bms report REC [REC]`: the HTML report of a recording, or of two side by side."""
+"""`bms report REC...`: the HTML report of a recording, or of several side by side.
+
+Any recording will do, also one made of a bus log. The page of a long run shows the least and the
+most of each pixel column, so no spike is lost.
+"""
 
 from __future__ import annotations
 
 import argparse
 from pathlib import Path
 
-HELP = "the HTML report of a recording, or two compared"
+HELP = "the HTML report of a recording, or of several compared"
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -19,8 +23,9 @@ def run(args: argparse.Namespace) -> int:
     from bms.errors import ConfigError
     from bms.recorder import Recording
 
-    if len(args.recording) > 2:
-        raise ConfigError("option", "REC", len(args.recording), "one recording, or two to compare")
+    if len(args.recording) > report.MOST:
+        expected = f"one recording, or up to {report.MOST} to compare"
+        raise ConfigError("option", "REC", len(args.recording), expected)
     name = "report.html" if len(args.recording) == 1 else "comparison.html"
     out = args.out or args.recording[0].with_name(name)
     recordings = [Recording.open(path) for path in args.recording]

@@ -96,9 +96,10 @@ def execute(args: argparse.Namespace) -> tuple[dict[str, Any], list[Path]]:
 
 
 def _findings(result: Run, simulation: Any) -> list[str]:
+    from bms.report.thinned import Thinned
     from bms.scenarios.findings import findings
 
-    recording = result.recording
+    recording = Thinned(result.recording)
     return findings(simulation.plan, result.summary, recording, simulation.cell, simulation.pack)
 
 

@@ -1,9 +1,9 @@
-"""Reports: one self-contained HTML page from one recording, or two side by side.
+"""Reports: one self-contained HTML page from one recording, or several side by side.
 
     write([recording], "report.html", pictures="folder")
 
-`words.py` says in sentences and figures what happened, `plots.py` draws, `page.html.j2` sets. A
-recording that lacks signals gets the plots it has.
+`words.py` says in sentences and figures what happened, `fold.py` reads what a page can show,
+`plots.py` draws, the templates set. A recording that lacks signals gets the plots it has.
 """
 
 from __future__ import annotations
@@ -15,7 +15,9 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from bms.recorder import Recording
 
-__all__ = ["write"]
+__all__ = ["MOST", "write"]
+
+MOST = 6  # recordings on one page: more lines cannot be told apart
 
 
 def write(
@@ -23,8 +25,8 @@ def write(
 ) -> list[Path]:
     """Write the page (and PNG files into the folder `pictures`); returns what was written.
 
-    One recording, or two that are compared. Raises RecorderError when a file cannot be written or
-    a recording is damaged.
+    One recording, or up to MOST that are compared. Raises RecorderError when a file cannot be
+    written or a recording is damaged.
     """
     from bms.report import page
 

@@ -16,9 +16,11 @@ from bms.errors import BmsError, RecorderError
 from bms.recorder import Recording
 from bms.report import compare, plots, words
 from bms.report.style import SETTINGS, svg
+from bms.report.thinned import Thinned
 from bms.report.view import View
 
 PICTURE_DPI = 160
+OTHERS_MAX = 40  # plots of a recording with signals of somebody else
 EVENTS_MAX = 400  # rows of the table; a longer list says how many more there are
 
 
@@ -37,7 +39,7 @@ def write(recordings: list[Recording], path: Path, pictures: Path | None) -> lis
         if len(recordings) == 1:
             drawn, text = _single(recordings[0])
         else:
-            drawn, text = _comparison(recordings[0], recordings[1])
+            drawn, text = _comparison(recordings)
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(text, "utf-8")
@@ -60,6 +62,8 @@ def _single(recording: Recording) -> tuple[list[Picture], str]:
         for plot in plots.PLOTS
         if (figure := plot.draw(view)) is not None
     ]
+    if not any(picture.name != "events" for picture in drawn):
+        drawn += _others(recording)
     summary = recording.summary
     text = _render(
         "report.html.j2",
@@ -83,31 +87,44 @@ def _single(recording: Recording) -> tuple[list[Picture], str]:
     return drawn, text
 
 
-def _comparison(first: Recording, second: Recording) -> tuple[list[Picture], str]:
-    views = View(first, compare.WANTED), View(second, compare.WANTED)
-    longer, shorter = sorted(views, key=lambda v: -v.duration_s)
-    shorter.use_time_of(longer)
-    labels = _labels(first, second)
-    drawn = []
-    for what in compare.OVERLAYS:
-        figure = compare.overlay(views, labels, what)
-        if figure is not None:
-            drawn.append(Picture(what.name, what.title, "", figure))
-        if what.name == "soc" and (error := compare.soc_error(views, labels)) is not None:
-            drawn.append(Picture("soc_error", "Error of the state of charge", "", error))
-    figures = [dict(words.key_figures(rec.summary)) for rec in (first, second)]
+def _others(recording: Recording) -> list[Picture]:
+    """Plots of a recording none of whose signals are ours: each as it is."""
+    names = [name for name, info in recording.signals.items() if not info.vector][:OTHERS_MAX]
+    view = View(recording, tuple(names))
+    return [
+        Picture(name, name, recording.signals[name].text, figure)
+        for name in names
+        if (figure := plots.other(view, name)) is not None
+    ]
+
+
+def _comparison(recordings: list[Recording]) -> tuple[list[Picture], str]:
+    views = [View(recording, compare.WANTED) for recording in recordings]
+    longest = max(views, key=lambda view: view.duration_s)
+    for view in views:
+        view.use_time_of(longest)
+    letters = [chr(ord("A") + k) for k in range(len(views))]
+    labels = [f"{a}: {name}" for a, name in zip(letters, _names(recordings), strict=True)]
+    drawn = [
+        Picture(what.name, what.title, "", figure)
+        for what in compare.OVERLAYS
+        if (figure := compare.overlay(views, labels, what)) is not None
+    ]
+    figures = [dict(words.key_figures(recording.summary)) for recording in recordings]
+    keys = {key: None for told in figures for key in told}
     text = _render(
         "comparison.html.j2",
+        letters=letters,
         labels=labels,
-        titles=[words.title(rec.meta) for rec in (first, second)],
-        verdicts=[(words.verdict(rec.summary), words.tone(rec.summary)) for rec in (first, second)],
-        figures=[(key, *(f.get(key, "") for f in figures)) for key in {**figures[0], **figures[1]}],
-        same_truth=_same(first, second, "truth_hash"),
-        same_trace=_same(first, second, "trace_hash"),
-        differences=_differences(first.meta, second.meta),
+        titles=[words.title(recording.meta) for recording in recordings],
+        verdicts=[(words.verdict(r.summary), words.tone(r.summary)) for r in recordings],
+        figures=[(key, [told.get(key, "") for told in figures]) for key in keys],
+        same_truth=_same(recordings, "truth_hash"),
+        same_trace=_same(recordings, "trace_hash"),
+        differences=_differences([recording.meta for recording in recordings]),
         plots=drawn,
-        commands=[words.command(rec.meta) for rec in (first, second)],
-        origins=[list(_origin(rec)) for rec in (first, second)],
+        commands=[words.command(recording.meta) for recording in recordings],
+        origins=[list(_origin(recording)) for recording in recordings],
     )
     return drawn, text
 
@@ -137,7 +154,7 @@ def _scenario_findings(recording: Recording) -> list[str]:
         cycle=configuration.get("cycle"), settings=configuration["settings"],
         seed=recording.meta["seed"],
     )  # fmt: skip
-    return tell(plan, recording.summary, recording, cell, pack)
+    return tell(plan, recording.summary, Thinned(recording), cell, pack)
 
 
 def _cut(recording: Recording) -> str:
@@ -160,29 +177,30 @@ def _origin(recording: Recording) -> Iterator[tuple[str, str]]:
     yield "recording", f"{recording.path.name}, format {meta['format']}"
 
 
-def _labels(first: Recording, second: Recording) -> tuple[str, str]:
-    """Short names that tell the two apart."""
-    names = [
-        rec.path.parent.name if rec.path.stem == "run" else rec.path.stem for rec in (first, second)
+def _names(recordings: list[Recording]) -> list[str]:
+    """Short names that tell them apart."""
+    return [
+        rec.path.absolute().parent.name if rec.path.stem == "run" else rec.path.stem
+        for rec in recordings
     ]
-    return (f"A: {names[0]}", f"B: {names[1]}")
 
 
-def _same(first: Recording, second: Recording, key: str) -> bool | None:
-    values = first.summary.get(key), second.summary.get(key)
-    return None if None in values else values[0] == values[1]
+def _same(recordings: list[Recording], key: str) -> bool | None:
+    values = {recording.summary.get(key) for recording in recordings}
+    return None if None in values else len(values) == 1
 
 
-def _differences(first: Any, second: Any, path: str = "") -> list[tuple[str, str, str]]:
-    """(dotted key, in the first, in the second) of every value that differs in the metadata."""
-    if isinstance(first, dict) and isinstance(second, dict):
+def _differences(values: list[Any], path: str = "") -> list[tuple[str, list[str]]]:
+    """(dotted key, value in each) of every key whose values differ in the metadata."""
+    if all(isinstance(value, dict) for value in values):
         found = []
-        for key in {**first, **second}:
+        for key in {key: None for value in values for key in value}:
             if path or key not in ("signals", "format", "tick_ns"):
                 dotted = f"{path}.{key}" if path else key
-                found += _differences(first.get(key), second.get(key), dotted)
+                found += _differences([value.get(key) for value in values], dotted)
         return found
-    return [] if first == second else [(path, _short(first), _short(second))]
+    is_same = all(value == values[0] for value in values)
+    return [] if is_same else [(path, [_short(value) for value in values])]
 
 
 def _short(value: Any) -> str:

@@ -26,7 +26,6 @@ from bms.report.style import (
     SOFT,
     TRUTH,
     dots,
-    thin,
 )  # fmt: skip
 from bms.report.view import Line, View
 
@@ -69,9 +68,13 @@ def draw(ax: Any, line: Line | None, label: str, scale: float = 1.0, **style: An
     """Draw a line if there is one; measurements as dots."""
     if line is None:
         return False
-    y = line.y * scale
-    t, y = dots(line.t, y) if style.get("linestyle") == "none" else thin(line.t, y)
-    ax.plot(t, y, label=label, **style)
+    if style.get("linestyle") == "none":
+        t, y = dots(line.some_t, line.some_y)
+    else:
+        t, y = line.t, line.y
+    if line.holds:
+        style = {**style, "drawstyle": "steps-post"}
+    ax.plot(t, y * scale, label=label, **style)
     return True
 
 
@@ -79,13 +82,13 @@ def band(
     ax: Any, low: Line | None, high: Line | None, label: str, scale: float = 1.0, **style: Any
 ) -> None:
     """Fill between two lines of equal times."""
-    if low is None or high is None or low.t.size != high.t.size:
+    if low is None or high is None:
         return
-    every = max(1, low.t.size // 2400)
-    part = slice(None, None, every)
-    ax.fill_between(
-        low.t[part], low.y[part] * scale, high.y[part] * scale, label=label, linewidth=0, **style
-    )
+    below, above = low.low, high.high
+    if below.t.size == above.t.size:
+        ax.fill_between(
+            below.t, below.y * scale, above.y * scale, label=label, linewidth=0, **style
+        )
 
 
 def finish(ax: Any, label: str) -> None:
@@ -104,7 +107,7 @@ def fit(ax: Any, truth: Line | None, measured: Line | None) -> None:
         return
     known = [np.nanmin(truth.y), np.nanmax(truth.y)]
     if measured is not None:
-        known += list(np.nanpercentile(measured.y, (1, 99)))
+        known += list(np.nanpercentile(measured.some_y, (1, 99)))
     margin = 0.08 * (max(known) - min(known)) or 1.0
     ax.set_ylim(min(known) - margin, max(known) + margin)
 
@@ -127,15 +130,13 @@ def soc(view: View) -> Figure | None:
 
 def soc_error(view: View) -> Figure | None:
     """The truth should stay inside the band."""
-    truth, estimate = view.line("true_soc_frac"), view.line("est_soc_frac")
-    if truth is None or estimate is None or truth.y.size != estimate.y.size:
+    error = view.line("soc_error")
+    if error is None:
         return None
     figure, (ax,) = canvas(view)
-    low, high = view.line("est_soc_low_frac"), view.line("est_soc_high_frac")
-    if low is not None and high is not None and low.y.size == high.y.size == truth.y.size:
-        below, above = Line(low.t, low.y - estimate.y), Line(high.t, high.y - estimate.y)
-        band(ax, below, above, "interval of the estimate", 100, color=SKY, alpha=0.35)
-    draw(ax, Line(truth.t, truth.y - estimate.y), "truth − estimate", 100, **TRUTH)
+    low, high = view.line("soc_error_low"), view.line("soc_error_high")
+    band(ax, low, high, "interval of the estimate", 100, color=SKY, alpha=0.35)
+    draw(ax, error, "truth − estimate", 100, **TRUTH)
     ax.axhline(0, **ESTIMATE)
     finish(ax, "percentage points")
     return figure
@@ -186,12 +187,11 @@ def _leave_far_limits_out(ax: Any, peak_a: float, limits: tuple[Line | None, Lin
 
 def power(view: View) -> Figure | None:
     """At the terminals of the pack."""
-    amperes, volts = view.line("true_pack_current_a"), view.line("true_pack_voltage_v")
-    if amperes is None or volts is None or amperes.y.size != volts.y.size:
+    found = view.line("power_w")
+    if found is None:
         return None
     figure, (ax,) = canvas(view)
-    watts = amperes.y.astype(float) * volts.y
-    t, kilowatts = thin(amperes.t, watts * 1e-3)
+    t, kilowatts = found.t, found.y * 1e-3
     ax.fill_between(t, kilowatts, 0, where=kilowatts > 0, color=ORANGE, alpha=0.75, linewidth=0,
                     label="out of the pack")  # fmt: skip
     ax.fill_between(t, kilowatts, 0, where=kilowatts < 0, color=GREEN, alpha=0.75, linewidth=0,
@@ -215,13 +215,7 @@ def cell_voltages(view: View) -> Figure | None:
     draw(ax, measured[1], "_measured", **MEASURED)
     finish(ax, "cell voltage (V)")
     draw(below, view.reduced(name, "spread"), "truth", 1e3, **TRUTH)
-    if (
-        measured[0] is not None
-        and measured[1] is not None
-        and measured[0].y.size == measured[1].y.size
-    ):
-        spread = Line(measured[0].t, measured[1].y - measured[0].y)
-        draw(below, spread, "measured", 1e3, **MEASURED)
+    draw(below, view.line("meas_cell_spread_v"), "measured", 1e3, **MEASURED)
     finish(below, "spread (mV)")
     return figure
 
@@ -245,12 +239,11 @@ def temperatures(view: View) -> Figure | None:
 
 def pressure(view: View) -> Figure | None:
     """A lithium anode breathes: pressure moves with charge, temperature and creep."""
-    modules = view.line("true_module_pressure_kpa")
+    low, high = (view.reduced("true_module_pressure_kpa", x) for x in ("min", "max"))
     measured = [view.line(f"meas_module_pressure_{x}_kpa") for x in ("min", "max")]
-    if modules is None and measured[0] is None:
+    if low is None and measured[0] is None:
         return None
     figure, (ax,) = canvas(view)
-    low, high = (view.reduced("true_module_pressure_kpa", x) for x in ("min", "max"))
     band(ax, low, high, "all modules, truth", color=SOFT, alpha=0.3)
     draw(ax, low, "lowest and highest, truth", **TRUTH)
     draw(ax, high, "_high", **TRUTH)
@@ -305,6 +298,18 @@ def actuators(view: View) -> Figure | None:
     return figure
 
 
+def other(view: View, name: str) -> Figure | None:
+    """A signal nobody here knows, as it is."""
+    found = view.line(name)
+    if found is None:
+        return None
+    figure, (ax,) = canvas(view)
+    draw(ax, found, name, color=BLUE, linewidth=1.3)
+    unit = view.recording.signals[name].unit
+    finish(ax, "" if unit == "1" else unit)
+    return figure
+
+
 PLOTS = (
     Plot("soc", "State of charge", soc),
     Plot("soc_error", "Error of the estimate", soc_error),
@@ -323,12 +328,15 @@ PLOTS = (
 
 WANTED = (
     "true_soc_frac", "est_soc_frac", "est_soc_low_frac", "est_soc_high_frac",
-    "true_pack_voltage_v", "true_link_voltage_v", "meas_pack_voltage_v",
+    "soc_error", "soc_error_low", "soc_error_high",
+    "true_pack_voltage_v", "true_link_voltage_v", "meas_pack_voltage_v", "meas_link_voltage_v",
     "true_pack_current_a", "meas_pack_current_a", "est_charge_limit_a", "est_discharge_limit_a",
-    "true_cell_voltage_v", "meas_cell_voltage_min_v", "meas_cell_voltage_max_v",
-    "true_cell_temperature_core_degc", "true_cell_temperature_surface_degc",
+    "power_w", *(f"true_cell_voltage_v:{how}" for how in ("min", "max", "spread")),
+    "meas_cell_voltage_min_v", "meas_cell_voltage_max_v", "meas_cell_spread_v",
+    "true_cell_temperature_core_degc:min", "true_cell_temperature_core_degc:max",
+    "true_cell_temperature_surface_degc:max",
     "meas_temperature_max_degc", "meas_temperature_min_degc", "est_core_max_degc",
-    "true_coolant_degc", "true_module_pressure_kpa",
+    "true_coolant_degc", "true_module_pressure_kpa:min", "true_module_pressure_kpa:max",
     "meas_module_pressure_min_kpa", "meas_module_pressure_max_kpa",
     "cmd_state", "cmd_flags", "cmd_contactors", "true_contactors", "meas_contactors",
     "cmd_heater_frac", "cmd_pump_frac", "est_soh_frac", "true_insulation_kohm",

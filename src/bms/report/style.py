@@ -29,8 +29,6 @@ MEASURED: dict[str, Any] = {
 ESTIMATE: dict[str, Any] = {"color": BLUE, "linewidth": 1.5, "linestyle": (0, (4, 1.6))}
 LIMIT: dict[str, Any] = {"color": RED, "linewidth": 1.1, "linestyle": (0, (1, 1.2))}
 
-COLUMNS = 1200  # a plot has about so many pixels: more samples are folded into extremes
-
 SETTINGS = {
     "font.family": "sans-serif",
     "font.sans-serif": ["DejaVu Sans"],
@@ -58,20 +56,6 @@ SETTINGS = {
     "svg.hashsalt": "bms",
     "path.simplify_threshold": 0.2,
 }
-
-
-def thin(t: np.ndarray, y: np.ndarray, columns: int = COLUMNS) -> tuple[np.ndarray, np.ndarray]:
-    """A line's samples folded into the least and the most of each pixel column: looks the same."""
-    if y.size <= 4 * columns:
-        return t, y
-    edges = np.linspace(0, y.size, columns + 1).astype(int)[:-1]
-    filled = np.nan_to_num(y, nan=np.inf)
-    low = np.minimum.reduceat(filled, edges)
-    high = np.maximum.reduceat(np.nan_to_num(y, nan=-np.inf), edges)
-    folded = np.empty(2 * columns)
-    folded[0::2], folded[1::2] = low, high
-    folded[~np.isfinite(folded)] = np.nan
-    return np.repeat(t[edges], 2), folded
 
 
 def dots(t: np.ndarray, y: np.ndarray, most: int = 240) -> tuple[np.ndarray, np.ndarray]:

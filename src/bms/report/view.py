@@ -1,14 +1,15 @@
-"""A recording as plots want it: a time axis in fitting units, and signals that may be missing."""
+"""A recording as plots want it: a time axis in fitting units, and lines that may be missing."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import numpy as np
+from bms.report.fold import Line, Wish, fold, highest, lowest, spread
 
 if TYPE_CHECKING:
     from bms.recorder import Recording
+
+__all__ = ["Line", "View"]
 
 UNITS = (
     ("s", 1.0, 180.0),
@@ -17,24 +18,45 @@ UNITS = (
     ("d", 86400.0, 1e18),
 )
 MARKS_MAX = 12
+REDUCED = {"min": lowest, "max": highest, "spread": spread}
+MADE = {
+    "soc_error": Wish(("true_soc_frac", "est_soc_frac"), lambda true, est: true - est),
+    "soc_error_low": Wish(("est_soc_low_frac", "est_soc_frac"), lambda low, est: low - est),
+    "soc_error_high": Wish(("est_soc_high_frac", "est_soc_frac"), lambda high, est: high - est),
+    "power_w": Wish(
+        ("true_pack_current_a", "true_pack_voltage_v"), lambda a, v: a.astype(float) * v
+    ),
+    "meas_cell_spread_v": Wish(
+        ("meas_cell_voltage_max_v", "meas_cell_voltage_min_v"), lambda high, low: high - low
+    ),
+}
+STATES = ("cmd_state", "cmd_flags", "cmd_contactors", "true_contactors", "meas_contactors")
 
 
-@dataclass(frozen=True)
-class Line:
-    """Samples over time; t in the view's unit. y has shape (n,) or (n, cells)."""
-
-    t: np.ndarray
-    y: np.ndarray
+def wish(name: str) -> Wish:
+    """What a name asks for: a signal, `signal:min`, `:max`, `:spread`, or one of MADE."""
+    if name in MADE:
+        return MADE[name]
+    signal, _, how = name.partition(":")
+    return Wish((signal,), REDUCED[how] if how else None, signal in STATES)
 
 
 class View:
-    """`line(name)` is a signal with its time, None when the recording has no finite sample."""
+    """`line(name)` is a line with its time, None when the recording has no finite sample.
+
+    What is `wanted` is read in one pass; a name that was not costs a pass of its own.
+    """
 
     def __init__(self, recording: Recording, wanted: tuple[str, ...] = ()) -> None:
         self.recording = recording
-        recording.load(*(name for name in wanted if name in recording))
-        self.duration_s = float(recording.t_ns[-1]) * 1e-9 if recording.t_ns.size else 0.0
+        self.duration_s = recording.span_s[1]
         self.unit, self.second = next((u, s) for u, s, most in UNITS if self.duration_s <= most)
+        self._lines: dict[str, Line | None] = {}
+        self._read(wanted)
+
+    def _read(self, names: tuple[str, ...]) -> None:
+        wishes = {name: wish(name) for name in names}
+        self._lines |= fold(self.recording, wishes, self.duration_s)
 
     def use_time_of(self, other: View) -> None:
         """Take over another view's unit, so that both can share an axis."""
@@ -59,24 +81,12 @@ class View:
         return seconds / self.second
 
     def line(self, name: str) -> Line | None:
-        """A signal with its time."""
-        if name not in self.recording:
-            return None
-        y = self.recording[name]
-        if y.dtype.kind == "f" and not np.isfinite(y).any():
-            return None
-        if y.size == 0:
-            return None
-        return Line(self.recording.time_s(name) / self.second, y)
+        """A signal, a reduced vector or something made of signals; see `wish`."""
+        if name not in self._lines:
+            self._read((name,))
+        found = self._lines[name]
+        return None if found is None else found.over(self.second)
 
     def reduced(self, name: str, how: str) -> Line | None:
         """A vector as one line: its min, max or spread at each time."""
-        found = self.line(name)
-        if found is None or found.y.ndim == 1:
-            return found
-        valid = np.isfinite(found.y).any(axis=1) if found.y.dtype.kind == "f" else slice(None)
-        y = found.y[valid]
-        if not y.size:
-            return None
-        least, most = np.nanmin(y, axis=1), np.nanmax(y, axis=1)
-        return Line(found.t[valid], {"min": least, "max": most, "spread": most - least}[how])
+        return self.line(f"{name}:{how}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import tracemalloc
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -11,8 +12,8 @@ import pytest
 import synthetic
 
 from bms import report
-from bms.recorder import Recording
-from bms.report import plots, style, words
+from bms.recorder import Recording, Signal, Writer
+from bms.report import compare, fold, plots, style, words
 from bms.report.view import View
 
 VOID = {"meta", "br", "link", "img", "hr"}
@@ -85,8 +86,8 @@ def test_the_page_says_what_the_summary_says(recording, tmp_path):
 def test_each_plot_alone_never_fails_for_want_of_a_signal(plot, tmp_path):
     """Every signal in turn is missing, then every signal is alone."""
     everything = synthetic.record(tmp_path / "all.arrow", seconds=3)
-    names = [name for name in plots.WANTED if name in everything]
-    view = View(everything)
+    view = View(everything, plots.WANTED)
+    names = [name for name in plots.WANTED if view.line(name)]
     line = View.line
     for name in names:
         for keep in (lambda n, gone=name: n != gone, lambda n, only=name: n == only):
@@ -104,7 +105,8 @@ def test_a_recording_with_one_signal_gives_one_plot(tmp_path):
 
 
 def test_a_cut_recording_says_so(recording, tmp_path):
-    (tmp_path / "cut.arrow").write_bytes(recording.path.read_bytes()[:-20000])
+    whole = recording.path.read_bytes()
+    (tmp_path / "cut.arrow").write_bytes(whole[: len(whole) // 2])
     report.write([Recording.open(tmp_path / "cut.arrow")], tmp_path / "r.html")
     told = page(tmp_path / "r.html").words
     assert "This recording was cut" in told and "there is no summary" in told
@@ -144,21 +146,58 @@ def test_colours_follow_the_readers_screen(recording, tmp_path):
     assert set(re.findall(r"var\(--(\w+)\)", drawings)) <= set(style.VARIABLES.values())
 
 
-def test_thinning_keeps_every_extreme(seed):
-    rng = np.random.default_rng(seed)
-    t, y = np.arange(100_000.0), rng.normal(size=100_000)
-    y[rng.integers(0, y.size, 3)] = [50.0, -50.0, np.nan]
-    _, folded = style.thin(t, y)
-    assert folded.size < 5000
-    assert np.nanmax(folded) == np.nanmax(y) and np.nanmin(folded) == np.nanmin(y)
+def test_several_recordings_are_compared(recording, tmp_path):
+    others = [
+        synthetic.record(tmp_path / f"{name}.arrow", seconds=12, meta={**synthetic.META, "seed": k})
+        for k, name in enumerate(("two", "three", "four"))
+    ]
+    report.write([recording, *others], tmp_path / "c.html")
+    told = page(tmp_path / "c.html").words
+    assert "4 runs compared" in told and "D: four" in told
+    assert re.search(r"seed\s*3\s*0\s*1\s*2", told)
+    assert (tmp_path / "c.html").read_text().count("<svg") == len(compare.OVERLAYS)
 
 
-def test_a_gap_stays_a_gap_when_thinned():
-    t, y = np.arange(100_000.0), np.ones(100_000)
-    y[30_000:40_000] = np.nan
-    thin_t, folded = style.thin(t, y)
-    assert np.isnan(folded[(thin_t > 30_100) & (thin_t < 39_900)]).all()
-    assert (folded[(thin_t < 29_900) | (thin_t > 40_100)] == 1).all()
+def test_a_recording_of_somebody_elses_signals_is_drawn_as_it_is(tmp_path):
+    value = np.zeros(1)
+    signals = [Signal("Engine.Speed", "rpm", "measured", "pack", "of the crankshaft", value)]
+    with Writer(tmp_path / "a.arrow", signals, {}) as writer:
+        for k in range(1, 500):
+            value[0] = k
+            writer.low_level.tick(10_000 * k)
+        writer.close({"frames": 1})
+    with Recording.open(tmp_path / "a.arrow") as rec:
+        report.write([rec], tmp_path / "r.html")
+    found = page(tmp_path / "r.html")
+    assert "Engine.Speed" in found.ids and "of the crankshaft" in found.words
+
+
+def test_a_page_is_made_in_one_pass_over_the_recording(recording, monkeypatch):
+    passes = []
+    batches = fold.Source.of
+
+    def counted(*args):
+        passes.append(args)
+        return batches(*args)
+
+    monkeypatch.setattr(fold.Source, "of", counted)
+    view = View(recording, plots.WANTED)
+    for plot in plots.PLOTS:
+        plot.draw(view)
+    assert len(passes) == 1
+
+
+@pytest.mark.slow("records a hundred thousand ticks")
+def test_a_longer_recording_needs_no_more_memory(tmp_path):
+    peaks = []
+    for seconds in (100, 1000):
+        rec = synthetic.record(tmp_path / f"{seconds}.arrow", seconds=seconds)
+        tracemalloc.start()
+        view = View(rec, plots.WANTED)
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+        assert all(line.t.size <= 4 * fold.COLUMNS for n in plots.WANTED if (line := view.line(n)))
+    assert peaks[1] < 1.5 * peaks[0]
 
 
 def test_the_command_to_repeat_a_run_is_quoted():

@@ -48,13 +48,13 @@ class Source:
 
         def rows(names: Sequence[str]) -> Iterator[pa.RecordBatch]:
             columns = list(dict.fromkeys(("t_ns", *names)))
-            for batch in _batches(recording, columns):
+            for batch in recording.batches(columns, span.first_s, span.last_s):
                 cut = span.cut(batch)
                 for at in range(0, cut.num_rows, ROWS):
                     yield cut.slice(at, ROWS)
 
         def frames() -> Iterator[Frames]:
-            for batch in _batches(recording, ["frames"]) if has_frames else ():
+            for batch in recording.batches(["frames"]) if has_frames else ():
                 found = span.frames(unpack(batch.column("frames")))
                 if len(found):
                     yield found
@@ -99,6 +99,16 @@ class Span:
         if first > last:
             raise ConfigError("option", "--to-s", to_s, f"a time after --from-s {from_s:g}")
         return cls(first, last)
+
+    @property
+    def first_s(self) -> float:
+        """The same in seconds, a little earlier."""
+        return self.first_ns * 1e-9 - 1e-6
+
+    @property
+    def last_s(self) -> float:
+        """The same in seconds, a little later."""
+        return self.last_ns * 1e-9 + 1e-6
 
     def cut(self, batch: pa.RecordBatch) -> pa.RecordBatch:
         """The rows inside."""
@@ -176,7 +186,3 @@ def samples(column: pa.Array, t_ns: np.ndarray, info: SignalInfo) -> tuple[np.nd
 def columns_of(info: SignalInfo) -> list[str]:
     """Names of a signal's columns in a flat table: name, or name[0], name[1] ..."""
     return [f"{info.name}[{k}]" for k in range(info.count)] if info.vector else [info.name]
-
-
-def _batches(recording: Recording, names: list[str]) -> Iterator[pa.RecordBatch]:
-    return recording._batches(names)
