@@ -25,8 +25,8 @@ CRC_TEXT = """\
 /* canbus_crc15[k][h]: what the half byte h with k half bytes behind it adds to the CRC. */
 """
 STUFF_TEXT = """\
-/* One entry a byte, one byte in it for each state before it: last bit * 4 + length of the run - 1. In that byte: the state after,
- * times 8, and from bit 6 the stuff bits that went in. */
+/* One entry a byte of the frame, and in it one byte for each state before: last bit * 4 + length of
+ * its run - 1. In that byte the state after, times 8, and from bit 6 the stuff bits that went in. */
 """
 
 

@@ -34,8 +34,8 @@ static const uint16_t canbus_crc15[26][16] = {
     {0x0000, 0x7FEE, 0x3A45, 0x45AB, 0x748A, 0x0B64, 0x4ECF, 0x3121, 0x2C8D, 0x5363, 0x16C8, 0x6926, 0x5807, 0x27E9, 0x6242, 0x1DAC},
 };
 
-/* One entry a byte, one byte in it for each state before it: last bit * 4 + length of the run - 1. In that byte: the state after,
- * times 8, and from bit 6 the stuff bits that went in. */
+/* One entry a byte of the frame, and in it one byte for each state before: last bit * 4 + length of
+ * its run - 1. In that byte the state after, times 8, and from bit 6 the stuff bits that went in. */
 static const uint64_t canbus_stuff[256] = {
     0x505050508880A058u, 0x60606060A0A86060u, 0x4040404080404040u, 0x68686868B0686868u,
     0x4848484848484848u, 0x6060606060606060u, 0x4040404040404040u, 0x7878787870707070u,
