@@ -54,6 +54,7 @@ def run(args: argparse.Namespace) -> int:
         _config(args),
         firmware.address if firmware else _firmware.api_address(),
         name=firmware.version if firmware else _firmware.version(),
+        probes=firmware.probes() if firmware else _firmware.probes(),
         afe=args.afe, can=args.can, teller=Teller(args.status_json), nvm=args.nvm, pins=wiring,
         arm_s=args.arm, duration_s=args.duration, control=Control() if args.control else None,
     )  # fmt: skip

@@ -14,8 +14,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from bms import _realtime, spec
 from bms.errors import ConfigError
+from bms.firmware.library import Probe
 from bms.realtime.afe import EcuEnd
 from bms.realtime.buses import Buses
 from bms.realtime.nvm import Keeper, NvmFile
@@ -28,15 +31,18 @@ STATE_NONE = 255
 
 class EcuService(Service):
     """`bms ecu`. `api` is the address of an ecu_api_t, `config` the bytes the firmware is given;
-    `nvm` a file for its memory, None: memory that is forgotten."""
+    `nvm` a file for its memory, None: memory that is forgotten. `probes` are windows into its state
+    that scripts may look through."""
 
     def __init__(
         self, config: bytes, api: int, *, name: str, afe: str, can: Sequence[str], teller: Teller,
+        probes: Sequence[Probe] = (),
         nvm: Path | None = None, pins: Wiring | None = None, arm_s: float = 0.0,
         duration_s: float | None = None, control: Control | None = None,
     ) -> None:  # fmt: skip
         super().__init__(teller, control, duration_s)
         self.name, self._arm_s = name, arm_s
+        self._probes = {probe.name: probe for probe in probes}
         self.runner = _realtime.Host(api, config, os.urandom(16))
         self.pins: Pins | None = None
         self.keeper: Keeper | None = None
@@ -128,7 +134,9 @@ class EcuService(Service):
         return f"{found['lines']}: {found['gate']}{left}"
 
     def answer(self, request: dict[str, Any]) -> dict[str, Any]:
-        """io, arm; see docs/bench-setup.md."""
+        """io, arm, probe; see docs/bench-setup.md."""
+        if "probe" in request:
+            return {"values": {str(name): self._probe(str(name)) for name in request["probe"]}}
         if "io" in request:
             self.runner.parts["host"]["io_is_cut"][0] = request["io"] == "cut"
         elif "arm" in request:
@@ -138,6 +146,16 @@ class EcuService(Service):
         else:
             return super().answer(request)
         return {}
+
+    def _probe(self, name: str) -> list[float]:
+        """What a window into the firmware's state shows now."""
+        if name not in self._probes:
+            raise ConfigError("request", "probe", name, f"one of {', '.join(self._probes)}")
+        probe = self._probes[name]
+        dtype = np.dtype(probe.dtype)
+        raw = self.runner.firmware_bytes[probe.offset :][: probe.length * dtype.itemsize]
+        found: list[float] = np.frombuffer(raw.tobytes(), dtype).tolist()
+        return found
 
     def close(self) -> None:
         """Lines off, memory stored, ports closed."""
