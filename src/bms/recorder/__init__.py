@@ -25,14 +25,15 @@ _HOME = {
     "Recording": "bms.recorder.reader",
     "Signal": "bms.recorder.container",
     "Writer": "bms.recorder.writer",
-    "repair": "bms.recorder.reader",
+    "repair": "bms.recorder.mend",
 }
 
 __all__ = ["Event", "Frame", "Frames", "Recording", "Signal", "Writer", "repair"]
 
 if TYPE_CHECKING:
     from bms.recorder.container import Event, Signal
-    from bms.recorder.reader import Frame, Frames, Recording, repair
+    from bms.recorder.reader import Frame, Frames, Recording
+    from bms.recorder.mend import repair
     from bms.recorder.writer import Writer
 
 

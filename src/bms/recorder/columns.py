@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from typing import Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
@@ -12,17 +13,25 @@ import pyarrow as pa
 from bms._recorder import Batch, Log, stored_dtype
 from bms.errors import RecorderError
 from bms.recorder import container
-from bms.recorder.container import EVENTS, FRAMES, KINDS, TICK_NS, UART, Event, Signal
+from bms.recorder.container import ECU, EVENTS, FRAMES, KINDS, TICK_NS, UART, Event, Signal
+
+if TYPE_CHECKING:
+    from bms._recorder import Source
 
 ROUND_NS = 2_000_000_000  # vectors are kept at full rate so long before and after an event
-RESERVED = ("t_ns", "events", "frames", "uart", "note")
+RESERVED = ("t_ns", "events", "frames", "uart", "ecu", "note")
 
 
 class Shape:
     """The columns of a recording, and what one batch must know of the batches before it."""
 
     def __init__(
-        self, signals: Sequence[Signal], cells_every_s: float, frames: bool, uart: bool
+        self,
+        signals: Sequence[Signal],
+        cells_every_s: float,
+        frames: bool,
+        uart: bool,
+        inputs: bool,
     ) -> None:
         names = [s.name for s in signals]
         for signal in signals:
@@ -32,9 +41,10 @@ class Shape:
                 raise RecorderError(f"signal {signal.name}: kind {signal.kind}, expected {KINDS}")
             if not signal.is_vector and signal.rate_hz <= 0:
                 raise RecorderError(f"signal {signal.name}: rate {signal.rate}, expected a rate")
-        self.signals, self.frames, self.uart = tuple(signals), frames, uart
+        self.signals, self.frames, self.uart, self.inputs = tuple(signals), frames, uart, inputs
         self.cells_every_s = max(cells_every_s, TICK_NS * 1e-9)
-        self.dtypes = [stored_dtype(s.source, s.scale, s.offset) for s in signals]
+        self.sources = [_source(s) for s in signals]
+        self.dtypes = [stored_dtype(*source) for source in self.sources]
         self.types = [pa.from_numpy_dtype(d) for d in self.dtypes]
         self.every_ns = [
             round(1e9 * (self.cells_every_s if s.is_vector else 1.0 / s.rate_hz)) for s in signals
@@ -47,9 +57,16 @@ class Shape:
     def _fields(self) -> list[pa.Field]:
         fields = [pa.field("t_ns", pa.int64(), nullable=False)]
         for signal, kind in zip(self.signals, self.types, strict=True):
-            fields.append(pa.field(signal.name, pa.list_(kind) if signal.is_vector else kind))
+            about = {"unit": signal.unit, "kind": signal.kind}
+            if signal.raster:
+                step, offset, _ = signal.raster
+                about |= {"scale": repr(step), "offset": repr(offset)}
+                about |= {"missing": str(signal.raster.missing)}
+            kind = pa.list_(kind) if signal.is_vector else kind
+            fields.append(pa.field(signal.name, kind, metadata=about))
         fields.append(pa.field("events", EVENTS))
         fields += [pa.field("frames", FRAMES)] * self.frames + [pa.field("uart", UART)] * self.uart
+        fields += [pa.field("ecu", ECU)] * self.inputs
         return [*fields, pa.field("note", pa.string())]
 
     def schema(self, metadata: dict[str, Any]) -> pa.Schema:
@@ -60,7 +77,9 @@ class Shape:
             "signals": [
                 {
                     "name": s.name, "unit": s.unit, "kind": s.kind, "rate": s.rate, "text": s.text,
-                    "count": int(s.source.size), "vector": s.is_vector,
+                    "count": int(s.source.size), "vector": s.is_vector, "origin": s.origin,
+                    "scale": s.raster.step if s.raster else 1.0,
+                    "offset": s.raster.offset if s.raster else 0.0,
                 }
                 for s in self.signals
             ],
@@ -104,40 +123,87 @@ class Shape:
         return mask
 
 
-def rows_of(
-    shape: Shape,
-    batch: Batch,
-    rows: int,
-    frames: int,
-    pieces: int,
-    events: list[Event],
-    note: str | None,
-) -> tuple[pa.RecordBatch, list[Event]]:
-    """The first `rows` rows of a batch as Arrow columns, and the events that happened after them.
+@dataclass(frozen=True)
+class Piece:
+    """What was recorded between two exchanges of the buffer."""
 
-    `note` marks the last batch: it carries the note and all events. Unsampled values in the buffers
+    batch: Batch
+    rows: int
+    frames: int
+    uart: int
+    steps: int
+    events: list[Event]
+
+    @property
+    def last_ns(self) -> int:
+        return int(self.batch.t_ns[self.rows - 1])
+
+
+def rows_of(
+    shape: Shape, piece: Piece, events: list[Event], note: str | None
+) -> tuple[pa.RecordBatch, list[Event]]:
+    """A piece as Arrow columns, and those of `events` that happened after it.
+
+    `note` marks the last piece: it carries the note and all events. Unsampled values in the buffers
     are overwritten by zeros, which take no room once compressed.
     """
-    t_ns = batch.t_ns[:rows]
-    last_ns = int(t_ns[-1])
+    t_ns = piece.batch.t_ns[: piece.rows]
+    last_ns = piece.last_ns
     now = events if note is not None else [e for e in events if e.t_ns <= last_ns]
     later = [e for e in events if e.t_ns > last_ns] if note is None else []
     shape.event_ns += [e.t_ns for e in now]
     near = _union(shape.near_events(t_ns), [e.t_ns for e in later], t_ns)
-    columns = [pa.array(t_ns)]
-    columns += _signal_columns(shape, batch, rows, t_ns, near)
-    columns.append(_event_column(now, t_ns) if now else shape.nulls(EVENTS, rows))
-    if batch.frames is not None:
-        columns.append(_log_column(batch.frames, rows, frames, FRAMES))
-    if batch.uart is not None:
-        columns.append(_log_column(batch.uart, rows, pieces, UART))
+    batch = _batch(shape, piece, now, note, _signal_columns(shape, piece, t_ns, near))
+    shape.before_ns = last_ns
+    shape.event_ns = [at for at in shape.event_ns if at > last_ns - ROUND_NS]
+    return batch, later
+
+
+def dense_rows(shape: Shape, piece: Piece, events: list[Event]) -> pa.RecordBatch:
+    """The same with every signal in every row, which leaves everything as it is: for the tail."""
+    columns = []
+    for signal, kind, buffer in zip(shape.signals, shape.types, piece.batch.columns, strict=True):
+        buffer = buffer[: piece.rows]
+        if signal.is_vector:
+            columns.append(_vector(buffer, kind, None))
+        else:
+            columns.append(pa.Array.from_buffers(kind, piece.rows, [None, pa.py_buffer(buffer)]))
+    return _batch(shape, piece, [e for e in events if e.t_ns <= piece.last_ns], None, columns)
+
+
+def _batch(
+    shape: Shape, piece: Piece, events: list[Event], note: str | None, signals: list[pa.Array]
+) -> pa.RecordBatch:
+    rows, t_ns = piece.rows, piece.batch.t_ns[: piece.rows]
+    columns = [pa.array(t_ns), *signals]
+    columns.append(_event_column(events, t_ns) if events else shape.nulls(EVENTS, rows))
+    if piece.batch.frames is not None:
+        columns.append(_log_column(piece.batch.frames, rows, piece.frames, FRAMES))
+    if piece.batch.uart is not None:
+        columns.append(_log_column(piece.batch.uart, rows, piece.uart, UART))
+    if piece.batch.steps is not None:
+        columns.append(_step_column(piece))
     if note is None:
         columns.append(shape.nulls(pa.string(), rows))
     else:
         columns.append(pa.array([None] * (rows - 1) + [note], pa.string()))
-    shape.before_ns = last_ns
-    shape.event_ns = [at for at in shape.event_ns if at > last_ns - ROUND_NS]
-    return pa.RecordBatch.from_arrays(columns, schema=shape.columns), later
+    return pa.RecordBatch.from_arrays(columns, schema=shape.columns)
+
+
+def _step_column(piece: Piece) -> pa.Array:
+    """Bytes of the firmware's steps; what came after the last tick belongs to the last row."""
+    ends = np.concatenate((np.zeros(1, np.int32), piece.batch.steps_end[: piece.rows]))
+    ends[-1] = piece.steps
+    buffers = [None, pa.py_buffer(ends), pa.py_buffer(piece.batch.steps)]
+    return pa.Array.from_buffers(ECU, piece.rows, buffers)
+
+
+def _source(signal: Signal) -> Source:
+    """What the compiled recorder is told of a signal."""
+    if signal.raster is None:
+        return signal.source, signal.scale, signal.offset
+    step, offset, width = signal.raster
+    return signal.source, signal.scale / step, (signal.offset - offset) / step, width
 
 
 def _union(mask: np.ndarray, at_ns: list[int], t_ns: np.ndarray) -> np.ndarray:
@@ -147,8 +213,9 @@ def _union(mask: np.ndarray, at_ns: list[int], t_ns: np.ndarray) -> np.ndarray:
 
 
 def _signal_columns(
-    shape: Shape, batch: Batch, rows: int, t_ns: np.ndarray, near: np.ndarray
+    shape: Shape, piece: Piece, t_ns: np.ndarray, near: np.ndarray
 ) -> list[pa.Array]:
+    rows = piece.rows
     masks: dict[int, Any] = {}
     for every_ns in set(shape.every_ns):
         mask = shape.sampled(t_ns, every_ns)
@@ -161,7 +228,7 @@ def _signal_columns(
             )
     columns = []
     for k, signal in enumerate(shape.signals):
-        kind, buffer = shape.types[k], batch.columns[k][:rows]
+        kind, buffer = shape.types[k], piece.batch.columns[k][:rows]
         found = masks.get(shape.every_ns[k])
         if signal.is_vector:
             columns.append(_vector(buffer, kind, found))

@@ -13,14 +13,15 @@ from __future__ import annotations
 import struct
 import zlib
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
 
 from bms.errors import RecorderError
 
-FORMAT = 1
+FORMAT = 2
+READABLE = (1, 2)  # formats; 1 had neither rasters nor an overview
 MAGIC = b"ARROW1\0\0"
 END = b"\xff\xff\xff\xff\0\0\0\0"
 TICK_NS = 10_000_000
@@ -63,6 +64,8 @@ UART = pa.list_(
     )
 )
 
+ECU = pa.binary()  # steps of the firmware since the row before (ext/recorder/steps.h)
+
 
 @dataclass(frozen=True, slots=True)
 class Event:
@@ -78,6 +81,29 @@ class Event:
     @property
     def time_s(self) -> float:
         return self.t_ns * 1e-9
+
+
+class Raster(NamedTuple):
+    """value = number * step + offset. width: "i2" or "i4", whose least number means "no value"."""
+
+    step: float
+    offset: float = 0.0
+    width: str = "i2"
+
+    @property
+    def missing(self) -> int:
+        return int(np.iinfo(self.width).min)
+
+    @classmethod
+    def of(cls, step: float, least: float, most: float) -> Raster:
+        """The narrowest that holds `least` to `most`."""
+        numbers = round((most - least) / step)
+        if numbers < 2**16 - 1:
+            middle = round((least + most) / 2 / step) * step if least < -32767 * step or (
+                most > 32767 * step
+            ) else 0.0
+            return cls(step, middle, "i2")
+        return cls(step, 0.0, "i4")
 
 
 @dataclass(frozen=True)
@@ -98,6 +124,8 @@ class Signal:
     source: np.ndarray
     scale: float = 1.0
     offset: float = 0.0
+    raster: Raster | None = None
+    origin: str = ""
 
     @property
     def is_vector(self) -> bool:

@@ -1,11 +1,10 @@
-"""Reads recordings, whole or cut, and repairs them."""
+"""Reads recordings, whole or cut."""
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -16,8 +15,9 @@ import numpy as np
 import pyarrow as pa
 
 from bms.errors import RecorderError
-from bms.recorder import container
-from bms.recorder.container import Event
+from bms.recorder import container, directory, places
+from bms.recorder.container import Event, Raster
+from bms.recorder.overview import Overview, overview
 
 DAMAGE = (pa.ArrowException, OSError, ValueError, KeyError, TypeError, IndexError, AttributeError)
 HINT = "`bms repair` keeps what is whole"
@@ -25,7 +25,8 @@ HINT = "`bms repair` keeps what is whole"
 
 @dataclass(frozen=True, slots=True)
 class SignalInfo:
-    """What a recording knows of a signal. count: values a sample."""
+    """What a recording knows of a signal. count: values a sample. origin: where it is from. raster:
+    how the integers of its column become values, None for values as they are."""
 
     name: str
     unit: str
@@ -34,6 +35,8 @@ class SignalInfo:
     text: str
     count: int
     vector: bool
+    origin: str = ""
+    raster: Raster | None = None
 
 
 class Frame(NamedTuple):
@@ -73,32 +76,29 @@ class Frames:
             yield Frame(t_ns, bus, direction, identifier, flags, data.as_py())
 
 
-class Place(NamedTuple):
-    """Where a message lies in the file."""
-
-    start: int
-    size: int
-
-
 class Recording:
     """A recording opened for reading; use `Recording.open`.
 
     `rec[name]`: values of a signal, shape (n,) or (n, count), in the order of `rec.time_s(name)`. A
     signal without samples gives an empty array; a name it does not have a RecorderError that
-    suggests others. `signals`, `meta`, `summary` ({} when cut), `events`, `frames`, `uart`.
+    suggests others. `read` and `overview` for parts and pictures of long ones, `batches` for
+    everything in turn. `signals`, `meta`, `summary` ({} when cut), `events`, `frames`, `uart`.
     `is_complete` is False for a cut file, `lost_bytes` says what of it could not be read.
     """
 
     def __init__(self, path: Path, descriptor: int) -> None:
         self.path = path
-        self._schema_message, self._messages, self.is_complete, end = _walk(path, descriptor)
-        self._verified = [not self.is_complete] * len(self._messages)
-        self.lost_bytes = 0 if self.is_complete else os.fstat(descriptor).st_size - end
-        self.schema = _read_schema(path, self._schema_message)
+        self.layout = places.find(path, descriptor)
+        self.is_complete = self.layout.is_complete
+        self._verified = [not self.is_complete] * len(self.layout.places)
+        size = os.fstat(descriptor).st_size
+        self.lost_bytes = 0 if self.is_complete else size - self.layout.end + self.layout.tail_lost
+        self.schema = _read_schema(path, self.layout.schema_message)
         self.meta: dict[str, Any] = _metadata(path, self.schema)
         self.signals = _signals(path, self.meta, self.schema)
         self._values: dict[str, tuple[np.ndarray, np.ndarray]] = {}
-        self._descriptor = descriptor  # from here on it is ours to close
+        self.made_overviews: dict[str, directory.Overview] = {}
+        self.descriptor = descriptor  # from here on it is ours to close
 
     @classmethod
     def open(cls, path: str | Path) -> Recording:
@@ -117,9 +117,12 @@ class Recording:
             raise
 
     def close(self) -> None:
-        if self._descriptor >= 0:
-            os.close(self._descriptor)
-            self._descriptor = -1
+        if self.descriptor >= 0:
+            os.close(self.descriptor)
+            self.descriptor = -1
+        if self.layout.tail >= 0:
+            os.close(self.layout.tail)
+            self.layout.tail = -1
 
     def __enter__(self) -> Recording:
         return self
@@ -128,7 +131,7 @@ class Recording:
         self.close()
 
     def __del__(self) -> None:
-        if getattr(self, "_descriptor", -1) >= 0:
+        if getattr(self, "descriptor", -1) >= 0:
             self.close()
 
     # ---- signals ----
@@ -150,7 +153,7 @@ class Recording:
     @cached_property
     def t_ns(self) -> np.ndarray:
         """Times of all ticks, integer nanoseconds."""
-        rows = [_numbers(batch.column(0)) for batch in self._batches(["t_ns"])]
+        rows = [_numbers(batch.column(0)) for batch in self.batches(["t_ns"])]
         return np.concatenate(rows) if rows else np.zeros(0, np.int64)
 
     @property
@@ -159,28 +162,65 @@ class Recording:
 
     def load(self, *names: str) -> None:
         """Read several signals in one pass over the file; `rec[name]` then costs nothing."""
+        self._require(names)
+        missing = [name for name in dict.fromkeys(names) if name not in self._values]
+        if not missing:
+            return
+        for name, (values, times) in self._gather(missing, self.batches(["t_ns", *missing])).items():
+            is_every_tick = len(values) == self.t_ns.size  # then the times are kept only once
+            self._values[name] = (values, self.t_ns if is_every_tick else times)
+
+    def read(
+        self, names: Sequence[str], t0_s: float = -np.inf, t1_s: float = np.inf
+    ) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+        """Name -> (times in seconds, values) from t0_s to t1_s, both included. Reads only the
+        batches of the span and keeps nothing: `rec[name]` is for what is wanted again."""
+        self._require(names)
+        found = self._gather(list(names), self.batches(["t_ns", *names], t0_s, t1_s))
+        return {name: (t_ns * 1e-9, values) for name, (values, t_ns) in found.items()}
+
+    def overview(
+        self, name: str, t0_s: float = 0.0, t1_s: float | None = None, n: int = 1000
+    ) -> Overview:
+        """Least and most of a signal in at most `n` bins of the span, for pictures; of a vector,
+        over all its elements. A day costs as much as a minute in a closed recording; in a cut one
+        the first call reads the whole signal."""
+        self._require([name])
+        if t1_s is None:
+            t1_s = self.span_s[1]
+        return overview(self, name, t0_s, max(t0_s, t1_s), n)
+
+    @property
+    def span_s(self) -> tuple[float, float]:
+        """Times of the first and last tick; (0, 0) when there is none."""
+        spans = self._spans
+        return (spans[0][0] * 1e-9, spans[-1][1] * 1e-9) if spans else (0.0, 0.0)
+
+    def _require(self, names: Sequence[str]) -> None:
         for name in names:
             if name not in self.signals:
                 raise RecorderError(
                     f"{self.path}: no signal {name!r}{_similar(name, self.signals)}"
                 )
-        missing = [name for name in dict.fromkeys(names) if name not in self._values]
-        if not missing:
-            return
-        parts: dict[str, list[tuple[np.ndarray, np.ndarray]]] = {name: [] for name in missing}
-        for batch in self._batches(["t_ns", *missing]):
+
+    def _gather(
+        self, names: list[str], batches: Iterator[pa.RecordBatch]
+    ) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+        """Name -> (values, times in ns)."""
+        parts: dict[str, list[tuple[np.ndarray, np.ndarray]]] = {name: [] for name in names}
+        for batch in batches:
             t_ns = _numbers(batch.column("t_ns"))
-            for name in missing:
+            for name in names:
                 parts[name].append(self._samples(name, batch.column(name), t_ns))
         for name, chunks in parts.items():
             if not chunks:
                 info = self.signals[name]
                 empty = np.zeros((0, info.count) if info.vector else 0, np.float32)
-                chunks = [(empty, np.zeros(0, np.int64))]
-            values = np.concatenate([c[0] for c in chunks])
-            is_every_tick = len(values) == self.t_ns.size  # then the times are kept only once
-            times = self.t_ns if is_every_tick else np.concatenate([c[1] for c in chunks])
-            self._values[name] = (values, times)
+                chunks.append((empty, np.zeros(0, np.int64)))
+        return {
+            name: (np.concatenate([c[0] for c in chunks]), np.concatenate([c[1] for c in chunks]))
+            for name, chunks in parts.items()
+        }
 
     def _samples(
         self, name: str, column: pa.Array, t_ns: np.ndarray
@@ -189,9 +229,9 @@ class Recording:
         if column.null_count:
             t_ns = t_ns[column.is_valid().to_numpy(zero_copy_only=False)]
             column = column.drop_null()
+        values = _numbers(column.flatten() if info.vector else column)
         if not info.vector:
-            return _numbers(column), t_ns
-        values = _numbers(column.flatten())
+            return values, t_ns
         if values.size != t_ns.size * info.count:
             raise RecorderError(f"{self.path}: {name}: samples of a wrong length; {HINT}")
         return values.reshape(t_ns.size, info.count), t_ns
@@ -202,7 +242,7 @@ class Recording:
     def events(self) -> list[Event]:
         """What happened, in the order of the file."""
         found: list[Event] = []
-        for batch in self._batches(["events"]):
+        for batch in self.batches(["events"]):
             for row in batch.column("events").flatten().to_pylist():
                 found.append(Event(**row))
         return found
@@ -210,7 +250,7 @@ class Recording:
     @cached_property
     def summary(self) -> dict[str, Any]:
         """The run's figures, told at its end; {} for a cut file."""
-        for batch in self._batches(["note"], last_only=True):
+        for batch in self.batches_of(range(self.batch_count)[-1:], ["note"]):
             notes = batch.column("note").drop_null()
             if len(notes):
                 note = json.loads(notes[-1].as_py())
@@ -229,7 +269,7 @@ class Recording:
 
     def _log(self, column: str, bus: str) -> Frames:
         kind = container.FRAMES if column == "frames" else container.UART
-        batches = self._batches([column]) if column in self.schema.names else iter(())
+        batches = self.batches([column]) if column in self.schema.names else iter(())
         chunks = [batch.column(column).flatten() for batch in batches]
         struct = pa.chunked_array(chunks, kind.value_type).combine_chunks()
         if isinstance(struct, pa.ChunkedArray):
@@ -246,29 +286,74 @@ class Recording:
         data = pa.chunked_array([struct.field("data")])
         return Frames(t_ns, buses, directions, identifiers, flags, data)
 
-    def _batches(self, names: list[str], last_only: bool = False) -> Iterator[pa.RecordBatch]:
-        """The named columns of every batch, one batch in memory at a time."""
+    def firmware_steps(self) -> Iterator[bytes]:
+        """What the firmware was given and answered (ext/recorder/steps.h), a batch at a time;
+        nothing unless it was recorded."""
+        for batch in self.batches(["ecu"]) if "ecu" in self.schema.names else ():
+            column = batch.column("ecu").drop_null()
+            yield b"".join(row.as_py() for row in column)
+
+    def batches(
+        self, names: Sequence[str], t0_s: float = -np.inf, t1_s: float = np.inf
+    ) -> Iterator[pa.RecordBatch]:
+        """The named columns of every batch, one batch in memory at a time; only rows from t0_s to
+        t1_s. Signals are in their unit, also where the file has numbers of steps."""
+        chosen = range(self.batch_count)
+        if t0_s == -np.inf and t1_s == np.inf:
+            yield from self.batches_of(chosen, names)
+            return
+        first, last = max(t0_s, -9e9) * 1e9 - 0.5, min(t1_s, 9e9) * 1e9 + 0.5
+        near = [k for k in chosen if self._spans[k][1] >= first and self._spans[k][0] <= last]
+        has_times = "t_ns" in names
+        for batch in self.batches_of(near, names if has_times else ["t_ns", *names]):
+            begin, end = np.searchsorted(_numbers(batch.column("t_ns")), (first, last))
+            cut = batch.slice(begin, end - begin)
+            yield cut if has_times else cut.select(list(names))
+
+    def batches_of(
+        self, numbers: Iterable[int], names: Sequence[str] = (), *, raw: bool = False
+    ) -> Iterator[pa.RecordBatch]:
+        """Batches by their number; no names: all columns. raw: as the file has them."""
+        scaled = [n for n in names or self.signals if n in self.signals and self.signals[n].raster]
+        for batch in self._decode(names or self.schema.names, numbers):
+            for name in scaled if not raw else ():
+                column = _in_unit(batch.column(name), self.signals[name])
+                at = batch.schema.get_field_index(name)
+                batch = batch.set_column(at, pa.field(name, column.type), column)
+            yield batch
+
+    @cached_property
+    def _spans(self) -> list[tuple[int, int]]:
+        """First and last time of each batch."""
+        if self.layout.spans:
+            return self.layout.spans
+        rows = [_numbers(batch.column(0)) for batch in self.batches(["t_ns"])]
+        return [(int(r[0]), int(r[-1])) for r in rows]
+
+    def _decode(
+        self, names: Sequence[str], numbers: Iterable[int]
+    ) -> Iterator[pa.RecordBatch]:
         fields = [self.schema.get_field_index(name) for name in names]
         if min(fields) < 0:
             raise RecorderError(f"{self.path}: the file has no column {names[fields.index(-1)]}")
         options = pa.ipc.IpcReadOptions(included_fields=fields, use_threads=False)
-        numbers = range(len(self._messages))
-        for k in numbers[-1:] if last_only else numbers:
-            message = self._message(k)
+        for k in numbers:
+            place, message = self.layout.places[k], self._message(k)
             try:
-                source = pa.py_buffer(self._schema_message + message)
+                source = pa.py_buffer(self.layout.schema_message + message)
                 batch = pa.ipc.open_stream(source, options=options).read_next_batch()
                 batch.validate(full=True)
             except (*DAMAGE, MemoryError, StopIteration) as error:
                 raise RecorderError(
                     f"{self.path}: batch {k} cannot be read: {error}; {HINT}"
                 ) from error
-            yield batch
+            yield batch.slice(place.skip) if place.skip else batch
 
     def _message(self, k: int) -> bytes:
         """Message k of the file, checked when read first."""
-        place = self._messages[k]
-        message = os.pread(self._descriptor, place.size, place.start)
+        place = self.layout.places[k]
+        source = self.layout.tail if place.in_tail else self.descriptor
+        message = os.pread(source, place.size, place.start)
         if not self._verified[k]:
             if len(message) != place.size or not container.is_sealed(memoryview(message)):
                 raise RecorderError(f"{self.path}: batch {k} is damaged; {HINT}")
@@ -285,96 +370,7 @@ class Recording:
 
     @property
     def batch_count(self) -> int:
-        return len(self._messages)
-
-
-def repair(path: str | Path) -> tuple[int, int]:
-    """Make a cut or damaged recording whole again, in place: (batches kept, bytes lost).
-
-    A whole one is left as it is. The new file is written beside it and then takes its name, so an
-    interruption leaves the old one. Raises RecorderError when nothing can be kept or when the file
-    is still being written.
-    """
-    from bms.recorder.writer import COMPRESSION, ArrowFile
-
-    path = Path(path)
-    with Recording.open(path) as rec:
-        try:
-            fcntl.flock(rec._descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except OSError:
-            raise RecorderError(f"{path}: is being written by another recorder") from None
-        keep = [k for k in range(rec.batch_count) if rec.is_whole(k)]
-        lost = rec.lost_bytes + sum(
-            m.size for k, m in enumerate(rec._messages) if k not in set(keep)
-        )
-        if rec.is_complete and len(keep) == rec.batch_count:
-            return len(keep), 0
-        new = path.with_name(path.name + ".repaired")
-        unsealed = {**rec.schema.metadata, container.CHECK_KEY.encode(): container.CHECK_EMPTY}
-        file = ArrowFile(new, rec.schema.with_metadata(unsealed), COMPRESSION)
-        try:
-            for k in keep:
-                source = pa.py_buffer(rec._schema_message + rec._message(k))
-                file.write(pa.ipc.open_stream(source).read_next_batch())
-            file.finish()
-            os.replace(new, path)
-        except (OSError, pa.ArrowException) as error:
-            new.unlink(missing_ok=True)
-            raise RecorderError(f"{path}: cannot repair: {error}") from error
-        finally:
-            file.close()
-    return len(keep), lost
-
-
-def _walk(path: Path, descriptor: int) -> tuple[bytes, list[Place], bool, int]:
-    """(schema message, places of the batches, whether the file was closed, end of the last).
-
-    A closed file is walked by the heads of its messages; of a cut one every message is checked, and
-    the first that fails ends it.
-    """
-    size = os.fstat(descriptor).st_size
-    at = len(container.MAGIC)
-    if os.pread(descriptor, at, 0) != container.MAGIC:
-        raise RecorderError(f"{path}: is not a recording")
-    head = _size_at(descriptor, at, size)
-    schema_message = os.pread(descriptor, head, at)
-    if head == 0 or not container.is_sealed(memoryview(schema_message)):
-        raise RecorderError(f"{path}: is not a recording, or was cut before its first batch")
-    first = at = at + head
-    places = []
-    while length := _size_at(descriptor, at, size):
-        places.append(Place(at, length))
-        at += length
-    if _is_closed(descriptor, at, size):
-        return schema_message, places, True, at
-    whole = []
-    at = first
-    for place in places:
-        if not container.is_sealed(memoryview(os.pread(descriptor, place.size, place.start))):
-            break
-        whole.append(place)
-        at = place.start + place.size
-    return schema_message, whole, False, at
-
-
-def _size_at(descriptor: int, at: int, file_size: int) -> int:
-    """Size of the message at a place in the file, 0 if there is no whole one."""
-    head = os.pread(descriptor, 8, at)
-    if len(head) < 8:
-        return 0
-    length = int.from_bytes(head[4:], "little")
-    if length > container.METADATA_MAX:
-        return 0
-    head += os.pread(descriptor, length, at + 8)
-    return container.message_size(memoryview(head), 0, file_size - at)
-
-
-def _is_closed(descriptor: int, at: int, size: int) -> bool:
-    """Whether the end mark and a footer of the right length follow, and nothing else."""
-    tail = os.pread(descriptor, 10, max(0, size - 10))
-    footer = int.from_bytes(tail[:4], "little")
-    end = os.pread(descriptor, 8, at)
-    return end == container.END and tail[4:] == b"ARROW1" and at + 8 + footer + 10 == size
+        return len(self.layout.places)
 
 
 def _read_schema(path: Path, message: bytes) -> pa.Schema:
@@ -391,9 +387,10 @@ def _metadata(path: Path, schema: pa.Schema) -> dict[str, Any]:
     meta = json.loads((schema.metadata or {}).get(b"bms", b"null"))
     if not isinstance(meta, dict):
         raise RecorderError(f"{path}: is an Arrow file, but not a recording")
-    if meta.get("format") != container.FORMAT:
+    if meta.get("format") not in container.READABLE:
+        known = " and ".join(map(str, container.READABLE))
         raise RecorderError(
-            f"{path}: recording format {meta.get('format')}; this version reads {container.FORMAT}"
+            f"{path}: recording format {meta.get('format')}; this version reads {known}"
         )
     return meta
 
@@ -401,16 +398,40 @@ def _metadata(path: Path, schema: pa.Schema) -> dict[str, Any]:
 def _signals(path: Path, meta: dict[str, Any], schema: pa.Schema) -> dict[str, SignalInfo]:
     signals = {}
     for entry in meta["signals"]:
-        info = SignalInfo(**entry)
-        if info.name not in schema.names:
-            raise RecorderError(f"{path}: signal {info.name} has no column")
-        signals[info.name] = info
+        name, step = entry["name"], float(entry.pop("scale", 1.0))
+        offset, raster = float(entry.pop("offset", 0.0)), None
+        if name not in schema.names:
+            raise RecorderError(f"{path}: signal {name} has no column")
+        if step != 1.0 or offset != 0.0:
+            kind = schema.field(name).type
+            kind = kind.value_type if entry["vector"] else kind
+            width = {pa.int16(): "i2", pa.int32(): "i4"}.get(kind)
+            if width is None or not np.isfinite(step) or not np.isfinite(offset):
+                raise RecorderError(f"{path}: signal {name} has a raster it cannot have")
+            raster = Raster(step, offset, width)
+        signals[name] = SignalInfo(**entry, raster=raster)
     return signals
 
 
 def _numbers(column: pa.Array) -> np.ndarray:
     array: np.ndarray = column.to_numpy(zero_copy_only=False)
     return array
+
+
+def _in_unit(column: pa.Array, info: SignalInfo) -> pa.Array:
+    """A column of numbers of steps as float32, not-a-number where there is none; nulls stay."""
+    raster = info.raster
+    assert raster is not None
+    mask = column.is_null() if column.null_count else None
+    flat = column.flatten() if info.vector else column.fill_null(0)
+    numbers = _numbers(flat)
+    values = (numbers * raster.step + raster.offset).astype(np.float32)
+    values[numbers == raster.missing] = np.nan
+    if not info.vector:
+        return pa.array(values, mask=None if mask is None else _numbers(mask))
+    lengths = column.value_lengths().fill_null(0)
+    ends = np.concatenate((np.zeros(1, np.int32), np.cumsum(_numbers(lengths), dtype=np.int32)))
+    return pa.ListArray.from_arrays(pa.array(ends, pa.int32()), pa.array(values), mask=mask)
 
 
 def _similar(name: str, names: dict[str, SignalInfo]) -> str:

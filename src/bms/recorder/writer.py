@@ -1,40 +1,42 @@
 """Writes a recording: the loop fills one batch of buffers while a thread writes the one before.
 
 A batch is written when the next one has arrived: only then is it known whether an event within the
-next two seconds asks for its cells at full rate. So what a kill -9 can lose is the batch being
-filled and the one waiting, both bounded by how often `drain` is called: in virtual time 20 s of the
-run, a few milliseconds of work; in real time call it twice a second.
+next two seconds asks for its cells at full rate. Small batches, as real time gives them, are joined
+until a message presses well; meanwhile, and while nothing comes, the tail has them (tail.py).
+
+What is promised
+    `acknowledged_ns`  rows up to here survive the end of this process (kill -9)
+    `synced_ns`        rows up to here survive a power cut
+    Both follow the last `drain` or `exchange` within 0.1 s when rows come slowly, and within 1 s
+    (two batches) when they come fast; `flush` waits until both have everything that was drained. A
+    disk that fails stops neither the run nor the recorder: what could not be written is tried again
+    with the next batch, and when eight batches wait, later ones are lost and counted. `trouble` says so at once, the recording as soon
+    as it can be written again (an event), and `close` raises RecorderError.
 """
 
 from __future__ import annotations
 
-import fcntl
-import json
-import os
 import queue
 import threading
-import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
-
 from bms._recorder import Recorder
 from bms.errors import RecorderError
-from bms.recorder import container
-from bms.recorder.columns import Shape, rows_of
+from bms.recorder.columns import Piece, Shape
 from bms.recorder.container import Event, Signal
+from bms.recorder.disk import Disk
+from bms.recorder.file import CODEC
+from bms.recorder.scribe import Scribe
 
-BATCH_TICKS = 1000
+BATCH_TICKS = 4000
 BATCH_BYTES = 8 << 20  # a batch of a large pack has fewer rows
-SYNC_S = 1.0  # the file is told to the disk this often (wall time)
+BUFFERS = 3  # batches to begin with; `exchange`, which must not wait, may ask for more
+BUFFERS_MAX = 8
 FRAMES_PER_TICK, FRAME_BYTES = 40, 12  # room for both buses, full, with classic frames
 UART_PER_TICK, UART_BYTES = 24, 64
-# Of 58 pack signals at 100 Hz (18 of them at 10 Hz) and 6 vectors of 96 cells at 1 Hz, mostly
-# noise: lz4 costs 0.8 us a tick and 63 MB an hour, zstd 1 2.2 us and 54 MB. A loop at 2500 times
-# real time has 4 us for a tick.
-COMPRESSION: tuple[str, int | None] = ("lz4", None)
+STEP_BYTES = 2048  # a tick, when the firmware's steps are recorded; about 700 are used
 
 
 class Writer:
@@ -42,9 +44,10 @@ class Writer:
 
     metadata: JSON-ready dict kept in the file (configuration, commit, seed, versions, hashes).
     cells_every_s: spacing of vector samples, at least 0.01 (every tick); 2 s before and after an
-    event every tick is kept. frames, uart: also CAN frames and serial bytes. Raises RecorderError
-    when the file cannot be made, is being written by somebody else, or the disk fails (by the next
-    `drain` or by `close`).
+    event every tick is kept. frames, uart: also CAN frames and serial bytes. inputs: also what the
+    firmware is given and answers each millisecond, for `bms replay`. batch_ticks: ticks written as
+    one message; fewer cost room, more are pressed no better. Raises RecorderError when the
+    file cannot be made or is being written by somebody else.
 
     The loop calls `record_tick` on `address` and returns when that says full; then call `drain`.
     Tell an event to `event` at the latest before the second `drain` after it.
@@ -59,29 +62,37 @@ class Writer:
         cells_every_s: float = 1.0,
         frames: bool = False,
         uart: bool = False,
-        compression: tuple[str, int | None] = COMPRESSION,
+        inputs: bool = False,
+        batch_ticks: int = BATCH_TICKS,
+        compression: tuple[str, int | None] = CODEC,
+        disk: Disk | None = None,
     ) -> None:
         self.path = Path(path)
-        self._shape = Shape(signals, cells_every_s, frames, uart)
-        row_bytes = sum(s.source.size * 4 for s in signals) + 8
-        ticks = max(16, min(BATCH_TICKS, BATCH_BYTES // row_bytes))
+        shape = Shape(signals, cells_every_s, frames, uart, inputs)
+        row_bytes = sum(s.source.size * 4 for s in signals) + 8 + STEP_BYTES * inputs
+        ticks = max(16, min(batch_ticks, BATCH_BYTES // row_bytes))
         self._recorder = Recorder(
-            [(s.source, s.scale, s.offset) for s in signals],
+            shape.sources,
             ticks,
             (ticks * FRAMES_PER_TICK, ticks * FRAMES_PER_TICK * FRAME_BYTES) if frames else (0, 0),
             (ticks * UART_PER_TICK, ticks * UART_PER_TICK * UART_BYTES) if uart else (0, 0),
+            max(1 << 18, ticks * STEP_BYTES) if inputs else 0,
         )
         self._spare: Recorder | None = None  # of a loop that waits for nobody
         self._free: queue.SimpleQueue[Any] = queue.SimpleQueue()
-        for _ in range(3):
+        self._buffers = BUFFERS
+        for _ in range(BUFFERS):
             self._free.put(self._recorder.new_batch())
         self._work: queue.SimpleQueue[Any] = queue.SimpleQueue()
         self._events: list[Event] = []
-        self._dropped: tuple[int, ...] = (0, 0, 0)
-        self._error: BaseException | None = None
+        self._dropped: tuple[int, ...] = (0, 0, 0, 0)
         self._closed = False
-        self._file = ArrowFile(self.path, self._shape.schema(metadata), compression)
-        self._thread = threading.Thread(target=self._write, name="bms-recorder", daemon=True)
+        self._scribe = Scribe(
+            self.path, shape, shape.schema(metadata), ticks, compression, disk or Disk(), self._free
+        )
+        self._thread = threading.Thread(
+            target=self._scribe.run, args=(self._work,), name="bms-recorder", daemon=True
+        )
         self._thread.start()
 
     @property
@@ -93,6 +104,21 @@ class Writer:
     def low_level(self) -> Recorder:
         """Its `tick`, `frame` and `line` record from Python."""
         return self._recorder
+
+    @property
+    def acknowledged_ns(self) -> int:
+        """Rows up to this time survive a kill -9; -1 none yet."""
+        return max(self._scribe.written_ns, self._scribe.tail_ns)
+
+    @property
+    def synced_ns(self) -> int:
+        """Rows up to this time survive a power cut; -1 none yet."""
+        return max(self._scribe.synced_ns, self._scribe.tail_ns)
+
+    @property
+    def trouble(self) -> str:
+        """What is wrong with the disk, in words; "" while nothing is."""
+        return self._scribe.trouble
 
     def event(
         self,
@@ -108,48 +134,62 @@ class Writer:
 
     def drain(self) -> None:
         """Hand what is in the batch to the file. Waits only if the file is two batches behind."""
-        self._raise()
-        rows, frames, pieces = self._recorder.filled()
-        if rows == 0:
-            return
-        empty, full = self._free.get(), self._recorder.batch
-        self._events += self._losses(int(full.t_ns[rows - 1]))
-        events, self._events = self._events, []
-        self._recorder.install(empty)
-        self._work.put((full, rows, frames, pieces, events))
-        self._raise()
+        recorder = self._recorder
+        if recorder.filled()[0]:
+            self._hand_over(recorder, self._free.get())
 
     def exchange(self, swap: Callable[[int], None]) -> None:
         """`drain` for a loop that waits for nobody: `swap(address)` gives it an empty recorder_t
-        and returns when it has let go of the one before, which is then handed to the file."""
-        self._raise()
+        and returns when it has let go of the one before, which is then handed to the file. When the
+        file is far behind, rows are lost and counted."""
         spare, used = self._spare, self._recorder
         if spare is None:
-            spare = Recorder(used.sources, used.ticks, used.frames, used.uart)
+            spare = Recorder(used.sources, used.ticks, used.frames, used.uart, used.step_bytes)
         swap(spare.address)
         self._recorder, self._spare = spare, used
-        rows, frames, pieces = used.filled()
+        rows = used.filled()[0]
         if rows == 0:
             return
-        full = used.batch
+        try:
+            empty = self._free.get_nowait()
+        except queue.Empty:
+            if self._buffers == BUFFERS_MAX:
+                self._scribe.lost(rows, "the disk is too slow")
+                used.install(used.batch)
+                return
+            self._buffers += 1
+            empty = used.new_batch()
+        self._hand_over(used, empty)
+
+    def _hand_over(self, recorder: Recorder, empty: Any) -> None:
+        (rows, frames, pieces), steps, full = recorder.filled(), recorder.step_count, recorder.batch
         self._events += self._losses(int(full.t_ns[rows - 1]))
         events, self._events = self._events, []
-        used.install(self._free.get())
-        self._work.put((full, rows, frames, pieces, events))
-        self._raise()
+        recorder.install(empty)
+        self._work.put(Piece(full, rows, frames, pieces, steps, events))
+
+    def flush(self) -> None:
+        """Drain, and wait until everything survives a power cut. RecorderError when it does not."""
+        self.drain()
+        done = threading.Event()
+        self._work.put(done)
+        while not done.wait(0.2):
+            if not self._thread.is_alive():
+                break
+        if self.trouble:
+            raise RecorderError(f"{self.path}: {self.trouble}")
 
     def close(self, summary: dict[str, Any] | None = None) -> None:
-        """Write what is left, the summary and the footer. A second call does nothing."""
+        """Write what is left, the summary and the footer. A second call does nothing. RecorderError
+        when something is missing in the file, which can be read all the same."""
         if self._closed:
             return
         self._closed = True
-        try:
-            if self._error is None:
-                self.drain()
-        finally:
-            self._work.put((self._events, summary or {}))
-            self._thread.join()
-        self._raise()
+        self.drain()
+        self._work.put((self._events, summary or {}))
+        self._thread.join()
+        if self._scribe.failed is not None:
+            raise RecorderError(f"{self.path}: {self._scribe.failed}") from self._scribe.error
 
     def __enter__(self) -> Writer:
         return self
@@ -157,145 +197,15 @@ class Writer:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _raise(self) -> None:
-        if self._error is not None:
-            raise RecorderError(
-                f"{self.path}: cannot write the recording: {self._error}"
-            ) from self._error
-
     def _losses(self, t_ns: int) -> list[Event]:
-        mine, other = self._recorder.dropped(), self._spare.dropped() if self._spare else (0, 0, 0)
-        before, self._dropped = self._dropped, tuple(a + b for a, b in zip(mine, other, strict=True))
-        names = ("ticks_dropped", "frames_dropped", "uart_dropped")
+        before, self._dropped = self._dropped, (0, 0, 0, 0)
+        for recorder in (self._recorder, self._spare):
+            if recorder is not None:
+                now = (*recorder.dropped(), recorder.steps_dropped)
+                self._dropped = tuple(a + b for a, b in zip(self._dropped, now, strict=True))
+        names = ("ticks_dropped", "frames_dropped", "uart_dropped", "steps_dropped")
         return [
             Event(t_ns, "recorder", name, -1, float(now - old), "no room in the recorder's buffer")
             for name, old, now in zip(names, before, self._dropped, strict=True)
             if now != old
         ]
-
-    # ---- in the thread ----
-
-    def _write(self) -> None:
-        """Until the end is told. After a failure batches are only given back, so nobody waits."""
-        waiting: Any = None
-        events: list[Event] = []
-        while True:
-            item = self._work.get()
-            at_end = len(item) == 2
-            events += item[0] if at_end else item[4]
-            if self._error is None:
-                try:
-                    events = self._step(waiting, events, item if at_end else None)
-                except BaseException as error:
-                    self._error = error
-            if waiting is not None:
-                self._free.put(waiting[0])
-            if at_end:
-                self._file.close()
-                return
-            waiting = item
-
-    def _step(self, waiting: Any, events: list[Event], end: Any) -> list[Event]:
-        """Write the waiting batch, and the end if told; the events that belong further on."""
-        if waiting is not None:
-            note = None if end is None else json.dumps(container.plain(end[1]))
-            full, rows, frames, pieces, _ = waiting
-            batch, events = rows_of(self._shape, full, rows, frames, pieces, events, note)
-            self._file.write(batch)
-        elif end is not None:
-            self._file.write(self._shape.empty_row(events, json.dumps(container.plain(end[1]))))
-        if end is not None:
-            self._file.finish()
-        return events
-
-
-class _Sink:
-    """What Arrow writes into. `emit` gives what was gathered to the kernel in one piece."""
-
-    closed = False
-
-    def __init__(self, descriptor: int) -> None:
-        self.descriptor, self.position, self.pending = descriptor, 0, bytearray()
-
-    def write(self, data: bytes) -> int:
-        self.pending += data
-        self.position += len(data)
-        return len(data)
-
-    def tell(self) -> int:
-        return self.position
-
-    def flush(self) -> None:
-        """Nothing: what is pending waits for `emit`."""
-
-    def close(self) -> None:
-        """Nothing: the descriptor belongs to the file."""
-
-    def emit(self) -> None:
-        """Seal the messages that are pending and write everything out."""
-        data = self.pending
-        at = len(container.MAGIC) if data.startswith(container.MAGIC) else 0
-        while size := container.message_size(memoryview(data), at):
-            container.seal(data, at)
-            at += size
-        self.pending = bytearray()
-        view = memoryview(data)
-        while len(view):
-            view = view[os.write(self.descriptor, view) :]
-
-
-class ArrowFile:
-    """An Arrow IPC file with sealed messages, under an exclusive lock."""
-
-    def __init__(self, path: Path, schema: pa.Schema, compression: tuple[str, int | None]) -> None:
-        codec = pa.Codec(compression[0], compression_level=compression[1])
-        options = pa.ipc.IpcWriteOptions(compression=codec, use_threads=False)
-        self.descriptor = _open_alone(path)
-        self._sink = _Sink(self.descriptor)
-        self._buffer = pa.BufferedOutputStream(pa.PythonFile(self._sink, "w"), 1 << 20)
-        self._arrow = pa.ipc.new_file(self._buffer, schema, options=options)
-        self._synced_s = time.monotonic()
-
-    def write(self, batch: pa.RecordBatch) -> None:
-        """Append a batch; once a second the disk is asked to have it."""
-        self._arrow.write_batch(batch, custom_metadata=CHECK)
-        self._emit()
-        now_s = time.monotonic()
-        if now_s - self._synced_s >= SYNC_S:
-            os.fdatasync(self.descriptor)
-            self._synced_s = now_s
-
-    def finish(self) -> None:
-        """End mark and footer."""
-        self._arrow.close()
-        self._emit()
-        os.fdatasync(self.descriptor)
-
-    def close(self) -> None:
-        os.close(self.descriptor)
-
-    def _emit(self) -> None:
-        self._buffer.flush()
-        self._sink.emit()
-
-
-CHECK = {container.CHECK_KEY: container.CHECK_EMPTY.decode()}
-
-
-def _open_alone(path: Path) -> int:
-    """An empty file that only this descriptor may write."""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-    except OSError as error:
-        raise RecorderError(f"{path}: cannot make the recording: {error.strerror}") from error
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        os.ftruncate(descriptor, 0)
-    except BlockingIOError:
-        os.close(descriptor)
-        raise RecorderError(f"{path}: is being written by another recorder") from None
-    except OSError as error:
-        os.close(descriptor)
-        raise RecorderError(f"{path}: cannot make the recording: {error.strerror}") from error
-    return descriptor

@@ -179,7 +179,7 @@ sys.path.insert(0, {here!r})
 from test_recording import World
 from bms.recorder import Writer
 world = World()
-writer = Writer({path!r}, world.signals(), {{"seed": 7}})
+writer = Writer({path!r}, world.signals(), {{"seed": 7}}, batch_ticks=1000)
 for n in range(10**7):
     if writer.low_level.tick(world.step()):
         writer.drain()
@@ -215,7 +215,7 @@ def test_two_writers_on_one_path_are_refused(tmp_path):
 
 def test_repair_refuses_a_file_that_is_being_written(tmp_path):
     world, path = World(), tmp_path / "run.arrow"
-    with Writer(path, world.signals(), {}) as writer:
+    with Writer(path, world.signals(), {}, batch_ticks=1000) as writer:
         for _ in range(5000):
             if writer.low_level.tick(world.step()):
                 writer.drain()
@@ -234,18 +234,18 @@ def test_a_path_that_cannot_be_made_is_refused(tmp_path):
         Writer(tmp_path, World().signals(), {})
 
 
-def test_a_full_disk_is_told_and_what_was_written_stays(tmp_path):
+def test_a_full_disk_stops_nothing_and_is_told_at_once_and_at_the_end(tmp_path):
     world, path = World(), tmp_path / "run.arrow"
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, before[1]))
     try:
-        writer = Writer(path, world.signals(), {})
-        with pytest.raises(RecorderError, match="cannot write the recording"):
-            for _ in range(100_000):
-                if writer.low_level.tick(world.step()):
-                    writer.drain()
-        with pytest.raises(RecorderError):
+        writer = Writer(path, world.signals(), {}, batch_ticks=1000)
+        for _ in range(50_000):
+            if writer.low_level.tick(world.step()):
+                writer.drain()
+        assert "File too large" in writer.trouble
+        with pytest.raises(RecorderError, match=r"\d+ ticks were lost: .*File too large"):
             writer.close()
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)

@@ -44,7 +44,7 @@ class World:
 
 def record(path, ticks: int, *, events: tuple[Event, ...] = (), **options) -> Recording:
     world = World()
-    with Writer(path, world.signals(), {"seed": 7}, **options) as writer:
+    with Writer(path, world.signals(), {"seed": 7}, batch_ticks=1000, **options) as writer:
         for _ in range(ticks):
             t_us = world.step()
             full = writer.low_level.tick(t_us)
@@ -91,7 +91,7 @@ def test_cells_are_kept_at_full_rate_two_seconds_round_an_event(tmp_path, at_tic
 
 def test_an_event_told_one_drain_late_still_gets_its_cells_and_row(tmp_path):
     world = World()
-    with Writer(tmp_path / "a.arrow", world.signals(), {}) as writer:
+    with Writer(tmp_path / "a.arrow", world.signals(), {}, batch_ticks=1000) as writer:
         for n in range(1, 3001):
             if writer.low_level.tick(world.step()):
                 writer.drain()
@@ -115,7 +115,7 @@ def test_every_tick_on_request(tmp_path):
 def test_the_summary_and_the_metadata_come_back(tmp_path):
     rec = record(tmp_path / "a.arrow", 10)
     assert rec.summary == {"trips": 0, "not_finite": None}
-    assert rec.meta["seed"] == 7 and rec.meta["format"] == 1
+    assert rec.meta["seed"] == 7 and rec.meta["format"] == 2
     info = rec.signals["true_cell_voltage_v"]
     assert (info.unit, info.kind, info.count, info.vector) == ("V", "truth", 5, True)
     assert rec.duration_s == pytest.approx(0.09)
@@ -165,7 +165,7 @@ def test_frames_beyond_the_buffer_are_dropped_and_counted(tmp_path):
 
 def test_ticks_after_a_full_batch_are_dropped_and_counted(tmp_path):
     world = World()
-    with Writer(tmp_path / "a.arrow", world.signals(), {}) as writer:
+    with Writer(tmp_path / "a.arrow", world.signals(), {}, batch_ticks=1000) as writer:
         for _ in range(1004):
             writer.low_level.tick(world.step())
     rec = Recording.open(tmp_path / "a.arrow")
@@ -176,7 +176,7 @@ def test_ticks_after_a_full_batch_are_dropped_and_counted(tmp_path):
 def test_rows_and_events_survive_many_small_drains(tmp_path, seed):
     rng = np.random.default_rng(seed)
     world, times = World(), []
-    with Writer(tmp_path / "a.arrow", world.signals(), {}) as writer:
+    with Writer(tmp_path / "a.arrow", world.signals(), {}, batch_ticks=1000) as writer:
         for n in range(1, 3001):
             full = writer.low_level.tick(world.step())
             if rng.random() < 0.01:
