@@ -110,7 +110,7 @@ def test_requests_over_stdin_change_the_world_and_nonsense_is_answered(tmp_path:
         (("emulate", "no_such_pack"), "no_such_pack"),
         (("emulate", "bench_16s1p", "--can", "nonsense"), "nonsense"),
         (("emulate", "bench_16s1p", "--pins", "gpiochip:0:1=no_such_pin"), "no_such_pin"),
-        (("ecu", "--afe", "x", "--can", "inproc:a", "--can", "inproc:b", "--can", "inproc:c"), "--can"),
+        (("ecu", "--afe", "x", *3 * ("--can", "inproc:a")), "--can"),
         (("ecu", "--afe", "x", "--can", "inproc:a", "--config", "/no/such/file"), "/no/such/file"),
     ],
 )  # fmt: skip
