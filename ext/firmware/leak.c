@@ -27,6 +27,7 @@
 #define DROP_LASTS_S 300.0f
 #define SKEW_FRAC 0.2f       /* of a step of I R0: voltage and current are not of one moment */
 #define BLED_FRAC 0.03f      /* of the charge bled: tolerance of the resistors */
+#define BENT_LASTS_S 14400.0f /* a slope that is not that of the place */
 #define BENT_FRAC 0.3f       /* and what it seems to be where the slope changes */
 
 #define OFFSET_SIGMAS 2.0f   /* of the current sensor: counts what did not flow, which blocks of another capacity do not follow */
@@ -152,11 +153,12 @@ static float window_variance(const leak_t *leak, const est_bank_t *est, const es
     const float noise = params->sigma_noise_v * params->sigma_noise_v + skew;
     const float drift = DRIFT_V * DRIFT_V * (span < DRIFT_LASTS_S ? DRIFT_LASTS_S / span : 1.0f);
     const float lasts = span < DROP_LASTS_S ? DROP_LASTS_S / span : 1.0f;
+    const float stays = span < BENT_LASTS_S ? BENT_LASTS_S / span : 1.0f;
     const float ohmic = 0.01f * leak->drop_v[b], drop2 = DROP_FRAC * DROP_FRAC * leak->drop_v[b] * leak->drop_v[b];
     const float xr = leak->x[LEAK_R][b], xo = leak->x[LEAK_O][b], a = leak->x[LEAK_A][b] - leak->mean_a, bent = leak->bent[b];
     const float apart2 = ohmic * ohmic * (leak->p[AT[LEAK_R][LEAK_R]][b] + xr * xr) + 1e-6f * (leak->p[AT[LEAK_O][LEAK_O]][b] + xo * xo);
     const float z2 = 1e4f / (leak->slope_v[b] * leak->slope_v[b]), steep = SLOPE_FRAC + bent;
-    return z2 * (noise / leak->scans[b] + drift + lasts * (drop2 + bent * bent * apart2)) + lasts * steep * steep * a * a;
+    return z2 * (noise / leak->scans[b] + drift + lasts * drop2 + stays * bent * bent * apart2) + lasts * steep * steep * a * a;
 }
 
 /* Covariance of the states with what a window says; returns the variance of that without the window's own. */
