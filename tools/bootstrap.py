@@ -20,6 +20,7 @@ import subprocess
 import sys
 import sysconfig
 from collections.abc import Iterable
+from ctypes.util import find_library
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -31,6 +32,15 @@ COMPILERS = {
     "arm-none-eabi-gcc": ["gcc-arm-none-eabi", "libnewlib-arm-none-eabi"],
     "linux.uml": ["user-mode-linux", "kmod", "iproute2"],  # a kernel with CAN, as a program
     "candump": ["can-utils"],
+}
+# What Qt needs of the system, offscreen too: library -> package.
+WINDOWS = {
+    "EGL": "libegl1",
+    "GL": "libgl1",
+    "xkbcommon": "libxkbcommon0",
+    "dbus-1": "libdbus-1-3",
+    "fontconfig": "libfontconfig1",
+    "glib-2.0": "libglib2.0-0",
 }
 
 
@@ -157,8 +167,11 @@ def compilers() -> None:
     missing = [
         package for tool, names in COMPILERS.items() if not shutil.which(tool) for package in names
     ]
+    missing += [package for library, package in WINDOWS.items() if not find_library(library)]
+    if not Path("/usr/share/fonts/truetype/dejavu").is_dir():
+        missing.append("fonts-dejavu-core")  # without a font every letter is an empty box
     if missing:
-        apt_install(missing, "for the tests that compare compilers, targets and CAN tools")
+        apt_install(missing, "for tests that compare compilers, CAN tools, or open windows")
 
 
 if __name__ == "__main__":

@@ -1,6 +1,5 @@
 # distutils: sources = ext/envelope/envelope.c
 # distutils: include_dirs = ext
-# cython: language_level=3, boundscheck=False, wraparound=False
 """Curves painted straight into the pixels of a picture: see ext/envelope/envelope.h."""
 
 from libc.stdint cimport uint32_t
