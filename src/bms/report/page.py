@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 import jinja2
 import matplotlib
+import numpy as np
 from matplotlib.figure import Figure
 
 from bms import __version__
@@ -21,6 +22,7 @@ from bms.report.view import View
 
 PICTURE_DPI = 160
 OTHERS_MAX = 40  # plots of a recording with signals of somebody else
+DULL = ("crc", "counter", "checksum")  # always changing, never telling
 EVENTS_MAX = 400  # rows of the table; a longer list says how many more there are
 
 
@@ -88,14 +90,22 @@ def _single(recording: Recording) -> tuple[list[Picture], str]:
 
 
 def _others(recording: Recording) -> list[Picture]:
-    """Plots of a recording none of whose signals are ours: each as it is."""
-    names = [name for name, info in recording.signals.items() if not info.vector][:OTHERS_MAX]
-    view = View(recording, tuple(names))
-    return [
-        Picture(name, name, recording.signals[name].text, figure)
-        for name in names
-        if (figure := plots.other(view, name)) is not None
+    """Plots of a recording none of whose signals are ours: each that changes, as it is."""
+    names = [
+        name
+        for name, info in recording.signals.items()
+        if not info.vector and not name.lower().endswith(DULL)
     ]
+    view = View(recording, tuple(names))
+    drawn: list[Picture] = []
+    for name in names:
+        line = view.line(name)
+        if line is None or np.nanmin(line.y) == np.nanmax(line.y) or len(drawn) == OTHERS_MAX:
+            continue
+        figure = plots.other(view, name)
+        assert figure is not None
+        drawn.append(Picture(name, name, recording.signals[name].text, figure))
+    return drawn
 
 
 def _comparison(recordings: list[Recording]) -> tuple[list[Picture], str]:

@@ -68,6 +68,8 @@ def verdict(summary: Summary) -> str:
     told = []
     if "simulated_s" in summary:
         told.append(f"{clock(summary['simulated_s'])} simulated")
+    elif "log_s" in summary:
+        told.append(f"{summary['frames']:,} frames in {clock(summary['log_s'])}")
     trips = summary.get("trips")
     if trips is not None:
         told.append("no trip" if trips == 0 else f"{trips} trip{'s' if trips > 1 else ''}")
@@ -112,6 +114,11 @@ FIGURES: tuple[Figure, ...] = (
     ("trips", ("trips",), str),
     ("energy throughput", ("energy_throughput_j",), lambda x: f"{x / 3.6e6:.2f} kWh"),
     ("share of it not explained", ("energy_residual_frac",), lambda x: f"{x:.1e}"),
+    ("frames", ("frames",), _count),
+    ("made no sense", ("malformed",), _count),
+    ("not in the database", ("frames_not_in_database",), _count),
+    ("not decoded", ("frames_not_decoded",), _count),
+    ("times that run backwards", ("times_backwards",), _count),
     ("firmware steps", ("steps",), _count),
     ("serial bytes", ("uart_bytes",), _count),
     ("CAN frames", ("can_frames",), _count),

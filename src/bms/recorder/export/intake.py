@@ -46,8 +46,10 @@ def record(path: Path, out: Path, dbc: Path | None, patterns: Sequence[str] = ()
         raise ConfigError("option", "LOG", str(path), f"{log.kind} with at least one CAN frame")
     decoder = Decoder(dbc, found.ids, patterns)
     meta = {
-        "configuration": {"log": path.name, "log_format": log.kind,
-                          "database": dbc.name if dbc else None},
+        "configuration": {
+            "log_format": log.kind, "database": dbc.name if dbc else None,
+            "plan": {"title": f"Bus log {path.name}", "description": "Frames of a real bus."},
+        },
         "start_unix_ns": log.start_unix_ns,
     }  # fmt: skip
     with Writer(out, decoder.signals, meta, frames=True) as writer:
