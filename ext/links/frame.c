@@ -46,6 +46,18 @@ bool frame_is_possible(const link_t *l, const link_frame_t *f)
     return f->length <= 8u && (f->flags & ECU_CAN_BRS) == 0u;
 }
 
+/* A far end that is gone without a word (a pulled cable) is noticed within some ten seconds. */
+void tcp_tune(int fd)
+{
+    const int on = 1, idle_s = 4, interval_s = 2, probes = 3, unheard_ms = 10000;
+    (void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+    (void)setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof on);
+    (void)setsockopt(fd, IPPROTO_TCP, TCP_KEEPIDLE, &idle_s, sizeof idle_s);
+    (void)setsockopt(fd, IPPROTO_TCP, TCP_KEEPINTVL, &interval_s, sizeof interval_s);
+    (void)setsockopt(fd, IPPROTO_TCP, TCP_KEEPCNT, &probes, sizeof probes);
+    (void)setsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &unheard_ms, sizeof unheard_ms);
+}
+
 int tcp_socket(const link_config_t *c, bool listen_here)
 {
     char service[8];
@@ -64,7 +76,7 @@ int tcp_socket(const link_config_t *c, bool listen_here)
         (void)setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
         failed = bind(fd, found->ai_addr, found->ai_addrlen) != 0 || listen(fd, 8) != 0 ? -errno : 0;
     } else if (failed == 0) {
-        (void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+        tcp_tune(fd);
         failed = connect(fd, found->ai_addr, found->ai_addrlen) != 0 && errno != EINPROGRESS ? -errno : 0;
     }
     freeaddrinfo(found);

@@ -250,7 +250,7 @@ static void wait_begin(link_wait_t *w, link_t *const *links, uint32_t count, int
         link_t *l = links[k];
         uint64_t due_us = l->state == LINK_WAITING ? l->due_us : UINT64_MAX;
         w->first[k] = n;
-        if (l->state == LINK_UP || l->state == LINK_CONNECTING) {
+        if (l->state == LINK_UP || l->state == LINK_CONNECTING || l->config.kind == LINK_PYTHON) {
             n += l->ops->watch(l, &p[n], LINK_WAIT_MAX - n, &due_us);
         }
         const bool can_move = ring_count(&l->rx) != 0u && (!joined || room_beside(links, w->link_count, k) != 0u);
@@ -259,7 +259,7 @@ static void wait_begin(link_wait_t *w, link_t *const *links, uint32_t count, int
     }
     w->fd_count = n;
     for (uint32_t k = 0; k < n; k++) {
-        w->fd[k] = p[k].fd;
+        w->fd[k] = p[k].events != 0 ? p[k].fd : -1; /* one that is hung up would end each sleep at once */
         w->events[k] = p[k].events;
     }
 }

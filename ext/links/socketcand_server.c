@@ -8,7 +8,6 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <netinet/in.h>
-#include <netinet/tcp.h>
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -101,7 +100,6 @@ static void say(peer_t *p, const char *text)
 static void take_in(link_t *l, int fd)
 {
     server_t *s = l->own;
-    const int on = 1;
     peer_t *p = s->count < CLIENTS ? calloc(1, sizeof *p) : NULL;
     if (p == NULL || outbox_make(&p->out, OUTBOX) != 0) {
         free(p);
@@ -109,7 +107,7 @@ static void take_in(link_t *l, int fd)
         l->counters.clients_refused++;
         return;
     }
-    (void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+    tcp_tune(fd);
     p->fd = fd;
     p->in.heard_us = s->now_us;
     s->peers[s->count++] = p;

@@ -55,19 +55,21 @@ static int resolve(const link_config_t *c, uint32_t port, struct sockaddr_storag
     return 0;
 }
 
+/* Where a link sends from: a port of its own; on this machine's loopback if the other end is there. */
 static int bind_local(link_t *l, const udp_t *u)
 {
-    struct sockaddr_storage any;
-    memset(&any, 0, sizeof any);
-    any.ss_family = u->peer.ss_family;
-    const bool six = any.ss_family == AF_INET6;
+    struct sockaddr_storage here = u->peer;
     const in_port_t port = htons((uint16_t)l->config.local_port);
-    if (six) {
-        ((struct sockaddr_in6 *)&any)->sin6_port = port;
+    if (here.ss_family == AF_INET6) {
+        struct sockaddr_in6 *a = (struct sockaddr_in6 *)&here;
+        a->sin6_addr = IN6_IS_ADDR_LOOPBACK(&a->sin6_addr) ? a->sin6_addr : in6addr_any;
+        a->sin6_port = port;
     } else {
-        ((struct sockaddr_in *)&any)->sin_port = port;
+        struct sockaddr_in *a = (struct sockaddr_in *)&here;
+        a->sin_addr.s_addr = ntohl(a->sin_addr.s_addr) >> 24 == 127u ? a->sin_addr.s_addr : htonl(INADDR_ANY);
+        a->sin_port = port;
     }
-    return bind(l->fd, (struct sockaddr *)&any, six ? sizeof(struct sockaddr_in6) : sizeof(struct sockaddr_in)) == 0 ? 0 : -errno;
+    return bind(l->fd, (struct sockaddr *)&here, u->peer_size) == 0 ? 0 : -errno;
 }
 
 static int udp_start(link_t *l, uint64_t now_us)
@@ -85,6 +87,7 @@ static int udp_start(link_t *l, uint64_t now_us)
         failed = bind_local(l, u);
     } else if (failed == 0) {
         u->listens = bind(l->fd, (struct sockaddr *)&u->peer, u->peer_size) == 0;
+        failed = u->listens ? 0 : bind_local(l, u);
     }
     if (failed != 0) {
         link_say(l, "%s port %u: %s", l->config.host, (unsigned)l->config.port, strerror(-failed));

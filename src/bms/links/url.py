@@ -28,6 +28,7 @@ from bms import _links
 from bms.errors import ConfigError
 
 SOCKETCAND_PORT = 29536
+NAME_MOST = 107
 SLCAN_SPEEDS = "10, 20, 50, 83.3, 100, 125, 250, 500, 750, 800 or 1000 kbit/s"
 SLCAN_DATA_SPEEDS = "1, 2, 4, 5 or 8 Mbit/s"
 WITHOUT_FD = ("socketcand", "socketcand-server")
@@ -69,6 +70,8 @@ def parse(url: str) -> CanUrl:
         parsed = msgspec.structs.replace(parsed, baud=baud)
     if settings:
         raise ConfigError(url, "", "&".join(settings), "no such option for " + kind)
+    if len(parsed.name.encode()) > NAME_MOST:
+        raise ConfigError(url, "", parsed.name, f"a name or path of at most {NAME_MOST} bytes")
     return parsed
 
 

@@ -45,6 +45,7 @@ BAD = {
     "udp:20000": "a port",
     "udp:127.0.0.1:20000@x": "whole number",
     "virtual:x@fast": "whole number",
+    "slcan:/dev/" + 103 * "x": "at most 107 bytes",
 }
 
 
