@@ -147,6 +147,8 @@ def read_record(
         _impossible(table, name, read[name], row, notes)
         if missing == "repair" or name in ("current_a", "charge_ah"):
             _bridge(table, name, time_s, read[name], row, notes)
+        else:
+            _holes(table, name, read[name], row, notes)
     positive: Sign = current_sign or ("charge" if is_bdf else "discharge")
     if positive == "charge":
         for name in ("current_a", "charge_ah"):
@@ -227,6 +229,19 @@ def _impossible(
         text = f"impossible value {values[first]:.3g} taken as missing"
         notes.append(Repair("impossible", name, count, int(row[first]) + 1, text))
         values[bad] = np.nan
+
+
+def _holes(
+    table: Table, name: str, values: Floats, row: NDArray[np.int64], notes: list[Repair]
+) -> None:
+    """Holes that are kept are told; a column we need that is nothing else is refused."""
+    bad = ~np.isfinite(values)
+    if count := int(bad.sum()):
+        first = int(np.argmax(bad))
+        if bad.all() and name in REQUIRED:
+            raise _fail(table, name, row[first], "nothing", "numbers in this column")
+        text = "no value; kept as no reading"
+        notes.append(Repair("missing", name, count, int(row[first]) + 1, text))
 
 
 def _bridge(

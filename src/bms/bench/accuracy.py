@@ -5,6 +5,7 @@ a plain extended Kalman filter as peer, the same rows ending in /coulomb_countin
 and the share of truth inside our interval with its mean width. Where the core was measured:
 core_rmse_k/SET/RECORD beside the surface taken for the core, and beside the quasi-steady law with
 the factor of the same fit (/quasi_steady) and with that of this very record (/quasi_steady_best).
+R0 and capacity of aged cells after five cycles: bms.bench.aged.
 
 An estimator of your own, `--estimator package.module:Class`, is scored on the same readings in
 rows that end in /estimator. The class has
@@ -26,7 +27,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bms.bench import Row, records
+from bms.bench import Row, aged, records
 from bms.bench.filters import Counting, PlainEkf
 from bms.bench.records import Case
 from bms.errors import ConfigError
@@ -152,9 +153,11 @@ def _row(name: str, value: float, unit: str, peer: float | None, title: str | No
 def rows(options: argparse.Namespace) -> list[Row]:
     kind = load_class(options.estimator) if options.estimator else None
     out: list[Row] = []
-    for case in records.every(options.seconds, lambda text: print(text, file=sys.stderr)):
-        if options.only not in f"{case.set}/{case.name}":
-            continue
+    if options.only in aged.NAME:
+        out += aged.health_rows()
+    for case in records.every(
+        options.seconds, options.only, lambda text: print(text, file=sys.stderr)
+    ):
         found = ours(case)
         if case.soc_frac is not None:
             out += charge_rows(case, found, kind() if kind else None, options.estimator or "")

@@ -12,13 +12,13 @@ import os
 import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 import bms
-from bms import cells
 from bms.data import read_record
 from bms.model import Cell
 from bms.sim import Simulation
@@ -74,6 +74,7 @@ def shipped(name: str) -> Path:
     return repository() / "examples/fit" / f"{name}.toml"
 
 
+@cache
 def fitted(manifest: Path) -> Cell:
     """The cell of a manifest, fitted now."""
     from bms import fit
@@ -81,6 +82,10 @@ def fitted(manifest: Path) -> Cell:
     with tempfile.TemporaryDirectory(prefix="bms-fit-") as folder:
         result = fit.fit(manifest)
         return fit.write(result, Path(folder) / "cell.toml")
+
+
+def _drive(degc: float) -> str:
+    return f"drive_{degc:+.0f}C"
 
 
 def simulated(degc: float, seconds: float) -> Case:
@@ -107,7 +112,7 @@ def simulated(degc: float, seconds: float) -> Case:
     truth = run["true_cell_soc_frac"]
     return Case(
         set="simulated",
-        name=f"drive_{degc:+.0f}C",
+        name=_drive(degc),
         cell=made.cell,
         time_s=at,
         current_a=current,
@@ -120,35 +125,42 @@ def simulated(degc: float, seconds: float) -> Case:
     )
 
 
-def solid_state(folder: Path, cell: Cell) -> Iterator[Case]:
+def solid_state(folder: Path, only: str) -> Iterator[Case]:
     """Drives of solid_state_lab, each started 20 % too low."""
     for path in sorted((folder / "solid_state_lab").glob("us06_*.csv.gz")):
+        name = path.name.split(".")[0]
+        if only not in f"solid_state_lab/{name}":
+            continue
+        cell = fitted(shipped("solid_state_lab"))
         truth = ("true_soc_frac", "true_temperature_core_degc")
         record = read_record(path, missing="keep", extra=truth)
         soc = record.extra["true_soc_frac"]
         yield Case(
-            "solid_state_lab", path.name.split(".")[0], cell, record.time_s, record.current_a,
+            "solid_state_lab", name, cell, record.time_s, record.current_a,
             record.voltage_v, record.temperature_degc, record.pressure_kpa, soc,
             record.extra["true_temperature_core_degc"], record.temperature_coolant_degc,
             soc0_frac=np.atleast_1d(soc[0] - WRONG_START_FRAC),
         )  # fmt: skip
 
 
-def panasonic(folder: Path, cell: Cell) -> Iterator[Case]:
+def panasonic(folder: Path, only: str) -> Iterator[Case]:
     """Drive cycles from full; charge is 1 minus the tester's count over the C/20 capacity."""
     for path in sorted((folder / "panasonic18650pf").glob("*.csv.gz")):
-        if not any(word in path.name for word in ("Cycle", "US06", "UDDS", "LA92", "HWFT", "NN")):
+        name = path.name.split(".")[0]
+        drives = any(word in name for word in ("Cycle", "US06", "UDDS", "LA92", "HWFT", "NN"))
+        if not drives or only not in f"panasonic18650pf/{name}":
             continue
+        cell = fitted(shipped("panasonic18650pf"))
         record = read_record(path, PANASONIC, "charge", missing="keep")
         assert record.charge_ah is not None
         soc = 1.0 - record.charge_ah / cell.electric.capacity_ah
         yield Case(
-            "panasonic18650pf", path.name.split(".")[0], cell, record.time_s, record.current_a,
+            "panasonic18650pf", name, cell, record.time_s, record.current_a,
             record.voltage_v, record.temperature_degc, None, soc, None,
         )  # fmt: skip
 
 
-def core_temperature(folder: Path) -> Iterator[Case]:
+def core_temperature(folder: Path, only: str) -> Iterator[Case]:
     """A cell with a thermocouple inside; thermal constants fitted to the other half of a record."""
     manifest = shipped("a123_core_temperature").read_text("utf-8")
     for path in sorted((folder / "a123_core_temperature").glob("drive_*_1s.csv")):
@@ -161,25 +173,26 @@ def core_temperature(folder: Path) -> Iterator[Case]:
                 own = manifest.replace("a123_core_temperature/drive_1_1s.csv", f"{name}.csv")
                 Path(place, f"{name}.toml").write_text(own, "utf-8")
             for name, other in (("first", "second"), ("second", "first")):
+                title = f"{path.name.removesuffix('_1s.csv')}_{name}_half"
+                if only not in f"a123/{title}":
+                    continue
                 record = read_record(Path(place, f"{name}.csv"), A123, "charge", missing="keep")
                 yield Case(
-                    "a123", f"{path.name.removesuffix('_1s.csv')}_{name}_half",
-                    fitted(Path(place, f"{other}.toml")), record.time_s, record.current_a,
-                    record.voltage_v, record.temperature_degc, None, None,
+                    "a123", title, fitted(Path(place, f"{other}.toml")), record.time_s,
+                    record.current_a, record.voltage_v, record.temperature_degc, None, None,
                     record.temperature_core_degc, record.temperature_coolant_degc,
                 )  # fmt: skip
 
 
-def every(seconds: float, say: Callable[[str], None]) -> Iterator[Case]:
-    """All of them, one after the other; `say` is told what is missing."""
+def every(seconds: float, only: str, say: Callable[[str], None]) -> Iterator[Case]:
+    """Those with `only` in SET/RECORD, one after the other; `say` is told what is missing."""
     for degc in DEGREES:
-        yield simulated(degc, seconds)
+        if only in f"simulated/{_drive(degc)}":
+            yield simulated(degc, seconds)
     folder = data_folder()
     if folder is None:
         say("measured records are not there: set BMS_DATA_DIR to compare with them")
         return
-    if (folder / "solid_state_lab").is_dir():
-        yield from solid_state(folder, fitted(shipped("solid_state_lab")))
-    if (folder / "panasonic18650pf").is_dir():
-        yield from panasonic(folder, fitted(shipped("panasonic18650pf")))
-    yield from core_temperature(folder)
+    yield from solid_state(folder, only)
+    yield from panasonic(folder, only)
+    yield from core_temperature(folder, only)

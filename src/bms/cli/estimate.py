@@ -19,10 +19,12 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import numpy as np
 
-    from bms.data import Record
+    from bms.data import Record, Repair
     from bms.estimator import Estimates
     from bms.estimator.scoring import Score
+    from bms.model import Cell
 
+PLAUSIBLE = 0.5, 1.5  # of the OCV when empty and full: beyond it is a wire, not a cell (batch.h)
 HELP = "state of charge, core temperature and resistance from a measured record"
 
 Columns = dict[str, "np.ndarray"]
@@ -72,7 +74,7 @@ def run(args: argparse.Namespace) -> int:
         missing="keep",
         extra=(args.score,) if args.score else (),
     )
-    for repair in record.repairs:
+    for repair in (*record.repairs, *_unlikely(record, cell)):
         print(f"{args.data}: {repair}", file=sys.stderr)
     wide = START_STD_FRAC if args.soc0_std is None else args.soc0_std
     found = Estimator(cell, soc0_std_frac=wide).run(
@@ -91,6 +93,26 @@ def run(args: argparse.Namespace) -> int:
         for line in [] if score is None else score.lines("%"):
             print(f"  {line}")
     return 0
+
+
+def _unlikely(record: Record, cell: Cell) -> list[Repair]:
+    """Voltages that this cell cannot have, which the estimator does not believe either."""
+    import numpy as np
+
+    from bms.data import Repair
+    from bms.errors import ConfigError
+
+    low, high = PLAUSIBLE[0] * cell.electric.ocv_v[0], PLAUSIBLE[1] * cell.electric.ocv_v[-1]
+    bad = (record.voltage_v <= low) | (record.voltage_v >= high)  # not those that are not there
+    if not bad.any():
+        return []
+    first = int(np.argmax(bad))
+    row, value = int(record.row[first]) + 1, float(record.voltage_v[first])
+    if bad.sum() == np.isfinite(record.voltage_v).sum():
+        expected = f"voltages of {cell.name}, {low:.3g} to {high:.3g} V"
+        raise ConfigError(record.file, f"voltage_v, row {row}", value, expected)
+    text = f"{value:.3g} V is none of {cell.name}; not believed"
+    return [Repair("impossible", "voltage_v", int(bad.sum()), row, text)]
 
 
 def _fraction(text: str) -> float:

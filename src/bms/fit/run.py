@@ -52,7 +52,6 @@ class Result:
     heat_scores: tuple[thermal.HeatScore, ...]
     absent: tuple[str, ...]  # records to be held out that are not there: the fit does not need them
 
-
     def remarks(self) -> list[str]:
         """What the records could not tell well, one sentence each."""
         out = []

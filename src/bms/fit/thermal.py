@@ -93,9 +93,7 @@ class _Run:
     core_degc: Floats | None
 
 
-def fit(
-    manifest: Manifest, loaded: list[Loaded], cell: Cell
-) -> tuple[Heat, tuple[HeatScore, ...]]:
+def fit(manifest: Manifest, loaded: list[Loaded], cell: Cell) -> tuple[Heat, tuple[HeatScore, ...]]:
     """Fit the records with role `thermal`; ConfigError names what is missing.
 
     cell: as far as it is fitted. Its curve and resistances give the heat.
