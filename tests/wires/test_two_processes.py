@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import signal
 from pathlib import Path
@@ -9,6 +10,8 @@ from pathlib import Path
 import pytest
 from two_processes import Bench
 
+from bms import links, spec
+from bms.protocols import e2e
 from bms.recorder import Recording
 
 pytestmark = pytest.mark.wires
@@ -100,6 +103,18 @@ def test_requests_over_stdin_change_the_world_and_nonsense_is_answered(tmp_path:
         assert "plant.no_such_field" in refused["error"]
         emulate.say("{not json")
         assert not emulate.wait("reply", lambda x: x["event"] == "reply")["ok"]
+        with links.open(bench.bus) as bus:
+            assert bus.wait_up(20)
+            heard = {frame.id for frame in itertools.islice(bus, 300)}
+            assert 0x0F0 in heard and 0x080 not in heard, "requests are left to others"
+            request = {"Mode": 1, "PowerDemand": 12.3}
+            message = spec.database().get_message_by_name("VcuRequest")
+            data = message.encode({s.name: 0 for s in message.signals} | request, strict=False)
+            bus.send(links.Frame(0x080, e2e.p01_protect(data, 0x080, 0)))
+            demand = {"vehicle.demand": 0.0}
+            while demand["vehicle.demand"] == 0.0:
+                demand = emulate.ask(get=["vehicle.demand"])["values"]
+        assert demand == {"vehicle.demand": pytest.approx(12_300.0)}
         emulate.say(json.dumps({"quit": True}))
         assert emulate.popen.wait(20) == 0
 
