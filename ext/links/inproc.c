@@ -133,8 +133,8 @@ static void give(link_t *to, const link_frame_t *f, uint32_t count)
     const uint32_t taken = ring_put_many(&to->rx, f, count);
     to->counters.rx_frames += taken;
     to->counters.rx_dropped += count - taken;
-    __atomic_thread_fence(__ATOMIC_SEQ_CST);
-    if (__atomic_load_n(&m->asleep, __ATOMIC_RELAXED) != 0 && __atomic_exchange_n(&m->asleep, 0, __ATOMIC_SEQ_CST) != 0) {
+    /* Two exchanges meet: either this one finds the member asleep, or the member's, coming later, sees the ring as it is now. */
+    if (__atomic_exchange_n(&m->asleep, 0, __ATOMIC_ACQ_REL) != 0) {
         const uint64_t one = 1;
         const ssize_t written = write(to->fd, &one, sizeof one);
         (void)written; /* it fails only if the count is full: then it is awake anyway */
@@ -180,7 +180,7 @@ static uint32_t inproc_watch(link_t *l, struct pollfd *p, uint32_t max, uint64_t
     }
     const ssize_t drained = read(l->fd, &count, sizeof count);
     (void)drained;
-    __atomic_store_n(&m->asleep, 1, __ATOMIC_SEQ_CST); /* whoever puts a frame from here on writes to fd */
+    (void)__atomic_exchange_n(&m->asleep, 1, __ATOMIC_ACQ_REL); /* whoever puts a frame from here on writes to fd */
     p[0] = (struct pollfd){l->fd, POLLIN, 0};
     return 1;
 }

@@ -1,4 +1,4 @@
-"""Hostile bytes into compiled links under address and undefined-behaviour sanitizers."""
+"""Compiled links under sanitizers: hostile bytes, and threads on one bus."""
 
 from __future__ import annotations
 
@@ -12,22 +12,23 @@ import pytest
 
 FLAGS = [
     "-std=c99", "-D_DEFAULT_SOURCE", "-O1", "-g", "-funsigned-char", "-Wall", "-Wextra", "-Werror",
-    "-fsanitize=address,undefined", "-fno-sanitize-recover=all",
+    "-fno-sanitize-recover=all",
 ]  # fmt: skip
+BYTES = "-fsanitize=address,undefined"
 
 
-def build(compiler: str, root: Path, out: Path, *more: str) -> Path:
-    """The harness and all of ext/links as one program; skips without compiler or sanitizers."""
+def build(compiler: str, root: Path, out: Path, name: str, *more: str) -> Path:
+    """A program of tests/c with all of ext/links; skips without compiler or sanitizers."""
     if shutil.which(compiler) is None:
         pytest.skip(f"no {compiler}: make test-tools")
     ext = root / "ext"
-    sources = [root / "tests/c/links_bytes.c", *sorted((ext / "links").glob("*.c"))]
+    sources = [root / f"tests/c/{name}.c", *sorted((ext / "links").glob("*.c"))]
     includes = [f"-I{ext}", f"-I{ext / 'common'}", f"-I{ext / 'firmware'}"]
     probe = subprocess.run(
         [compiler, *FLAGS, *more, *includes, *map(str, sources), "-o", str(out), "-lpthread"],
         capture_output=True, text=True,
     )  # fmt: skip
-    if "cannot find" in probe.stderr and ("asan" in probe.stderr or "fuzzer" in probe.stderr):
+    if "cannot find" in probe.stderr and re.search("asan|tsan|fuzzer", probe.stderr):
         pytest.skip(
             f"no sanitizers for {compiler}: on Debian 12, apt-get install libclang-rt-14-dev"
         )
@@ -54,7 +55,7 @@ def check(text: str, count: int) -> None:
 @pytest.mark.wires
 @pytest.mark.slow("compiles with sanitizers")
 def test_hostile_bytes_do_no_harm(project_dir: Path, tmp_path: Path, seed: int) -> None:
-    program = build("gcc", project_dir, tmp_path / "links_bytes")
+    program = build("gcc", project_dir, tmp_path / "links_bytes", "links_bytes", BYTES)
     check(run(program, 100_000, seed), 100_000)
 
 
@@ -64,7 +65,7 @@ def test_hostile_bytes_do_no_harm(project_dir: Path, tmp_path: Path, seed: int) 
 def test_ten_million_hostile_inputs_do_no_harm(
     project_dir: Path, tmp_path: Path, seed: int
 ) -> None:
-    program = build("gcc", project_dir, tmp_path / "links_bytes")
+    program = build("gcc", project_dir, tmp_path / "links_bytes", "links_bytes", BYTES)
     check(run(program, 10_000_000, seed), 10_000_000)
 
 
@@ -72,7 +73,15 @@ def test_ten_million_hostile_inputs_do_no_harm(
 @pytest.mark.long("a coverage-guided fuzzer")
 @pytest.mark.timeout(3600)
 def test_inputs_guided_by_coverage_do_no_harm(project_dir: Path, tmp_path: Path, seed: int) -> None:
-    more = ("-DFUZZER", "-fsanitize=fuzzer")
-    program = build("clang", project_dir, tmp_path / "links_fuzz", *more)
+    more = ("-DFUZZER", "-fsanitize=fuzzer", BYTES)
+    program = build("clang", project_dir, tmp_path / "links_fuzz", "links_bytes", *more)
     text = run(program, "-runs=3000000", "-max_len=512", f"-seed={seed + 1}")
     assert "DONE" in text
+
+
+@pytest.mark.wires
+@pytest.mark.slow("the thread sanitizer")
+def test_threads_share_a_bus_without_a_race(project_dir: Path, tmp_path: Path) -> None:
+    threads = "-fsanitize=thread"
+    program = build("gcc", project_dir, tmp_path / "links_threads", "links_threads", threads)
+    assert run(program) == "fine\n"
