@@ -34,7 +34,9 @@ class Run:
         events: tuple[Event, ...],
         path: Path | None,
         folder: TemporaryDirectory[str] | None,
+        trouble: str = "",
     ) -> None:
+        self.trouble = trouble  # what the recorder could not write, in words
         self.plan, self.summary, self.events = simulation.plan, summary, events
         self.recording_path = path
         self._folder = folder  # keeps a temporary recording alive

@@ -21,8 +21,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
-from bms import _firmware, _loop, cells, packs, scenarios, spec
-from bms.errors import ConfigError
+from bms import _firmware, _loop, cells, packs, replay, scenarios, spec
+from bms.errors import ConfigError, RecorderError
 from bms.firmware import config as firmware_config
 from bms.firmware import library
 from bms.model import Cell, Pack
@@ -175,17 +175,21 @@ class Simulation:
         record: str | Path | bool = True,
         cells_every_s: float = 1.0,
         frames: bool = False,
+        inputs: bool = False,
     ) -> Run:
         """Run the scenario to its end, or for `seconds` of it at most, and return what happened.
 
         record: a path, True for a temporary file that lives as long as the result, or False.
         cells_every_s: spacing of the per-cell signals. frames: also record CAN frames and serial
-        bytes. An interrupted run leaves a readable recording."""
+        bytes. inputs: also what the firmware is given and answers, for `bms replay`. An interrupted
+        run leaves a readable recording; so does a disk that fails, and the run goes on (the
+        result's `trouble` says it)."""
         started = time.perf_counter()
         folder = tempfile.TemporaryDirectory(prefix="bms-") if record is True else None
         path = Path(folder.name) / "run.arrow" if folder else Path(str(record)) if record else None
-        writer = self._writer(path, cells_every_s, frames) if path else None
+        writer = self._writer(path, cells_every_s, frames, inputs) if path else None
         summary: dict[str, Any] = {}
+        trouble = ""
         try:
             self.world.set_recorder(writer.address if writer else 0)
             self._advance(seconds, progress, writer)
@@ -193,20 +197,27 @@ class Simulation:
             self.world.set_recorder(0)
             wall = time.perf_counter() - started
             summary = summarise(self, wall)
-            if writer:
-                writer.drain()
-                writer.close(summary)
-        return Run(self, summary, tuple(self.events), path, folder)
+            try:
+                if writer:
+                    writer.close(summary)
+            except RecorderError as error:  # the run is done all the same
+                trouble = str(error)
+        return Run(self, summary, tuple(self.events), path, folder, trouble)
 
-    def _writer(self, path: Path, cells_every_s: float, frames: bool) -> Writer:
-        return Writer(
+    def _writer(self, path: Path, cells_every_s: float, frames: bool, inputs: bool) -> Writer:
+        about = metadata(self) | ({"replay": replay.origin(self)} if inputs else {})
+        writer = Writer(
             path,
             bind(self.world.parts, self.pack),
-            metadata(self),
+            about,
             cells_every_s=cells_every_s,
             frames=frames,
             uart=frames,
+            inputs=inputs,
         )
+        if inputs:
+            replay.begin(self, writer.low_level)
+        return writer
 
     def _advance(
         self, seconds: float | None, progress: Progress | None, writer: Sink | None

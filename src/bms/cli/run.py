@@ -43,6 +43,10 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         help="samples a second of every cell, 0.01 to 100 (default 1)",
     )  # fmt: skip
     parser.add_argument("--frames", action="store_true", help="record CAN frames and serial bytes")
+    parser.add_argument(
+        "--record-inputs", action="store_true",
+        help="record what the firmware is given and answers, for `bms replay`",
+    )  # fmt: skip
     parser.add_argument("--no-record", action="store_true", help="neither recording nor report")
     parser.add_argument("--no-report", action="store_true", help="no HTML, no pictures")
     parser.add_argument("--json", action="store_true", help="print the summary as one JSON object")
@@ -54,6 +58,8 @@ def run(args: argparse.Namespace) -> int:
 
         args.action = None
         return scenarios.run(args)
+    from bms.errors import RecorderError
+
     summary, written = execute(args)
     if args.json:
         print(json.dumps(summary, allow_nan=False))
@@ -61,6 +67,9 @@ def run(args: argparse.Namespace) -> int:
         print("\n".join(_table(summary)))
         for path in written:
             print(f"  {path}")
+    if "recording_trouble" in summary:
+        print(f"bms: the recording is not whole: {summary['recording_trouble']}", file=sys.stderr)
+        return RecorderError.exit_code
     return 0
 
 
@@ -81,9 +90,12 @@ def execute(args: argparse.Namespace) -> tuple[dict[str, Any], list[Path]]:
             record=False if args.no_record else folder / "run.arrow",
             cells_every_s=1.0 / args.record_cells_hz,
             frames=args.frames,
+            inputs=args.record_inputs,
         )
     written = [] if args.no_record else [folder / "run.arrow"]
     summary: dict[str, Any] = plain(result.summary)
+    if result.trouble:
+        summary["recording_trouble"] = result.trouble
     if not args.no_record:
         summary["findings"] = _findings(result, simulation)
     _write(folder / "summary.json", json.dumps(summary, indent=2, allow_nan=False) + "\n")

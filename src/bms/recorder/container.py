@@ -97,12 +97,10 @@ class Raster(NamedTuple):
     @classmethod
     def of(cls, step: float, least: float, most: float) -> Raster:
         """The narrowest that holds `least` to `most`."""
-        numbers = round((most - least) / step)
-        if numbers < 2**16 - 1:
-            middle = round((least + most) / 2 / step) * step if least < -32767 * step or (
-                most > 32767 * step
-            ) else 0.0
-            return cls(step, middle, "i2")
+        if least >= -32767 * step and most <= 32767 * step:
+            return cls(step)
+        if round((most - least) / step) <= 65534:
+            return cls(step, round((least + most) / 2 / step) * step)
         return cls(step, 0.0, "i4")
 
 

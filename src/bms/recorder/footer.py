@@ -42,9 +42,9 @@ def footer(schema_message: bytes, blocks: Sequence[tuple[int, int, int]]) -> byt
         len(vtable), version, 0, schema_at - (table_at + 8), blocks_at - (table_at + 12),
     )  # fmt: skip
     head = struct.pack("<II", table_at, 0) + vtable + table + bytes(8)
-    body = head + struct.pack("<I", len(blocks)) + vector.tobytes() + bytes(pad) + message
-    body += bytes(-len(body) % 8)
-    return body + struct.pack("<i", len(body)) + MARK
+    built = head + struct.pack("<I", len(blocks)) + vector.tobytes() + bytes(pad) + message
+    built += bytes(-len(built) % 8)
+    return built + struct.pack("<i", len(built)) + MARK
 
 
 def _schema_of(message: bytes) -> tuple[int, int]:

@@ -59,7 +59,9 @@ class Pyramid:
         self.columns = columns
         self.rows = 0  # taken so far
         self._levels = [Level(len(columns)) for _ in TICKS]
-        self._spool: IO[bytes] = tempfile.SpooledTemporaryFile(SPOOL_BYTES, dir=folder)
+        self._spool: IO[bytes] = tempfile.SpooledTemporaryFile(
+            SPOOL_BYTES, dir=str(folder) if folder else None
+        )
         self._end = 0
 
     def add(self, batch: pa.RecordBatch) -> None:
