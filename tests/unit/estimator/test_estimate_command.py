@@ -129,3 +129,46 @@ def test_bad_input_ends_with_2_and_says_why(
     code, _ = estimate(write(tmp_path / "d.csv", kept), tmp_path / "o.csv")
     assert code == 2 and expected in capsys.readouterr().err
     assert not (tmp_path / "o.csv").exists()
+
+
+def test_results_carry_their_deviations(tmp_path: Path) -> None:
+    _, out = estimate(write(tmp_path / "d.csv", table()), tmp_path / "o.csv")
+    assert out is not None
+    for name in ("est_temperature_core_std_k", "est_r0_std_ohm", "est_capacity_std_ah"):
+        assert (out[name] > 0.0).all(), name
+    assert out["est_capacity_ah"] == pytest.approx(77.0)  # no two rests: nothing is learnt
+
+
+def test_holes_and_impossible_voltages_are_told(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    made = table()
+    made["voltage_v"][50:60] = np.nan
+    made["voltage_v"][80] = 0.3
+    code, _ = estimate(write(tmp_path / "d.csv", made), tmp_path / "o.csv")
+    told = capsys.readouterr().err
+    assert code == 0
+    assert "voltage_v: no value; kept as no reading (10 rows, first 51)" in told
+    assert "not believed (1 rows, first 81)" in told
+
+
+@pytest.mark.parametrize(("column", "value"), [("voltage_v", np.nan), ("voltage_v", 0.0)])
+def test_a_column_without_one_reading_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], column: str, value: float
+) -> None:
+    made = table()
+    made[column][:] = value
+    code, _ = estimate(write(tmp_path / "d.csv", made), tmp_path / "o.csv")
+    assert code == 2 and f"{column}, row 1" in capsys.readouterr().err
+
+
+def test_a_coolant_column_is_used(tmp_path: Path) -> None:
+    made = table(3000)
+    made["temperature_coolant_degc"] = np.full(3000, 15.0)
+    _, warm = estimate(write(tmp_path / "d.csv", made), tmp_path / "o.csv")
+    del made["temperature_coolant_degc"]
+    _, blind = estimate(write(tmp_path / "e.csv", made), tmp_path / "p.csv")
+    assert warm is not None and blind is not None
+    # Surface 10 K above what cools it: the core must be warmer still than heat alone says.
+    last = "est_temperature_core_degc"
+    assert warm[last][-1] > blind[last][-1] + 0.05

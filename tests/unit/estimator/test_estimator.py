@@ -13,7 +13,10 @@ from bms.estimator import Estimates, Estimator, params, sensors_of
 from bms.firmware import config
 
 CELL = "sulfide_nmc811_77ah"
-NAMES = ("soc_frac", "soc_std_frac", "temperature_core_degc", "r0_ohm")
+NAMES = (
+    "soc_frac", "soc_std_frac", "temperature_core_degc", "temperature_core_std_k", "r0_ohm",
+    "r0_std_ohm", "capacity_ah", "capacity_std_ah",
+)  # fmt: skip
 
 
 def readings(n: int, n_cells: int, number: int = 1) -> dict[str, np.ndarray]:
@@ -236,3 +239,36 @@ def test_sensors_are_named_and_checked() -> None:
     with pytest.raises(bms.BmsError, match="voltage_typo"):
         sensors_of(cell, voltage_typo=1.0)
     assert pytest.approx(0.1, abs=0.01) == params.CURRENT_OFFSET_PER_AH * 77.0
+
+
+def test_a_gap_that_may_hide_a_load_opens_the_interval() -> None:
+    made = model(np.zeros(400))
+    made["time_s"] = made["time_s"] + np.where(np.arange(400) >= 200, 3600.0, 0.0)
+    made["voltage_v"][200:] -= 0.05  # a load was there
+    found = Estimator(CELL).run(**made)
+    assert found.soc_std_frac[200] > found.soc_std_frac[199] + 0.05
+    assert found.soc_frac[-1] < found.soc_frac[199] - 0.02
+
+
+def test_capacity_is_learnt_between_two_rests() -> None:
+    """A cell with 10 % less than it should have, from full to empty with a rest at both ends."""
+    amps = np.concatenate([np.zeros(1500), np.full(2800, 77.0), np.zeros(1500), np.full(9, 20.0)])
+    soc = 0.95 - np.cumsum(amps) / (0.9 * 77.0 * 3600.0)
+    made = model(amps)
+    electric = cells.load(CELL).electric
+    rest_v = np.interp(soc, electric.ocv_soc_frac, electric.ocv_v)
+    made["voltage_v"] = rest_v - 0.0009 * amps - 2e-4 * (np.arange(len(amps)) % 2)
+    found = Estimator(CELL).run(**made)
+    assert found.capacity_ah[0] == pytest.approx(77.0)
+    assert found.capacity_ah[-1] == pytest.approx(0.9 * 77.0, rel=0.02)
+    assert abs(found.capacity_ah[-1] - 0.9 * 77.0) < 3.0 * found.capacity_std_ah[-1]
+
+
+def test_resistance_of_an_aged_cell_is_found_and_its_deviation_holds() -> None:
+    amps = np.where(np.arange(3000) // 20 % 2 == 0, 50.0, -45.0)
+    made = model(amps)
+    made["voltage_v"] = made["voltage_v"] - 0.3e-3 * amps
+    plain, aged = Estimator(CELL).run(**model(amps)), Estimator(CELL).run(**made)
+    more = aged.r0_ohm[-1] - plain.r0_ohm[-1]
+    assert 0.15e-3 < more < 0.4e-3
+    assert aged.r0_std_ohm[-1] < 0.1 * aged.r0_ohm[-1]

@@ -133,3 +133,29 @@ def test_nothing_is_said_before_the_first_reading() -> None:
         0, 1.0, np.zeros(BLOCKS, np.float32), np.zeros(6, np.float32), np.zeros(6, np.uint8)
     )
     assert observer.hottest is None
+
+
+def learnt(guess_w_per_k: float, sigma_frac: float) -> tuple[float, float]:
+    """Cooling and its standard deviation after a load and a rest with a measured sink."""
+    truth = Truth(25.0)
+    wrong = PARAMETERS | {"cooling_w_per_k": guess_w_per_k, "cooling_sigma_frac": sigma_frac}
+    observer = _observer.Observer(wrong | {"sensor_sigma_k": 0.1}, CHANNELS, BLOCKS, BLOCKS)
+    valid = np.ones(len(CHANNELS), np.uint8)
+    for second in range(9000):
+        heat = np.full(BLOCKS, 20.0 if second < 6000 else 0.0)
+        truth.step(heat)
+        reading = truth.surface[CHANNELS].astype(np.float32)
+        observer.step(0, 1.0, heat.astype(np.float32), reading, valid, 25.0)
+    return observer.cooling_w_per_k
+
+
+@pytest.mark.parametrize("guess_w_per_k", [1.3, 3.0])
+def test_cooling_is_learnt_where_the_sink_is_measured(guess_w_per_k: float) -> None:
+    cooling, sigma = learnt(guess_w_per_k, 0.5)
+    assert cooling == pytest.approx(PARAMETERS["cooling_w_per_k"], rel=0.1)
+    assert abs(cooling - PARAMETERS["cooling_w_per_k"]) < 3.0 * sigma
+
+
+def test_what_is_learnt_is_bounded_to_a_third_and_three_times() -> None:
+    assert learnt(0.4, 5.0)[0] <= 1.2 + 1e-6
+    assert learnt(9.0, 5.0)[0] >= 3.0 - 1e-6
