@@ -14,15 +14,28 @@ HELP = "list the cells, or show one with the source of every value"
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="the list as JSON")
-    actions = parser.add_subparsers(dest="action", metavar="show")
+    actions = parser.add_subparsers(dest="action", metavar="show | import-bpx")
     show = actions.add_parser("show", help="show one cell")
     show.add_argument("name", metavar="NAME", help="name in the library or path of a TOML file")
     show.add_argument("--plot", metavar="FILE", help="draw its curves into a PNG, SVG or PDF file")
+    taken = actions.add_parser("import-bpx", help="a cell file from a BPX file")
+    taken.add_argument("file", metavar="FILE.json", help="Battery Parameter eXchange")
+    taken.add_argument("--out", required=True, metavar="CELL.toml")
+    taken.add_argument("--name", default="", help="of the cell; default the file's")
+    taken.add_argument(
+        "--base", default="panasonic_18650pf", metavar="CELL",
+        help="library cell or path: what BPX does not say is kept from it",
+    )  # fmt: skip
 
 
 def run(args: argparse.Namespace) -> int:
     if args.action == "show":
         return _show(args)
+    if args.action == "import-bpx":
+        from bms.cells import bpx
+
+        print("\n".join(bpx.import_bpx(args.file, args.out, name=args.name, base=args.base)))
+        return 0
     from bms import cells
     from bms.cli import _library
 
