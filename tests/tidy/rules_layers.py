@@ -32,7 +32,8 @@ MAY_IMPORT = {
 }
 ONLY = {"bridge": {DATA, LIBRARY, LINK}}  # a gateway contains no simulator
 ALSO = {("fit", "estimator"), ("estimator", "firmware")}  # one set of tables for both
-HOME_OF_COMPILED = {"chips": "plant", "loop": "sim", "leak": "bench"}  # else the name without _
+# else the name without _
+HOME_OF_COMPILED = {"chips": "plant", "dbc": "protocols", "loop": "sim", "leak": "bench"}
 
 LAYER_OF = {name: layer for layer, names in LAYERS.items() for name in names}
 

@@ -1,0 +1,29 @@
+"""Types of ext/bms/_dbc.pyx."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+class Group:
+    muxes: tuple[tuple[int, dict[int, Group]], ...]
+    def __init__(self, rows: Sequence[Mapping[str, Any]]) -> None: ...
+
+class Message:
+    name: str
+    file: str
+    trouble: str
+    length: int
+    def __init__(
+        self, name: str, file: str, length: int, root: Group, data_id: int = -1
+    ) -> None: ...
+    def decode(self, frame: bytes) -> dict[str, Any] | None: ...
+    def encode(self, values: dict[str, Any]) -> bytes: ...
+    def columns(self, data: np.ndarray, out: np.ndarray) -> None: ...
+    @property
+    def signal_names(self) -> tuple[str, ...]: ...
+
+class Table:
+    def __init__(self, by_key: dict[int, Message], malformed: Callable[[str], Any]) -> None: ...
+    def decode(self, identifier: int, data: bytes, extended: bool = False) -> Any: ...
+    def encode(self, name: str, values: Mapping[str, Any]) -> bytes: ...
