@@ -32,6 +32,7 @@ COMPILERS = {
     "arm-none-eabi-gcc": ["gcc-arm-none-eabi", "libnewlib-arm-none-eabi"],
     "linux.uml": ["user-mode-linux", "kmod", "iproute2"],  # a kernel with CAN, as a program
     "candump": ["can-utils"],
+    "tshark": ["tshark"],
 }
 # What Qt needs of the system, offscreen too: library -> package.
 WINDOWS = {

@@ -198,6 +198,7 @@ TOOLS = {
         "the firmware for a microcontroller",
     ),
     "qemu-system-arm": ("qemu-system-arm", "the microcontroller rig"),
+    "tshark": ("tshark", "tests: reads exported captures"),
 }
 
 
