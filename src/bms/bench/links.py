@@ -1,8 +1,9 @@
-"""CAN links: SLCAN from a pseudo-terminal, and frames inside a process, beside python-can.
+"""CAN links and messages: SLCAN from a pseudo-terminal and frames in a process beside python-can.
 
 SLCAN: a thread without the GIL floods the master side of a pseudo-terminal with lines of 22 bytes
 (eight bytes of data); the reader is bms.links.open("slcan:...") or python-can's `slcan`. The limit
-is os.read of the same flood, which understands nothing. Ticks in real time: ticks.py.
+is os.read of the same flood, which understands nothing. One message of bms.dbc beside cantools.
+Ticks in real time: ticks.py.
 """
 
 from __future__ import annotations
@@ -16,14 +17,16 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 
-from bms import _links, links
+from bms import _links, links, spec
 from bms.bench import Row, interleaved
 from bms.bench.ticks import tick_rows
+from bms.protocols.codec import Codec
 
 LINE = b"t1238" + b"0123456789ABCDEF" + b"\r"
 FRAMES = 200_000
 PEER_FRAMES = 1_500
 IN_PROCESS = 20_000
+MESSAGES = 40_000
 BATCH = 256
 PEER = "python-can"
 
@@ -196,7 +199,38 @@ def in_process(repetitions: int) -> list[Row]:
     ]  # fmt: skip
 
 
-PARTS = (slcan, in_process)
+def dbc(repetitions: int) -> list[Row]:
+    """Microseconds to encode and to decode a message of eight bytes and six signals in Python."""
+    message = spec.database().get_message_by_name("BmsCellVoltageExtremes")
+    codec = Codec(spec.database(), none_word="not_available")
+    values = {s.name: 3.25 if s.unit == "V" else 7 for s in message.signals}
+    name, identifier, data = message.name, message.frame_id, codec.encode(message.name, values)
+
+    def each(work: Callable[[], object], count: int) -> float:
+        began = time.perf_counter()
+        for _ in range(count):
+            work()
+        return 1e6 * (time.perf_counter() - began) / count
+
+    sides = {
+        "encode": lambda: each(lambda: codec.encode(name, values), MESSAGES),
+        "decode": lambda: each(lambda: codec.decode(identifier, data), MESSAGES),
+        "peer encode": lambda: each(lambda: message.encode(values), MESSAGES // 20),
+        "peer decode": lambda: each(lambda: message.decode(data), MESSAGES // 20),
+        "nothing": lambda: each(lambda: None, MESSAGES),
+    }
+    took_us = {side: found.median for side, found in interleaved(sides, repetitions).items()}
+    return [
+        Row(
+            name=f"dbc_{way}_us", ours=took_us[way], unit="us", better="lower",
+            peer=took_us[f"peer {way}"], peer_name="cantools",
+            limit=took_us["nothing"], limit_source="a call in Python that does nothing",
+        )
+        for way in ("encode", "decode")
+    ]  # fmt: skip
+
+
+PARTS = (slcan, in_process, dbc)
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
