@@ -6,12 +6,12 @@
 #include <stdint.h>
 #include <string.h>
 
-/* Loops over all blocks are compiled twice on x86-64 hosts with glibc, and the better one is chosen when the program starts: AVX2
+/* Loops over all blocks are compiled three times on x86-64 hosts with glibc, and the best one is chosen when the program starts: AVX2
  * gathers make the table look-up a vector operation. Without contraction both give the same bits, which is why this is allowed. By
  * instruction set, not by model name: "arch=haswell" would be chosen on that model alone. clang 14 cannot link clones that are
  * called from another file, so it does without. */
 #if defined(__x86_64__) && defined(__GLIBC__) && defined(__GNUC__) && !defined(__clang__) && !defined(BMS_NO_CLONES)
-#define BMS_CLONES __attribute__((target_clones("arch=x86-64-v3", "default")))
+#define BMS_CLONES __attribute__((target_clones("arch=x86-64-v4", "arch=x86-64-v3", "default")))
 #else
 #define BMS_CLONES
 #endif
