@@ -1,7 +1,7 @@
 """Soft shorts: how soon the firmware's detector tells them, and how often it cries wolf.
 
 leak.c and estimator.c of the firmware run at steps of 1 s in a small world of 96 cells (LFP: 16)
-with sensors at their limits: two standard deviations, up or down by channel, offsets that drift with
+with sensors at their limits: two standard deviations, up or down by channel, offsets drifting with
 temperature, noise, converter steps, self-discharge that differs by two standard deviations,
 balancing. Each row of detection times is over several seeds: median, and the worst one; `null` if
 a short was not told. False alarms: healthy packs over 72 h, parked, driven and charged, cold to

@@ -19,7 +19,9 @@ def spread_a(cell: Cell, pack: Pack) -> NDArray[np.float64]:
 
     Three standard deviations of the pack's spread, and 3 K between warm and cool places.
     """
-    mean_a = cell.self_discharge.per_month_frac * cell.electric.capacity_ah * 3600.0 / SECONDS_PER_MONTH
+    mean_a = (
+        cell.self_discharge.per_month_frac * cell.electric.capacity_ah * 3600.0 / SECONDS_PER_MONTH
+    )
     mean_a *= pack.topology.parallel
     share = SPREAD_SIGMAS * pack.spread.self_discharge_frac + UNEVEN_K * PER_K
     return np.asarray(share * mean_a * tables.arrhenius(-cell.self_discharge.activation_ev))
