@@ -7,13 +7,11 @@ core_rmse_k/SET/RECORD beside the surface taken for the core, and beside the qua
 the factor of the same fit (/quasi_steady) and with that of this very record (/quasi_steady_best).
 R0 and capacity of aged cells after five cycles: bms.bench.aged.
 
-An estimator of your own, `--estimator package.module:Class`, is scored on the same readings in
-rows that end in /estimator. The class has
-    start(cell, n_cells)
-    step(dt_s, current_a, voltage_v, temperature_degc, pressure_kpa) -> soc (n_cells,)
-with voltage and temperature of shape (n_cells,), pressure a number or None, current positive on
-discharge. An attribute `soc0` (n_cells,), where the class has one, is set after start to the
-charge that estimators are told, 20 % off, or None.
+Rows of closed_loop/ are of a drive in which the firmware's own estimates act on the pack; all
+others listen to what it measured (bms.bench.closed_loop).
+
+An estimator of your own, `--estimator package.module:Class` or `--estimator ./libmine.so`, is
+scored on the same readings in rows that end in /estimator: docs/own_estimator.md.
 """
 
 from __future__ import annotations
@@ -21,16 +19,15 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Iterator
-from importlib import import_module
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from bms.bench import Row, aged, records
+from bms.bench import Row, aged, closed_loop, foreign, records
 from bms.bench.filters import Counting, PlainEkf
+from bms.bench.foreign import replay
 from bms.bench.records import Case
-from bms.errors import ConfigError
 from bms.estimator import Estimates, Estimator
 from bms.estimator.scoring import Score, score
 
@@ -38,39 +35,13 @@ Floats = NDArray[np.float64]
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--estimator", metavar="MODULE:CLASS", help="one of your own")
+    parser.add_argument("--estimator", metavar="MODULE:CLASS|LIBRARY", help="one of your own")
     parser.add_argument(
         "--seconds", type=float, default=2400.0, help="length of a simulated drive (default 2400)"
     )
     parser.add_argument(
         "--only", metavar="TEXT", default="", help="records with TEXT in SET/RECORD"
     )
-
-
-def load_class(text: str) -> Any:
-    """The class behind MODULE:CLASS; ConfigError when there is none."""
-    module, _, name = text.partition(":")
-    try:
-        return getattr(import_module(module), name)
-    except (ImportError, AttributeError, ValueError) as error:
-        expected = "MODULE:CLASS that can be imported"
-        raise ConfigError("option", "--estimator", text, f"{expected} ({error})") from None
-
-
-def replay(made: Any, case: Case) -> Floats:
-    """State of charge by an estimator of the stepwise interface, (n, cells)."""
-    volts = case.voltage_v.reshape(len(case.time_s), -1)
-    warm = case.temperature_degc.reshape(len(case.time_s), -1)
-    n_cells = volts.shape[1]
-    made.start(case.cell, n_cells)
-    if hasattr(made, "soc0"):
-        made.soc0 = case.soc0_frac
-    steps = np.diff(case.time_s, prepend=case.time_s[0])
-    out = np.empty(volts.shape)
-    for k, dt_s in enumerate(steps):
-        pressure = None if case.pressure_kpa is None else float(case.pressure_kpa[k])
-        out[k] = made.step(float(dt_s), float(case.current_a[k]), volts[k], warm[k], pressure)
-    return out
 
 
 def ours(case: Case) -> Estimates:
@@ -94,7 +65,7 @@ def charge_rows(case: Case, found: Estimates, made: Any | None, name: str) -> It
     if made is not None:
         others.append(("/estimator", name, made))
     for suffix, title, other in others:
-        theirs = score(case.time_s, 100.0 * replay(other, case).reshape(truth.shape), truth)
+        theirs = score(case.time_s, 100.0 * replay(other, case, title).reshape(truth.shape), truth)
         yield _row(
             f"soc_rmse_pct/{place}{suffix}", mine.settled_rmse, "%", theirs.settled_rmse, title
         )
@@ -151,10 +122,13 @@ def _row(name: str, value: float, unit: str, peer: float | None, title: str | No
 
 
 def rows(options: argparse.Namespace) -> list[Row]:
-    kind = load_class(options.estimator) if options.estimator else None
+    kind = foreign.load(options.estimator) if options.estimator else None
     out: list[Row] = []
     if options.only in aged.NAME:
         out += aged.health_rows()
+    if options.only in closed_loop.NAME:
+        made = kind() if kind else None
+        out += closed_loop.rows(options.seconds, made, options.estimator or "")
     for case in records.every(
         options.seconds, options.only, lambda text: print(text, file=sys.stderr)
     ):
