@@ -12,6 +12,7 @@ import numpy as np
 from bms import packs
 from bms.errors import ConfigError
 from bms.firmware import config
+from bms.firmware import observer as firmware_observer
 from bms.model import Cell, Fixture, Pack, Sensors, Spread
 
 CORE_SHARE = 0.7  # a slab heated evenly has its mean at two thirds; the hotter layers carry more
@@ -77,7 +78,8 @@ def observer(cell: Cell, pack: Pack) -> dict[str, Any]:
     parallel, known = pack.topology.parallel, cell.thermal.cooling_w_per_k
     guess = AIR_W_PER_M2_K * surface_m2(cell)
     share = cell.thermal.core_frac
-    return config.observer.values(cell, pack) | {
+    made: dict[str, Any] = dict(firmware_observer.values(cell, pack))
+    return made | {
         "neighbour_w_per_k": 0.0,
         "core_surface_w_per_k": cell.thermal.core_surface_w_per_k * share * parallel,
         "heat_core_frac": share,
