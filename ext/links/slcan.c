@@ -85,8 +85,9 @@ slcan_result_t slcan_read(const uint8_t *line, uint32_t length, link_frame_t *f,
     }
     const uint8_t bytes = fd_length((uint8_t)code);
     const uint8_t *data = line + digits + 2u;
-    const uint32_t data_digits = ((uint32_t)flags & ECU_CAN_REMOTE) != 0u ? 0u : 2u * bytes;
-    const uint32_t rest = length - digits - 2u;
+    const bool remote = ((uint32_t)flags & ECU_CAN_REMOTE) != 0u;
+    const uint32_t rest = length - digits - 2u, all = 2u * bytes;
+    const uint32_t data_digits = remote && rest != all && rest != all + 4u ? 0u : all;
     if (rest != data_digits && rest != data_digits + 4u) {
         return SLCAN_LENGTH;
     }

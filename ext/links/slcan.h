@@ -3,7 +3,8 @@
  * A message is a line that ends in CR; BEL alone is a refusal. Frames: t T (data), r R (remote), d D (CAN FD), b B (CAN FD with
  * the faster data phase); lower case has an identifier of three hex digits, upper case of eight; then one digit of length code,
  * the data, and perhaps four digits of a time stamp in milliseconds, which wraps at 60 s. Digits of either case are read;
- * capitals are written. Sources: Lawicel CAN232 manual v3; the CAN FD letters as the CANable 2 firmware has them.
+ * capitals are written. After a remote frame can-utils' slcanpty writes data that do not exist; as many digits as its length asks for
+ * are passed over there (of length 2 they could also be a time, which is then not believed). Sources: Lawicel CAN232 manual v3; the CAN FD letters as the CANable 2 firmware has them.
  */
 #ifndef BMS_LINKS_SLCAN_H
 #define BMS_LINKS_SLCAN_H

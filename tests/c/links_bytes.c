@@ -139,7 +139,8 @@ static void into_codec(uint32_t which, const uint8_t *bytes, size_t size)
     serial_unmark_t marks = {0};
     if (which == READ_SLCAN && slcan_read(bytes, (uint32_t)size, &f, &stamp) == SLCAN_FRAME) {
         frame_is_one(&f);
-        must(slcan_write(&f, stamp, line) == size + 1u, "a line that is written otherwise than it was read");
+        const bool remote = (f.flags & ECU_CAN_REMOTE) != 0u; /* may have had data that are not written again */
+        must(slcan_write(&f, stamp, line) == size + 1u || remote, "a line that is written otherwise than it was read");
     } else if (which == READ_SOCKETCAND) {
         const socketcand_word_t word = socketcand_read(bytes, (uint32_t)size, &f, &stamp_us, &argument, &count);
         if (word == SC_FRAME || word == SC_SEND) {

@@ -189,6 +189,26 @@ def the_kernels_own_slcan_joins_our_server() -> None:
         daemon.wait()
 
 
+def our_slcan_client_on_an_adapter_of_can_utils() -> None:
+    """slcanpty plays the adapter, on a terminal of its own, for vcan0."""
+    before = set(os.listdir("/dev/pts"))
+    with subprocess.Popen(["slcanpty", "/dev/ptmx", "vcan0"]) as adapter:
+        until(lambda: set(os.listdir("/dev/pts")) - before)
+        (made,) = set(os.listdir("/dev/pts")) - before
+        with (
+            links.open(f"slcan:/dev/pts/{made}@500000") as link,
+            links.open("socketcan:vcan0") as bus,
+        ):
+            assert link.wait_up(5.0)
+            for text, frame in list(FRAMES.items())[:4]:
+                run("cansend", "vcan0", text)
+                assert receive(link, 1) == [frame] == receive(bus, 1), text
+                if not frame.remote:  # slcanpty makes two of one
+                    link.send(frame)
+                    assert receive(bus, 1) == [frame]
+        adapter.terminate()
+
+
 def joined_to_tcp() -> None:
     """A kernel bus served to python-can's socketcand client."""
     hub = links.Join(
@@ -207,7 +227,8 @@ def joined_to_tcp() -> None:
 CHECKS = (
     can_utils_hear_us, we_hear_can_utils, python_can_and_we, a_classic_link_stays_classic,
     error_frames_arrive, a_burst_keeps_its_order, a_flood_of_cangen_is_read,
-    interfaces_come_and_go, the_kernels_own_slcan_joins_our_server, joined_to_tcp,
+    interfaces_come_and_go, the_kernels_own_slcan_joins_our_server,
+    our_slcan_client_on_an_adapter_of_can_utils, joined_to_tcp,
 )  # fmt: skip
 
 

@@ -50,7 +50,11 @@ def encode(message: Line) -> bytes:
 
 
 def canonical(wire: bytes) -> bytes:
-    """A well-formed line as `encode` writes it."""
+    """A well-formed line as `encode` writes it: capitals, and no data after a remote frame."""
+    head = {b"r": 5, b"R": 10}.get(wire[:1], 0)
+    data = 2 * int(wire[head - 1 : head], 16) if head else 0
+    if data and len(wire) - 1 - head in (data, data + 4):
+        wire = wire[:head] + wire[head + data :]
     return wire[:1] + wire[1:].upper()
 
 

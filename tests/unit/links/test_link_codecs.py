@@ -42,7 +42,9 @@ def slowly(line: str) -> tuple[Frame, int | None] | str:
     if "fd" not in options and code > 8:
         return "length"
     length, rest = LENGTHS[code], line[digits + 2 :]
-    wanted = 0 if "remote" in options else 2 * length
+    wanted = 2 * length
+    if "remote" in options and len(rest) not in (wanted, wanted + 4):
+        wanted = 0
     if len(rest) not in (wanted, wanted + 4):
         return "length"
     if rest and not re.fullmatch(r"[0-9A-Fa-f]+", rest):
@@ -50,8 +52,9 @@ def slowly(line: str) -> tuple[Frame, int | None] | str:
     stamp = int(rest[wanted:], 16) if rest[wanted:] else None
     if stamp is not None and stamp >= 60000:
         return "length"
-    more = {"length": length} if "remote" in options else {}
-    return Frame(number, bytes.fromhex(rest[:wanted]), **options, **more), stamp
+    if "remote" in options:
+        return Frame(number, length=length, **options), stamp
+    return Frame(number, bytes.fromhex(rest[:wanted]), **options), stamp
 
 
 @pytest.mark.parametrize(
@@ -70,7 +73,11 @@ def slowly(line: str) -> tuple[Frame, int | None] | str:
         (b"t12321a2b", (Frame(0x123, b"\x1a\x2b"), None)),
         (b"T1fffffff0", (Frame(0x1FFFFFFF, extended=True), None)),
         (b"r1238", (Frame(0x123, remote=True, length=8), None)),
-        (b"r12381122334455667788", "length"),
+        (b"r12381122334455667788", (Frame(0x123, remote=True, length=8), None)),  # slcanpty
+        (b"r1232000000FF", (Frame(0x123, remote=True, length=2), 255)),
+        (b"r12320000", (Frame(0x123, remote=True, length=2), None)),
+        (b"r123300FF", (Frame(0x123, remote=True, length=3), 255)),
+        (b"r1238112233445566778", "length"),
         (b"z", "unknown"),
         (b"", "unknown"),
         (b"t123\x00", "digit"),
