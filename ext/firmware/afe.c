@@ -14,7 +14,6 @@
 #define WAKE_SETTLE_US 13000u /* ping, and up to 10 ms */
 #define WAKE_CHIP_US 12000u   /* a chip up the stack: 1.6 ms to forward the tone, 10 ms to settle */
 #define CLEAR_LOW_US 17u      /* communication clear: 15 to 20 bit times */
-#define ANSWER_SLACK_MS 4u    /* turnaround, and the way through the rig */
 #define GPIO_PERIOD_US 100000u
 #define STATUS_PERIOD_US 100000u
 #define CONFIG_PERIOD_US 1000000u
@@ -73,7 +72,7 @@ static void ask(bms_t *self, ecu_out_t *out, uint8_t question, uint32_t address,
     afe->answered = 0u;
     afe->rx_count = 0u;
     const uint32_t line_ms = (7u + (bytes + 6u) * self->config.set.modules) / 100u + 1u;
-    afe->deadline_us = self->now_us + 1000u * (line_ms + ANSWER_SLACK_MS);
+    afe->deadline_us = self->now_us + 1000u * (line_ms + self->config.set.line_delay_ms);
 }
 
 static void pulse(ecu_out_t *out, uint32_t low_us)

@@ -119,6 +119,7 @@ enum { LIMIT_OPERATE = 0, LIMIT_WARN = 1, LIMIT_TRIP = 2, LIMITS = 3 }; /* place
     A(f32, leak_spread_a, EST_TEMPERATURE_STEPS + 1, "A", "by which self-discharge of healthy blocks may differ")               \
     A(f32, critical_factor, EST_PRESSURE_STEPS + 1, "1", "multiplier of both over pressure, 0 to est.pressure_max_kpa")        \
     S(i32, ramp_ma_per_s, "mA/s", "how fast an advertised limit may rise")                                                     \
+    S(u32, line_delay_ms, "ms", "what turnaround and the way through the rig may add to an answer's time on the line")     \
     S(u32, readings_move, "bool", "conversion noise is large enough that equal readings again and again mean a frozen chip")
 
 FIELD_STRUCT(bms_settings_t, BMS_CONFIG_FIELDS);

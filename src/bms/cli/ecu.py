@@ -35,6 +35,10 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--config", type=Path, metavar="FILE", help="configuration bytes, in place of --pack"
     )
+    parser.add_argument(
+        "--line-delay", type=int, metavar="MS",
+        help="what the way to the chips and back may add to an answer (default 4; USB: 10)",
+    )  # fmt: skip
     parser.add_argument("--firmware", metavar="LIB.so", help="a firmware that fits ecu.h")
     parser.add_argument("--nvm", type=Path, metavar="FILE", help="its memory; made if not there")
     common(parser, "coils, fuse")
@@ -75,4 +79,4 @@ def _config(args: argparse.Namespace) -> bytes:
     pack = packs.load(args.pack)
     cell = cells.load(args.cell or pack.cell)
     packs.check(pack, cell)
-    return config.build(cell, pack)
+    return config.build(cell, pack, line_delay_ms=args.line_delay or config.LINE_DELAY_MS)

@@ -24,6 +24,8 @@ Value = float | int | bool | Sequence[float] | Sequence[int] | np.ndarray
 Values = dict[str, Value]
 
 CONSTANTS: dict[str, int] = _firmware.config_constants()
+LINE_DELAY_MS = 4  # turnaround, and a way through the rig of a millisecond or two each way
+LINE_DELAY_MAX_MS = 100  # a scan of a large stack takes as long
 PRECHARGE_MAX_MS = 1500  # deadline of precharge_timeout in diagnoses.toml
 SETTLE_MS = 10  # after a contactor's travel and bounce
 HEADROOM_K = 5.0
@@ -33,8 +35,11 @@ STACK_SIGMA_FRAC = 0.05  # assumption: stiffness of the fixture, breathing of th
 _OVERVOLTAGE_MV = ((0x02, 2700, 3000), (0x12, 3500, 3800), (0x22, 4175, 4475))  # SLUSE81, OV_THRESH
 
 
-def build(cell: Cell, pack: Pack, *, critical: str = "claimed") -> bytes:
-    """The configuration of our firmware for `cell` in `pack`; `critical` is claimed or literature.
+def build(
+    cell: Cell, pack: Pack, *, critical: str = "claimed", line_delay_ms: int = LINE_DELAY_MS
+) -> bytes:
+    """The configuration of our firmware for `cell` in `pack`; `critical` is claimed or literature,
+    `line_delay_ms` what the way to the chips and back may take beside the bytes (1 to 100).
 
     Raises ConfigError naming file, key, value and rule for what the firmware or its chips cannot
     do."""
@@ -44,7 +49,9 @@ def build(cell: Cell, pack: Pack, *, critical: str = "claimed") -> bytes:
         law = cell.critical_current_literature
     elif critical != "claimed":
         raise ConfigError("", "critical", critical, "claimed or literature")
-    values: Values = {}
+    if not 1 <= line_delay_ms <= LINE_DELAY_MAX_MS:
+        raise ConfigError("", "line_delay_ms", line_delay_ms, f"1 to {LINE_DELAY_MAX_MS} ms")
+    values: Values = {"line_delay_ms": line_delay_ms}
     values |= _topology(pack)
     values |= _chips(pack)
     values |= _cell_limits(cell, pack)
