@@ -4,6 +4,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 TILE: int
+RESULTS: int
 
 class Strings:
     cells: int
@@ -12,6 +13,7 @@ class Strings:
     steps: int
     own: bool
     est: dict[str, np.ndarray]
+    obs: dict[str, np.ndarray]
     params: dict[str, np.ndarray]
     def __init__(self, n_cells: int, own: bool) -> None: ...
     def reset(self) -> None: ...
@@ -23,7 +25,8 @@ class Strings:
         voltage_v: np.ndarray,
         temperature_degc: np.ndarray,
         pressure_kpa: np.ndarray,
+        sink_degc: np.ndarray,
         soc0_frac: np.ndarray,
-        outputs: tuple[np.ndarray, ...],
+        results: np.ndarray,
     ) -> None: ...
     def go(self, first: int, last: int) -> None: ...
