@@ -20,7 +20,6 @@ link: `Link.lend` (or `Link.address`) gives it away, `api_address` the functions
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable
 from types import TracebackType
 
 from bms import _links
@@ -110,7 +109,8 @@ class Join:
         if self._thread.is_alive():
             self._joint.stop()
             self._thread.join()
-        close(self.links)
+        for link in self.links:
+            link.close()
 
     def __enter__(self) -> Join:
         return self
@@ -122,9 +122,3 @@ class Join:
         trace: TracebackType | None,
     ) -> None:
         self.close()
-
-
-def close(links: Iterable[Link]) -> None:
-    """Closes all of them."""
-    for link in links:
-        link.close()
