@@ -379,6 +379,8 @@ cdef class Joint:
         if self.links == NULL:
             raise MemoryError
         for link in links:
+            link.address  # raises for one that is closed or lent, before any is taken
+        for link in links:
             self.links[self.count] = <link_t *><uintptr_t>link.lend()
             self.count += 1
 
