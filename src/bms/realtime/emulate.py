@@ -181,7 +181,6 @@ class EmulateService(Service):
         if self.pins:
             self.pins.start(self._arm_s, self.priority)
         afe = self.afe.status(_realtime.now_us())
-        time.sleep(0.005)  # the runner has asked for its priority by then
         place = f"{afe['place']} (also {afe['link']})" if "link" in afe else self.afe.path
         places = [b["place"] or b["url"] for b in self.buses.status()]
         words = [

@@ -65,6 +65,8 @@ class Service:
         began_s = time.monotonic()
         thread.start()
         try:
+            while thread.is_alive() and not self.runner.parts["pace"]["due_us"][0]:
+                time.sleep(1e-3)  # until it has asked for its priority
             self.opened()
             while thread.is_alive() and not self.ended_by:
                 now_s = time.monotonic()
