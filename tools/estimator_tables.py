@@ -1,7 +1,7 @@
-"""Measures the estimator and writes the tables of docs/estimator.md.
+"""Measures the estimator and the fits and writes the tables of docs/estimator.md and docs/fit.md.
 
-    python tools/estimator_tables.py            measure (a minute) and write
-    python tools/estimator_tables.py --check    fail if a table is missing
+    python tools/estimator_tables.py            measure (two minutes) and write
+    python tools/estimator_tables.py --check    fail if a table is missing or of another shape
 
 Between `<!-- NAME -->` and `<!-- end -->` everything is replaced.
 """
@@ -14,7 +14,10 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-PAGE = ROOT / "docs/estimator.md"
+PAGES = {
+    "docs/estimator.md": ("charge", "health", "core", "speed"),
+    "docs/fit.md": ("fit",),
+}
 sys.path.insert(0, str(ROOT / "src"))
 
 
@@ -22,8 +25,8 @@ def figure(value: float | None) -> str:
     return "-" if value is None else f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
 
 
-def accuracy_tables() -> tuple[str, str]:
-    """Charge, and core temperature."""
+def accuracy_tables() -> dict[str, str]:
+    """Charge, health, and core temperature."""
     from bms.bench import accuracy
 
     options = argparse.Namespace(repetitions=1, seconds=2400.0, estimator=None, only="")
@@ -45,16 +48,53 @@ def accuracy_tables() -> tuple[str, str]:
         ]  # fmt: skip
         charge.append("| " + " | ".join(cells) + " |")
     core = [
-        "| record | core RMSE K | surface for core K | quasi-steady law K |",
-        "|---|---|---|---|",
+        "| record | core RMSE K | inside 3 sigma % | surface for core K | quasi-steady law K |",
+        "|---|---|---|---|---|",
     ]
     for name, row in found.items():
-        if name.startswith("core_rmse_k/") and not name.endswith("/quasi_steady"):
+        if name.startswith("core_rmse_k/") and "/quasi_steady" not in name:
             law = found.get(f"{name}/quasi_steady")
             place = name.partition("/")[2]
+            inside = figure(found[f"core_inside_3_sigma_pct/{place}"].ours)
             beside = figure(law.peer) if law else "-"
-            core.append(f"| {place} | {figure(row.ours)} | {figure(row.peer)} | {beside} |")
-    return "\n".join(charge), "\n".join(core)
+            cells = [place, figure(row.ours), inside, figure(row.peer), beside]
+            core.append("| " + " | ".join(cells) + " |")
+    health = ["| figure | ours | beside it |", "|---|---|---|"]
+    for name, row in found.items():
+        kind, _, place = name.partition("/")
+        if kind.startswith(("r0_", "capacity_", "health_")):
+            beside = "-" if row.peer is None else f"{figure(row.peer)} % ({row.peer_name})"
+            health.append(f"| `{kind}` | {figure(row.ours)} % | {beside} |")
+    tables = {"charge": charge, "core": core, "health": health}
+    return {name: "\n".join(lines) for name, lines in tables.items()}
+
+
+def fit_table() -> str:
+    """Held-out records of the shipped manifests: the model on its own."""
+    import time
+
+    import numpy as np
+
+    from bms import fit
+
+    lines = [
+        "| manifest | held out | RMSE mV, SoC above 0.1 | mean error mV | fit takes |",
+        "|---|---|---|---|---|",
+    ]
+    for path in sorted((ROOT / "examples/fit").glob("*.toml")):
+        began = time.perf_counter()
+        result = fit.fit(path)
+        took = f"{time.perf_counter() - began:.0f} s"
+        for s in result.scores:
+            if s.is_judged:
+                mean_mv = 1e3 * float(np.mean(s.model_v - s.trace.voltage_v))
+                name = Path(s.trace.name).name.split(".")[0]
+                figures = f"{s.rmse_used_mv:.1f} | {mean_mv:+.1f} | {took}"
+                lines.append(f"| `{path.stem}` | {name} | {figures} |")
+        if not result.scores:
+            core = ", ".join(f"core by the law {h.law_rmse_k:.2f} K" for h in result.heat_scores)
+            lines.append(f"| `{path.stem}` | none: {core} | - | - | {took} |")
+    return "\n".join(lines)
 
 
 def speed_table() -> str:
@@ -78,17 +118,28 @@ def speed_table() -> str:
     return "\n".join(lines)
 
 
+def missing(text: str, names: tuple[str, ...]) -> list[str]:
+    """Tables that are not there, or have no row."""
+    found = {name: re.search(rf"<!-- {name} -->\n\|.*\n\|---.*\n\|.*\n", text) for name in names}
+    return [name for name, match in found.items() if match is None]
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--check", action="store_true")
-    text = PAGE.read_text("utf-8")
     if parser.parse_args().check:
-        return 0 if text.count("|---|") >= 3 else 1
-    charge, core = accuracy_tables()
-    for name, table in (("charge", charge), ("core", core), ("speed", speed_table())):
-        pattern = rf"(<!-- {name} -->\n).*?(<!-- end -->)"
-        text = re.sub(pattern, lambda m, t=table: f"{m[1]}{t}\n{m[2]}", text, flags=re.DOTALL)
-    PAGE.write_text(text, "utf-8")
+        gone = {page: missing((ROOT / page).read_text("utf-8"), names)
+                for page, names in PAGES.items()}  # fmt: skip
+        print("\n".join(f"{page}: {', '.join(names)}" for page, names in gone.items() if names))
+        return 1 if any(gone.values()) else 0
+    tables = accuracy_tables() | {"speed": speed_table(), "fit": fit_table()}
+    for page, names in PAGES.items():
+        text = (ROOT / page).read_text("utf-8")
+        for name in names:
+            pattern = rf"(<!-- {name} -->\n).*?(<!-- end -->)"
+            table = tables[name]
+            text = re.sub(pattern, lambda m, t=table: f"{m[1]}{t}\n{m[2]}", text, flags=re.DOTALL)
+        (ROOT / page).write_text(text, "utf-8")
     return 0
 
 
