@@ -88,6 +88,8 @@ def on_page_markdown(markdown: str, page: Any, config: MkDocsConfig, files: File
         return text if name.strip("`/") in text else f"{text} (`{name}`)"
 
     text = LINK.sub(outside, markdown)
+    if "\n## " not in text:  # one wide table: it may have the room of the table of contents
+        page.meta["hide"] = ["toc"]
     return COMMENT.sub(r'<p class="not-run">Not run by the tests: \1.</p>\n\n', text)
 
 

@@ -13,7 +13,8 @@ import sys
 import textwrap
 import types
 import typing
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from functools import cached_property
 from importlib import import_module
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
@@ -171,12 +172,14 @@ def schema(top: type[msgspec.Struct]) -> str:
         for field in msgspec.structs.fields(struct):
             if field.name in ("provenance", "file", "path") and not key:
                 continue
+            if "filled by the loader" in notes.get(field.name, ""):
+                continue
             name = f"{key}.{field.encode_name}" if key else field.encode_name
             below = list(structs(field.type))
             waiting += [(_key(name, field.type, b), b) for b in below]
             rows.append((
                 f"`{field.encode_name}`", kind(field.type, below), unit_of(field.name),
-                default(field), notes.get(field.name, ""),
+                default(field), notes.get(field.name, "").replace("None:", "absent:"),
             ))  # fmt: skip
         title = f"`[{key}]`" if key else "The file itself"
         tag = struct.__struct_config__.tag
@@ -221,7 +224,7 @@ def kind(of: Any, below: list[type]) -> str:
         if parts[-1] is Ellipsis:
             return f"list of {kind(parts[0], [])}s"
         return f"{len(parts)} {kind(parts[0], [])}s"
-    if get_origin(of) is dict:
+    if get_origin(of) in (dict, Mapping):
         return "table"
     return {float: "number", int: "whole number", str: "text", bool: "true or false"}.get(
         of, getattr(of, "__name__", str(of))
@@ -234,6 +237,8 @@ def default(field: Any) -> str:
         value = field.default
         if value is None:
             return "absent"
+        if value in ((), "", {}):
+            return "empty"
         return "see below" if isinstance(value, msgspec.Struct) else f"`{value}`"
     return "required" if field.default_factory is msgspec.NODEFAULT else "empty"
 
@@ -321,18 +326,36 @@ def python() -> str:
         if not inspect.isclass(thing):
             continue
         parts.append(f"\n## bms.{name}\n\n{prose(own_doc(thing))}\n")
-        rows = []
-        for key, member in vars(thing).items():
-            text = cut(getattr(member, "__doc__", None) or "")
-            if key.startswith("_") or not text or isinstance(member, types.MemberDescriptorType):
-                continue
-            if isinstance(member, staticmethod | classmethod):
-                member = member.__func__
-            call = str(inspect.signature(member)) if inspect.isfunction(member) else ""
-            call = re.sub(r"\((self|cls)(, )?", "(", call)
-            rows.append((f"`{key}{call}`", text.split("\n\n")[0]))
-        parts.append(table(("member", "what"), rows))
+        if name in FILES:
+            parts.append(f"The data of [a file]({FILES[name]}); every key is an attribute.\n")
+        parts += [f"**`{shown}`**\n:   {text}\n" for shown, text in members(thing)]
     return "\n".join(parts)
+
+
+FILES = {"Cell": "cell-file.md", "Pack": "pack-file.md"}
+
+
+def members(thing: type) -> Iterator[tuple[str, str]]:
+    """Public methods and properties as they are called, with what they say of themselves."""
+    for key, member in vars(thing).items():
+        if isinstance(member, staticmethod | classmethod):
+            member = member.__func__
+        text = prose(getattr(member, "__doc__", None) or "")
+        is_ours = inspect.isfunction(member) or isinstance(member, property | cached_property)
+        if key.startswith("_") or not text or not is_ours:
+            continue
+        call = "" if not inspect.isfunction(member) else _call(member)
+        yield f"{key}{call}", text.replace("\n", "\n    ")
+
+
+def _call(function: types.FunctionType) -> str:
+    """Its parameters and defaults, without types."""
+    kept = [
+        p.replace(annotation=inspect.Parameter.empty)
+        for p in inspect.signature(function).parameters.values()
+        if p.name not in ("self", "cls")
+    ]
+    return str(inspect.Signature(kept))
 
 
 if __name__ == "__main__":
