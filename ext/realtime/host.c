@@ -137,7 +137,7 @@ static void nvm_step(host_t *h)
 static void take_frame(host_t *h, const ecu_can_frame_t *frame)
 {
     h->fields.frames_in++;
-    if (!h->fields.io_is_cut) (void)io_take_inputs(&h->io, h->fields.now_us, frame);
+    if (!h->fields.io_is_cut && frame->bus == ECU_BUS_VEHICLE) (void)io_take_inputs(&h->io, h->fields.now_us, frame);
 }
 
 /* Frames beyond what one step can take wait in their link. On shared wires both controllers hear every frame. */
