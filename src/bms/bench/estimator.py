@@ -3,7 +3,8 @@
 Each figure is a whole step: readings in, temperature tables, core temperature, filter, results out,
 through the bound buffers of bms.Estimator. The peer is the same model vectorised with NumPy
 (bench/filters.py), which does without core temperature and checks. A published package, one cell at
-a time as it is made for, is measured where it is installed. `run` rows hand over 200 steps at once.
+a time as it is made for, is measured where it is installed (--peer-python names another Python).
+`run` rows hand over 200 steps at once. Rows of the microcontroller: bms.bench.mcu.
 """
 
 from __future__ import annotations
@@ -11,14 +12,12 @@ from __future__ import annotations
 import argparse
 import time
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 
 from bms import cells
-from bms.bench import Row, interleaved
-from bms.bench.filters import NumpyFilter, Tables
-from bms.bench.peers import PEERS, Peer
+from bms.bench import Row, interleaved, mcu, package
+from bms.bench.filters import NumpyFilter
 from bms.estimator import Estimator
 
 CELL = "sulfide_nmc811_77ah"
@@ -30,7 +29,12 @@ LIMIT_SOURCE = (
 )
 RUN_STEPS = 200
 STEP_S = 0.02  # as the firmware reads voltages; temperatures count every 0.1 s, on both sides
-PACKAGES = ("bayesian_filters", "filterpy")
+TARGETS = {96: 60.0, 1000: 15.0}
+TARGET = "required: 60 at 96 cells, 15 at 1000"
+COPY_BYTES = 200_000_000
+# A step reads and writes at least: 24 floats of the filter and 11 of the readings of a cell, and
+# takes in two doubles and gives out two floats.
+STEP_BYTES = 2 * 4 * (24 + 11) + 2 * 8 + 2 * 4
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -39,6 +43,9 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         type=int,
         default=400_000,
         help="cell updates of one repetition (default 400000)",
+    )
+    parser.add_argument(
+        "--peer-python", metavar="PATH", help="a Python that has filterpy, in a venv of its own"
     )
 
 
@@ -96,46 +103,19 @@ def at_once(n: int) -> Callable[[int], object]:
     return lambda k: made.run(times, amps, all_volts, all_warm)
 
 
-def package() -> tuple[Peer | None, Callable[[int], object] | None]:
-    """The textbook filter of the first published package that is installed, on one cell."""
-    for name in PACKAGES:
-        peer = PEERS.get(name)
-        if peer is not None and peer.installed():
-            from importlib import import_module
-
-            return peer, _package_step(import_module(f"{name}.kalman"))
-    return PEERS.get("filterpy"), None
-
-
-def _package_step(module: Any) -> Callable[[int], object]:
-    t = Tables(cells.load(CELL))
-    made = module.ExtendedKalmanFilter(dim_x=3, dim_z=1, dim_u=1)
-    made.x = np.array([[0.5], [0.0], [0.0]])
-    made.P, made.Q = np.diag([1e-2, 1e-4, 1e-4]), np.diag([1e-10, 1e-8, 1e-8])
-    made.R, made.F = np.array([[1e-4]]), np.diag([1.0, 0.4, 0.998])
-    made.B = np.array([[-0.1 / t.capacity_as], [1.3e-4], [4e-7]])
-    grid, ocv = t.grid, t.values["ocv_v"]
-
-    def slope(x: np.ndarray) -> np.ndarray:
-        z = float(x[0, 0])
-        rise = np.interp(z + 0.005, grid, ocv) - np.interp(z - 0.005, grid, ocv)
-        return np.array([[rise * 100.0, -1.0, -1.0]])
-
-    def voltage(x: np.ndarray, amps: float) -> np.ndarray:
-        level = np.interp(float(x[0, 0]), grid, ocv) - float(x[1, 0]) - float(x[2, 0])
-        return np.array([[level - 7e-4 * amps]])
-
-    def step(k: int) -> None:
-        amps = current(k)
-        made.predict(u=np.array([[amps]]))
-        made.update(np.array([[3.80]]), slope, voltage, hx_args=(amps,))
-
-    return step
+def copy_gb_per_s() -> float:
+    """What one thread reads and writes when it copies much memory."""
+    source = np.ones(COPY_BYTES // 8)
+    target = np.empty_like(source)
+    np.copyto(target, source)
+    began = time.perf_counter()
+    np.copyto(target, source)
+    return 2.0 * COPY_BYTES / (time.perf_counter() - began) * 1e-9
 
 
-def rows(options: argparse.Namespace) -> list[Row]:
-    updates = options.updates
-    measure: dict[str, Callable[[], float]] = {}
+def measured(updates: int, repetitions: int, peer: tuple[str, str] | None) -> dict[str, float]:
+    """Nanoseconds of a cell update by kind, all taken in turns; `copy` in GB/s."""
+    measure: dict[str, Callable[[], float]] = {"copy": copy_gb_per_s}
     for n in SIZES:
         mine, theirs = ours(n, 1), numpy_peer(n)
         few = max(20_000, updates // 20) if n < 1000 else updates  # NumPy is slow on few cells
@@ -148,12 +128,35 @@ def rows(options: argparse.Namespace) -> list[Row]:
         measure[f"run {n}"] = lambda step=whole, n=n: per_update(step, n * RUN_STEPS, updates)  # type: ignore[misc]
     every = ours(100_000, 0)
     measure["threads"] = lambda: per_update(every, 100_000, updates)
-    peer, packaged = package()
-    if packaged is not None:
-        measure["package"] = lambda: per_update(packaged, 1, 2000)
-    took = {
-        name: spread.median for name, spread in interleaved(measure, options.repetitions).items()
-    }
+    if peer is not None:
+        measure["package"] = lambda: package.update_ns(*peer, CELL, 2000)
+    return {name: spread.median for name, spread in interleaved(measure, repetitions).items()}
+
+
+def package_row(took: dict[str, float], peer: tuple[str, str] | None) -> Row:
+    """Beside a published package, or how to get it."""
+    name = f"{peer[1]} EKF" if peer else f"filterpy EKF, not installed: {package.INSTALL}"
+    return Row(
+        name="package_cell_update_ns_1", ours=took["ours 1"], unit="ns", better="lower",
+        peer=took.get("package"), peer_name=name, peer_install=package.INSTALL,
+    )  # fmt: skip
+
+
+def memory_rows(took: dict[str, float]) -> list[Row]:
+    """Why threads gain little on very many cells: their states come from memory."""
+    rate = STEP_BYTES / took["threads"]
+    return [
+        Row(name="threads_cell_update_ns_100000", ours=took["threads"], unit="ns", better="lower"),
+        Row(
+            name="threads_memory_gb_per_s_100000", ours=rate, unit="GB/s", better="higher",
+            limit=took["copy"], limit_source="one thread that copies memory, in this run",
+        ),
+    ]  # fmt: skip
+
+
+def rows(options: argparse.Namespace) -> list[Row]:
+    peer = package.found(options.peer_python)
+    took = measured(options.updates, options.repetitions, peer)
     found = [
         Row(
             name=f"cell_update_ns_{n}", ours=took[f"ours {n}"], unit="ns", better="lower",
@@ -165,7 +168,7 @@ def rows(options: argparse.Namespace) -> list[Row]:
     found += [
         Row(
             name=f"speedup_over_numpy_{n}", ours=took[f"numpy {n}"] / took[f"ours {n}"], unit="x",
-            better="higher",
+            better="higher", limit=TARGETS.get(n), limit_source=TARGET if n in TARGETS else None,
         )
         for n in SIZES
     ]  # fmt: skip
@@ -176,14 +179,4 @@ def rows(options: argparse.Namespace) -> list[Row]:
         )
         for n in (96, 1000)
     ]  # fmt: skip
-    found.append(
-        Row(name="threads_cell_update_ns_100000", ours=took["threads"], unit="ns", better="lower")
-    )
-    found.append(
-        Row(
-            name="package_cell_update_ns_1", ours=took["ours 1"], unit="ns", better="lower",
-            peer=took.get("package"), peer_name=f"{peer.title} EKF" if peer else None,
-            peer_install=peer.install if peer else "",
-        )
-    )  # fmt: skip
-    return found
+    return [*found, *memory_rows(took), package_row(took, peer), *mcu.arm_rows(CELL)]
