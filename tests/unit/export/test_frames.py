@@ -209,3 +209,15 @@ def test_silence_between_frames_costs_no_ticks(tmp_path):
     assert rec.summary["times_backwards"] == 1
     times = [f.t_ns for f in rec.frames]
     assert times == sorted(times) and times[-1] >= 900_000_000_000_000
+
+
+def test_a_burst_larger_than_any_buffer_loses_no_frame(tmp_path):
+    path = tmp_path / "a.log"
+    burst = "".join(f"(5.000000) can0 123##1{k:0128X}\n" for k in range(40_000))
+    path.write_text("(1.0) can0 001#00\n" + burst + "(5.5) can0 001#01\n")
+    convert(path, tmp_path / "a.arrow")
+    rec = Recording.open(tmp_path / "a.arrow")
+    assert len(rec.frames) == 40_002 and not rec.events
+    ends = [f.data[-2:] for f in rec.frames][1:40_001]
+    assert ends == [k.to_bytes(2, "big") for k in range(40_000)]
+    assert np.all(np.diff(rec.t_ns) > 0)

@@ -19,7 +19,7 @@ from bms.recorder import Frame, Signal, Writer, logs
 
 TICK_US = 10_000
 GAP_US = 1_000_000  # a longer silence gets no ticks
-ROOM = 30  # frames a tick that always fit; more are handed on before the tick ends
+ROOM = 400  # frames of 8 bytes that a tick always fits; a burst of more gets a tick of its own
 
 
 @dataclass
@@ -100,12 +100,12 @@ def _fill(writer: Writer, log: logs.BusLog, decoder: Decoder) -> None:
             tick()
             is_gap = at_us - next_us > GAP_US
             next_us = at_us // TICK_US * TICK_US if is_gap else next_us + TICK_US
-        if waiting >= ROOM:  # a burst: make room before it
-            writer.drain()
-            waiting = 0
+        if waiting >= ROOM:
+            tick()
+            next_us += 1
         recorder.frame(at_us, frame.bus, frame.direction, frame.id, frame.flags, frame.data)
         decoder.take(frame)
-        waiting, last_us = waiting + 1, at_us
+        waiting, last_us = waiting + 1 + len(frame.data) // 8, at_us
     tick()
 
 
