@@ -9,6 +9,7 @@ otherwise corrupt memory.
 
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t, uintptr_t
 from libc.stdlib cimport calloc, free
+from libc.string cimport memcpy, memset
 
 import numpy as np
 
@@ -247,6 +248,39 @@ cdef class Recorder:
             while record_tick(&self.r, now_us) == 0:
                 now_us += period_us
         return now_us + period_us
+
+    def ticks_from(self, const double[:, ::1] rows, double[::1] live, uint64_t now_us, uint64_t period_us=10000):
+        """Copy row after row into `live` and record it, without the GIL, until the batch or the rows end: (rows, last time)."""
+        cdef Py_ssize_t k = 0
+        cdef size_t bytes_of_row = <size_t>rows.shape[1] * sizeof(double)
+        cdef uint32_t full = 0
+        if rows.shape[1] != live.shape[0]:
+            raise ValueError("rows of another length")
+        with nogil:
+            while k < rows.shape[0] and full == 0:
+                memcpy(&live[0], &rows[k, 0], bytes_of_row)
+                now_us += period_us
+                full = record_tick(&self.r, now_us)
+                k += 1
+        return k, now_us
+
+    def frames_until_full(self, uint64_t now_us, uint32_t each, int64_t most):
+        """`each` frames a tick, without the GIL, until the batch is full or `most` were recorded: (frames, last time)."""
+        cdef ecu_can_frame_t f
+        cdef int64_t count = 0
+        cdef uint32_t full = 0, k
+        with nogil:
+            memset(&f, 0, sizeof(f))
+            f.length = 8
+            while count < most and full == 0:
+                now_us += 10000
+                for k in range(each):
+                    f.id = 0x100 + k
+                    memcpy(f.data, &count, 8)
+                    record_frame(&self.r, now_us, &f, 1)
+                    count += 1
+                full = record_tick(&self.r, now_us)
+        return count, now_us
 
     def frame(self, uint64_t t_us, int bus, int direction, uint32_t identifier, int flags, bytes data):
         """One CAN frame, from Python (a bridge or a bench without the compiled loop)."""

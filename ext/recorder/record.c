@@ -35,12 +35,13 @@ static convert_t *const CONVERT_BY_TYPE[] = {
 };
 
 /* The number of the step next to x; the least number when there is none. */
-static int32_t on_raster(double x, int32_t most)
+static inline int32_t on_raster(double x, double most)
 {
-    if (!(x == x)) return -most - 1;
-    if (x >= (double)most) return most;
-    if (x <= (double)-most) return -most;
-    return (int32_t)(x < 0.0 ? x - 0.5 : x + 0.5);
+    const double known = x == x ? x : 0.0;
+    const double above = known < -most ? -most : known;
+    const double held = above > most ? most : above;
+    const int32_t number = (int32_t)(held + (held < 0.0 ? -0.5 : 0.5));
+    return x == x ? number : (int32_t)-most - 1;
 }
 
 static double read_one(const record_source_t *s, uint32_t k)
@@ -62,8 +63,8 @@ static void copy_on_raster(const record_source_t *s, uint32_t row)
     for (uint32_t k = 0; k < s->count; ++k) {
         const double x = read_one(s, k) * s->scale + s->shift;
         const size_t place = (size_t)row * s->count + k;
-        if (s->how == RECORD_RASTER_16) ((int16_t *)s->to)[place] = (int16_t)on_raster(x, INT16_MAX);
-        else ((int32_t *)s->to)[place] = on_raster(x, INT32_MAX);
+        if (s->how == RECORD_RASTER_16) ((int16_t *)s->to)[place] = (int16_t)on_raster(x, (double)INT16_MAX);
+        else ((int32_t *)s->to)[place] = on_raster(x, (double)INT32_MAX);
     }
 }
 
@@ -72,6 +73,10 @@ static void copy(const record_source_t *s, uint32_t row)
     if (s->how == RECORD_AS_IS) {
         const size_t bytes = (size_t)s->count * SIZE[s->type];
         memcpy((uint8_t *)s->to + row * bytes, s->from, bytes);
+    } else if (s->how == RECORD_RASTER_16 && s->type == FIELD_f64 && s->count == 1u) { /* no call either */
+        double value;
+        memcpy(&value, s->from, sizeof value);
+        ((int16_t *)s->to)[row] = (int16_t)on_raster(value * s->scale + s->shift, (double)INT16_MAX);
     } else if (s->how != RECORD_FLOAT) {
         copy_on_raster(s, row);
     } else if (s->type == FIELD_f64 && s->count == 1u) { /* most signals: no call */

@@ -42,6 +42,8 @@ PEERS = {
         Peer("liionpack", "liionpack", "liionpack 'pybamm<25' 'casadi<3.7' 'numpy<2' 'pandas<3'"),
         Peer("filterpy", "filterpy", "filterpy"),
         Peer("simdkalman", "simdkalman", "simdkalman"),
+        Peer("asammdf", "asammdf", "asammdf"),
+        Peer("python-can", "can", "python-can"),
     )
 }
 """By module name. liionpack fails with the newest of its own dependencies: give it its own venv."""

@@ -103,15 +103,14 @@ def _compared(found: Comparison) -> Iterator[str]:
     if found.events:
         yield f"  {'recorded':>11} {'replayed':>11}  event"
     for event in found.events[:40]:
-        times = [
-            "-" if t is None else f"{t:.3f} s" for t in (event.recorded_s, event.replayed_s)
-        ]
+        times = ["-" if t is None else f"{t:.3f} s" for t in (event.recorded_s, event.replayed_s)]
         yield f"  {times[0]:>11} {times[1]:>11}  {event.what}"
     if len(found.events) > 40:
         yield f"  ... {len(found.events) - 40} more (--json has all)"
     yield f"\nsignals: {found.signals_equal} equal, {len(found.signals)} not"
     if found.signals:
-        yield f"  {'signal':32} {'most':>11} {'at':>10} {'mean':>11} {'recorded':>11} {'replayed':>11}"
+        heads = ("most", "mean", "recorded", "replayed")
+        yield f"  {'signal':32} {heads[0]:>11} {'at':>10}" + "".join(f" {h:>11}" for h in heads[1:])
     for kind in ("limit", "estimated", "measured", "command"):
         for s in found.signals:
             if s.kind == kind:

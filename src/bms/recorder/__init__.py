@@ -32,8 +32,8 @@ __all__ = ["Event", "Frame", "Frames", "Recording", "Signal", "Writer", "repair"
 
 if TYPE_CHECKING:
     from bms.recorder.container import Event, Signal
-    from bms.recorder.reader import Frame, Frames, Recording
     from bms.recorder.mend import repair
+    from bms.recorder.reader import Frame, Frames, Recording
     from bms.recorder.writer import Writer
 
 

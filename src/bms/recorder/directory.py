@@ -33,7 +33,8 @@ class Page(NamedTuple):
 
 @dataclass(frozen=True)
 class Overview:
-    """The pages of an overview in a spool, and where each is. ticks[k]: rows in a bin of level k."""
+    """The pages of an overview in a spool, and where each is. ticks[k]: rows in a bin of level
+    k."""
 
     spool: IO[bytes]
     ticks: tuple[int, ...]
@@ -41,7 +42,9 @@ class Overview:
     signals: tuple[str, ...]
 
 
-def closing(table: np.ndarray, overview: Overview | None, pages_at: int, at: int, foot: bytes) -> bytes:
+def closing(
+    table: np.ndarray, overview: Overview | None, pages_at: int, at: int, foot: bytes
+) -> bytes:
     """Directory and closing, to be written at `at`, before the footer `foot`.
 
     table: int64 of shape (batches, 5). pages_at: where the pages begin.
@@ -82,7 +85,12 @@ def read(descriptor: int, size: int) -> Directory | None:
     foot = os.pread(descriptor, foot_size + 10, foot_at)
     raw = os.pread(descriptor, CLOSING.size, foot_at - CLOSING.size)
     magic, at, length, check, foot_check, _ = CLOSING.unpack(raw)
-    if magic != MAGIC or length > min(SIZE_MAX, size) or at > size or zlib.crc32(foot) != foot_check:
+    if (
+        magic != MAGIC
+        or length > min(SIZE_MAX, size)
+        or at > size
+        or zlib.crc32(foot) != foot_check
+    ):
         return None
     data = os.pread(descriptor, length, at)
     if len(data) != length or zlib.crc32(data) != check:

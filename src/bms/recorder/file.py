@@ -76,7 +76,9 @@ class RecordingFile:
         self.synced = 0  # how far the medium has it for certain
 
     @classmethod
-    def resume(cls, path: Path, schema_message: bytes, blocks: list[Block], disk: Disk) -> RecordingFile:
+    def resume(
+        cls, path: Path, schema_message: bytes, blocks: list[Block], disk: Disk
+    ) -> RecordingFile:
         """An existing file, to go on behind its last whole batch."""
         file = cls(path, schema_message, disk)
         file.blocks = list(blocks)

@@ -48,7 +48,7 @@ def footer(schema_message: bytes, blocks: Sequence[tuple[int, int, int]]) -> byt
 
 
 def _schema_of(message: bytes) -> tuple[int, int]:
-    """(metadata version, place of the Schema table) in a Message { version, header type, header }."""
+    """(metadata version, place of the Schema table) in a Message."""
     (root,) = struct.unpack_from("<I", message, 0)
     (back,) = struct.unpack_from("<i", message, root)
     places = struct.unpack_from("<HHHHH", message, root - back)

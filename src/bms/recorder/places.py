@@ -19,7 +19,7 @@ from bms.recorder.tail import tail_of
 
 
 class Place(NamedTuple):
-    """A batch: where its message lies, whether in the tail, and how many rows of it to pass over."""
+    """A batch: where its message lies, whether in the tail, how many of its rows to pass over."""
 
     start: int
     size: int

@@ -13,6 +13,7 @@ import tempfile
 import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import IO, Any
 
@@ -37,15 +38,26 @@ class Column:
     is_vector: bool = False
     raster: Raster | None = None
 
+    @cached_property
+    def about(self) -> tuple[float, float, int | None]:
+        """(scale, offset, number that is no value)."""
+        raster = self.raster
+        return (raster.step, raster.offset, raster.missing) if raster else (1.0, 0.0, None)
+
 
 class Level:
     """The page of a level that is being filled. `used`: bins that hold something."""
 
     def __init__(self, signals: int) -> None:
         self.times = np.zeros((BINS, 2), np.int64)
-        self.bins = np.full((signals, BINS, 2), np.nan, np.float32)
         self.pages: list[Page] = []
         self.used = 0
+        self._signals = signals
+
+    @cached_property
+    def bins(self) -> np.ndarray:
+        """float32 of shape (signals, BINS, 2), made when first needed."""
+        return np.full((self._signals, BINS, 2), np.nan, np.float32)
 
     def clear(self) -> None:
         self.bins.fill(np.nan)
@@ -59,10 +71,12 @@ class Pyramid:
         self.columns = columns
         self.rows = 0  # taken so far
         self._levels = [Level(len(columns)) for _ in TICKS]
-        self._spool: IO[bytes] = tempfile.SpooledTemporaryFile(
+        self._spool: IO[bytes] = tempfile.SpooledTemporaryFile(  # noqa: SIM115, closed by its end
             SPOOL_BYTES, dir=str(folder) if folder else None
         )
         self._end = 0
+        self._schema: pa.Schema | None = None
+        self._column_places: list[int] = []
 
     def add(self, batch: pa.RecordBatch) -> None:
         """Fold a batch in. OSError when the spool's disk is full."""
@@ -85,8 +99,16 @@ class Pyramid:
         last = np.flatnonzero(np.diff(bins, append=bins[-1] + 1))
         level.times[bins[last], 1] = t_ns[last]
         level.used = int(bins[-1]) + 1
-        for k, column in enumerate(self.columns):
-            fold_in(batch.column(column.name), column, first, level.bins[k])
+        places = self._places(batch.schema)
+        for column, place, bins in zip(self.columns, places, level.bins, strict=True):
+            fold_in(batch.column(place), column, first, bins)
+
+    def _places(self, schema: pa.Schema) -> list[int]:
+        """Of the columns in a batch; batches have the same schema object over and over."""
+        if self._schema is not schema:
+            self._schema = schema
+            self._column_places = [schema.get_field_index(c.name) for c in self.columns]
+        return self._column_places
 
     def _close_page(self, k: int) -> None:
         """Put the page of level k into the spool and its bins into the level above."""
@@ -139,9 +161,7 @@ def fold_in(array: pa.Array, column: Column, first: int, bins: np.ndarray) -> No
     values = (array.flatten() if column.is_vector else array).to_numpy(zero_copy_only=False)
     if values.size != len(array) * column.width:
         return  # lengths that make no sense are told by whoever reads the values
-    values, raster = np.ascontiguousarray(values), column.raster
-    about = (raster.step, raster.offset, raster.missing) if raster else (1.0, 0.0, None)
-    fold(values, rows, column.width, first, TICKS[0], bins, *about)
+    fold(values, rows, column.width, first, TICKS[0], bins, *column.about)
 
 
 def read_page(

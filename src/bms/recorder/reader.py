@@ -117,6 +117,7 @@ class Recording:
             raise
 
     def close(self) -> None:
+        """Give the files back; what was read stays."""
         if self.descriptor >= 0:
             os.close(self.descriptor)
             self.descriptor = -1
@@ -166,7 +167,9 @@ class Recording:
         missing = [name for name in dict.fromkeys(names) if name not in self._values]
         if not missing:
             return
-        for name, (values, times) in self._gather(missing, self.batches(["t_ns", *missing])).items():
+        for name, (values, times) in self._gather(
+            missing, self.batches(["t_ns", *missing])
+        ).items():
             is_every_tick = len(values) == self.t_ns.size  # then the times are kept only once
             self._values[name] = (values, self.t_ns if is_every_tick else times)
 
@@ -330,9 +333,7 @@ class Recording:
         rows = [_numbers(batch.column(0)) for batch in self.batches(["t_ns"])]
         return [(int(r[0]), int(r[-1])) for r in rows]
 
-    def _decode(
-        self, names: Sequence[str], numbers: Iterable[int]
-    ) -> Iterator[pa.RecordBatch]:
+    def _decode(self, names: Sequence[str], numbers: Iterable[int]) -> Iterator[pa.RecordBatch]:
         fields = [self.schema.get_field_index(name) for name in names]
         if min(fields) < 0:
             raise RecorderError(f"{self.path}: the file has no column {names[fields.index(-1)]}")

@@ -23,6 +23,7 @@ from bms.recorder.tail import Tail
 SYNC_S = 1.0  # the file is told to the disk this often (wall time)
 WAIT_S = 0.1  # rows that wait longer for their batch go into the tail
 HELD = 8  # messages kept for a disk that takes none
+LAST_TRIES = 3  # at the end, when there is no next batch to try again with
 
 
 class Scribe:
@@ -136,6 +137,12 @@ class Scribe:
             self._finish_piece(piece, note)
         else:
             self._write(self.shape.empty_row(self._events, note))
+        for _ in range(LAST_TRIES):
+            if self._held:
+                self._empty_held()
+        if self._held and _end_ns(self._held[-1][1]) <= self.tail_ns:
+            self._fail(f"the recording has no end ({self.trouble}): `bms repair` gives it one")
+            return  # its tail has the rest and stays
         if self._held:
             self.lost(sum(b.num_rows for _, b in self._held), self.trouble)
             self._held = []
@@ -150,13 +157,18 @@ class Scribe:
 
     def _write(self, batch: pa.RecordBatch) -> None:
         """A message to the file, after those it did not take before."""
-        queue_, self._held = [*self._held, (self._encoder.message(batch), batch)], []
-        for k, (message, rows) in enumerate(queue_):
+        self._held.append((self._encoder.message(batch), batch))
+        self._empty_held()
+
+    def _empty_held(self) -> None:
+        """Write what is held, as far as the disk takes it."""
+        messages, self._held = self._held, []
+        for k, (message, rows) in enumerate(messages):
             try:
                 self._file.append(message, rows)
             except OSError as error:
                 self._declare(f"cannot write the recording: {error}")
-                self._hold(queue_[k:])
+                self._hold(messages[k:])
                 return
             self.written_ns = self._file.blocks[-1].last_ns
             self._fold(rows)

@@ -10,8 +10,9 @@ What is promised
     Both follow the last `drain` or `exchange` within 0.1 s when rows come slowly, and within 1 s
     (two batches) when they come fast; `flush` waits until both have everything that was drained. A
     disk that fails stops neither the run nor the recorder: what could not be written is tried again
-    with the next batch, and when eight batches wait, later ones are lost and counted. `trouble` says so at once, the recording as soon
-    as it can be written again (an event), and `close` raises RecorderError.
+    with the next batch, and when eight wait, later ones are lost and counted. `trouble` says so at
+    once, the recording as soon as it can be written again (an event), and `close` raises
+    RecorderError.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ from bms.recorder.disk import Disk
 from bms.recorder.file import CODEC
 from bms.recorder.scribe import Scribe
 
-BATCH_TICKS = 4000
+BATCH_TICKS = 8000
 BATCH_BYTES = 8 << 20  # a batch of a large pack has fewer rows
 BUFFERS = 3  # batches to begin with; `exchange`, which must not wait, may ask for more
 BUFFERS_MAX = 8
@@ -88,8 +89,9 @@ class Writer:
         self._dropped: tuple[int, ...] = (0, 0, 0, 0)
         self._closed = False
         self._scribe = Scribe(
-            self.path, shape, shape.schema(metadata), ticks, compression, disk or Disk(), self._free
-        )
+            self.path, shape, shape.schema(metadata), batch_ticks, compression, disk or Disk(),
+            self._free,
+        )  # fmt: skip
         self._thread = threading.Thread(
             target=self._scribe.run, args=(self._work,), name="bms-recorder", daemon=True
         )

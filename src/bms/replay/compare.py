@@ -155,7 +155,8 @@ def _follow(track: _Track, recorded: np.ndarray, replayed: np.ndarray, now_s: fl
 def _change(track: _Track) -> SignalChange:
     return SignalChange(
         track.name, track.unit, track.kind, track.most, track.at_s,
-        track.total / max(1, track.samples), *track.last, track.samples * SAMPLE_US * 1e-6,
+        track.total / max(1, track.samples), track.last[0], track.last[1],
+        track.samples * SAMPLE_US * 1e-6,
     )  # fmt: skip
 
 
@@ -173,4 +174,6 @@ def _paired(
                 equal += 1
             else:
                 found.append(Heard(what, a, b))
-    return sorted(found, key=lambda h: min(t for t in (h.recorded_s, h.replayed_s) if t is not None)), equal
+    return sorted(
+        found, key=lambda h: min(t for t in (h.recorded_s, h.replayed_s) if t is not None)
+    ), equal

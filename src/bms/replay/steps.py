@@ -167,7 +167,9 @@ def _hash(path: Path) -> str:
 # ---- stepping ----
 
 
-def replayer(rec: Recording, firmware: Firmware, *, sample_us: int = 0, stop: bool = False) -> Replayer:
+def replayer(
+    rec: Recording, firmware: Firmware, *, sample_us: int = 0, stop: bool = False
+) -> Replayer:
     """A Replayer at the beginning of a recording."""
     known, state = _known(rec), None
     if "state" in known:
