@@ -1,6 +1,7 @@
 """Measures the estimator and the fits and writes the tables of docs/estimator.md and docs/fit.md.
 
     python tools/estimator_tables.py            measure (two minutes) and write
+    python tools/estimator_tables.py speed fit  only these
     python tools/estimator_tables.py --check    fail if a table is missing or of another shape
 
 Between `<!-- NAME -->` and `<!-- end -->` everything is replaced.
@@ -12,6 +13,7 @@ import argparse
 import re
 import sys
 from pathlib import Path
+from types import ModuleType
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = {
@@ -25,12 +27,20 @@ def figure(value: float | None) -> str:
     return "-" if value is None else f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
 
 
+def options(bench: ModuleType, *given: str) -> argparse.Namespace:
+    """Those of a benchmark, as its command has them."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--repetitions", type=int, default=5)
+    if hasattr(bench, "arguments"):
+        bench.arguments(parser)
+    return parser.parse_args(given)
+
+
 def accuracy_tables() -> dict[str, str]:
     """Charge, health, and core temperature."""
     from bms.bench import accuracy
 
-    options = argparse.Namespace(repetitions=1, seconds=2400.0, estimator=None, only="")
-    found = {row.name: row for row in accuracy.rows(options)}
+    found = {row.name: row for row in accuracy.rows(options(accuracy))}
     places = [n.partition("/")[2] for n in found if n.startswith("soc_inside")]
     charge = [
         "| record | RMSE % | largest % | inside 3 sigma % | half-width % "
@@ -100,7 +110,7 @@ def fit_table() -> str:
 def speed_table() -> str:
     from bms.bench import estimator, machine
 
-    rows = estimator.rows(argparse.Namespace(repetitions=7, updates=400_000))
+    rows = estimator.rows(options(estimator, "--repetitions", "7"))
     computer = machine()
     lines = ["| figure | ours | NumPy, the same model | bare limit |", "|---|---|---|---|"]
     for row in rows:
@@ -124,22 +134,32 @@ def missing(text: str, names: tuple[str, ...]) -> list[str]:
     return [name for name, match in found.items() if match is None]
 
 
+def write(tables: dict[str, str]) -> None:
+    for page in PAGES:
+        text = (ROOT / page).read_text("utf-8")
+        for name, table in tables.items():
+            pattern = rf"(<!-- {name} -->\n).*?(<!-- end -->)"
+            text = re.sub(pattern, lambda m, t=table: f"{m[1]}{t}\n{m[2]}", text, flags=re.DOTALL)
+        (ROOT / page).write_text(text, "utf-8")
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--check", action="store_true")
-    if parser.parse_args().check:
+    parser.add_argument("names", nargs="*", metavar="TABLE")
+    args = parser.parse_args()
+    if args.check:
         gone = {page: missing((ROOT / page).read_text("utf-8"), names)
                 for page, names in PAGES.items()}  # fmt: skip
         print("\n".join(f"{page}: {', '.join(names)}" for page, names in gone.items() if names))
         return 1 if any(gone.values()) else 0
-    tables = accuracy_tables() | {"speed": speed_table(), "fit": fit_table()}
-    for page, names in PAGES.items():
-        text = (ROOT / page).read_text("utf-8")
-        for name in names:
-            pattern = rf"(<!-- {name} -->\n).*?(<!-- end -->)"
-            table = tables[name]
-            text = re.sub(pattern, lambda m, t=table: f"{m[1]}{t}\n{m[2]}", text, flags=re.DOTALL)
-        (ROOT / page).write_text(text, "utf-8")
+    wanted = args.names or [name for names in PAGES.values() for name in names]
+    if {"charge", "health", "core"} & set(wanted):
+        write(accuracy_tables())
+    if "fit" in wanted:
+        write({"fit": fit_table()})
+    if "speed" in wanted:
+        write({"speed": speed_table()})
     return 0
 
 
