@@ -50,6 +50,8 @@ class Codec(_dbc.Table):
         self.messages: dict[str, Any] = {}
         self.by_identifier: dict[int, Any] = {}
         self.slow: dict[str, Any] = {}
+        self.data_ids: dict[str, int] = {}
+        """E2E data IDs of the protected messages."""
         self.compiled: dict[str, _dbc.Message] = {}
         table: dict[int, _dbc.Message] = {}
         for message in database.messages:
@@ -59,7 +61,10 @@ class Codec(_dbc.Table):
                 self.slow[message.name] = message
                 continue
             root = _group(message, file, none_word)
-            made = _dbc.Message(message.name, file, message.length, root, _data_id(message))
+            data_id = _data_id(message)
+            if data_id >= 0:
+                self.data_ids[message.name] = data_id
+            made = _dbc.Message(message.name, file, message.length, root, data_id)
             table[key] = self.compiled[message.name] = made
         super().__init__(table, Malformed)
 
