@@ -48,8 +48,9 @@
 #define SPREAD_KEEP_S 43200.0f
 
 #define PRESSURE_SPAN 0.4f   /* charge over which modules are compared */
-#define PRESSURE_SIGMA_KPA 6.0f
-#define PRESSURE_SIGMAS 3.0f
+#define PRESSURE_KEEP 0.98f  /* of the smoothing, a second */
+#define PRESSURE_LESS 0.08f  /* of the swelling: springs and foam differ by a few per cent (assumption) */
+#define PRESSURE_LESS_KPA 15.0f /* and errors of the sensors */
 
 static const float START_SIGMA[LEAK_STATES] = {A_SIGMA, L_SIGMA, C_SIGMA, R_SIGMA, O_SIGMA};
 /* Place of each pair in the upper triangle. */
@@ -238,8 +239,8 @@ static void restart(leak_t *leak, uint32_t b)
     leak->diffusion_v[b] = leak->side[b] = leak->bled_long_frac[b] = 0.0f;
 }
 
-void leak_module(leak_t *leak, const est_bank_t *est, const est_params_t *params, const float *spread_a, uint32_t first, uint32_t count,
-                 float dt_s, const int32_t *voltage_uv, const uint32_t *valid)
+void leak_module(leak_t *leak, const est_bank_t *est, const est_params_t *params, const float *spread_a, uint32_t module,
+                 uint32_t first, uint32_t count, float dt_s, const int32_t *voltage_uv, const uint32_t *valid)
 {
     const float mean = leak->weight > 0.0f ? leak->weighted / leak->weight : 0.0f;
     for (uint32_t b = first; b < first + count && b < leak->count; ++b) {
@@ -250,8 +251,44 @@ void leak_module(leak_t *leak, const est_bank_t *est, const est_params_t *params
         if (leak->phase != LEAK_UPDATES) continue;
         if (leak->variance[b] > 0.0f) correct(leak, mean, b);
         if (!is_sane(leak, b)) restart(leak, b);
-        judge(leak, params, b, LEAK_SIGMAS);
+        judge(leak, params, b, module < LEAK_MODULES_MAX && (leak->swells_less >> module & 1u) != 0u ? LEAK_SIGMAS_SWOLLEN : LEAK_SIGMAS);
     }
+}
+
+/* ---- pressure ------------------------------------------------------------------------------------------------------------------- */
+
+void leak_pressure(leak_t *leak, uint32_t module, float kpa)
+{
+    if (module >= LEAK_MODULES_MAX) return;
+    const uint32_t bit = 1u << module;
+    if (!(kpa >= 0.0f)) {
+        leak->pressures &= ~bit;
+        leak->swells_less &= ~bit;
+        return;
+    }
+    if ((leak->pressures & bit) == 0u) leak->pressure_kpa[module] = leak->pressure_from_kpa[module] = kpa;
+    leak->pressures |= bit;
+    leak->pressure_kpa[module] += (1.0f - PRESSURE_KEEP) * (kpa - leak->pressure_kpa[module]);
+}
+
+/* Much charge has moved one way: which modules swelled less, or shrank less, than all. */
+static void compare_pressures(leak_t *leak)
+{
+    float sum = 0.0f, known = 0.0f;
+    for (uint32_t m = 0; m < LEAK_MODULES_MAX; ++m) {
+        if ((leak->pressures >> m & 1u) == 0u) continue;
+        sum += leak->pressure_kpa[m] - leak->pressure_from_kpa[m];
+        known += 1.0f;
+    }
+    leak->swells_less = 0u;
+    const float mean = known > 1.0f ? sum / known : 0.0f, size = abs_f32(mean);
+    for (uint32_t m = 0; m < LEAK_MODULES_MAX; ++m) {
+        const float own = leak->pressure_kpa[m] - leak->pressure_from_kpa[m], less = mean < 0.0f ? own - mean : mean - own;
+        const bool is_less = (leak->pressures >> m & 1u) != 0u && less > PRESSURE_LESS * size + PRESSURE_LESS_KPA;
+        leak->swells_less |= is_less && known > 1.0f ? 1u << m : 0u;
+        leak->pressure_from_kpa[m] = leak->pressure_kpa[m];
+    }
+    leak->pressure_frac = 0.0f;
 }
 
 bool leak_second(leak_t *leak, const est_params_t *params, float dt_s, float current_a)
@@ -263,6 +300,8 @@ bool leak_second(leak_t *leak, const est_params_t *params, float dt_s, float cur
     leak->age_s += leak->age_s < 1e6f ? dt_s : 0.0f;
     leak->window_s += dt_s;
     leak->window_frac += taken;
+    leak->pressure_frac += taken;
+    if (abs_f32(leak->pressure_frac) > PRESSURE_SPAN) compare_pressures(leak);
     leak->moved_frac += abs_f32(taken);
     leak->jumps_a2 += jump * jump;
     leak->seconds += 1u;

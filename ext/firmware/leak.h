@@ -17,7 +17,7 @@
  * Stack pressure: a module that swells less than the others for its charge corroborates a leak of one of its blocks: fewer sigmas are
  * asked of it. It never makes a leak by itself.
  *
- * Order of calls: leak_module for every module, then leak_second, once a second. */
+ * Order of calls: leak_pressure and leak_module for every module, then leak_second, once a second. */
 #ifndef BMS_LEAK_H
 #define BMS_LEAK_H
 
@@ -52,8 +52,10 @@ typedef struct {
     float mean;                   /* of all estimated leaks, % a day: leaks count from there */
     float now_worst_a, now_spread_a, now_sum, now_a, mean_a;
     uint32_t now_worst;
-    float pressure_sigmas[LEAK_MODULES_MAX], pressure_from_kpa[LEAK_MODULES_MAX], pressure_kpa[LEAK_MODULES_MAX];
-    float pressure_frac;          /* charge taken when the pressures were marked, running */
+    float pressure_frac;          /* charge taken since the pressures were marked */
+    uint32_t pressures;           /* modules, one bit each: known since then */
+    uint32_t swells_less;         /* modules, one bit each: by the last comparison */
+    float pressure_kpa[LEAK_MODULES_MAX], pressure_from_kpa[LEAK_MODULES_MAX]; /* smoothed; when marked */
     /* of each block: sums of the window, what it gave, states, variances */
     float sum_v[EST_BLOCKS_MAX], sum_drop_v[EST_BLOCKS_MAX], scans[EST_BLOCKS_MAX], diffusion_v[EST_BLOCKS_MAX];
     float bled_frac[EST_BLOCKS_MAX], bled_long_frac[EST_BLOCKS_MAX];
@@ -63,10 +65,13 @@ typedef struct {
 
 void leak_init(leak_t *leak, uint32_t count);
 
-/* Blocks first .. first + count - 1, once a second: their readings of now. The bank has the same current and temperatures; valid as in
+/* Stack pressure of a module; negative: unknown. */
+void leak_pressure(leak_t *leak, uint32_t module, float kpa);
+
+/* Blocks first .. first + count - 1 of a module, once a second: their readings of now. The bank has the same current and temperatures; valid as in
  * est_step, or NULL: nothing is known. spread_a: by how much self-discharge of healthy blocks may differ, over temperature (EST_TEMPERATURE_STEPS + 1). */
-void leak_module(leak_t *leak, const est_bank_t *est, const est_params_t *params, const float *spread_a, uint32_t first, uint32_t count,
-                 float dt_s, const int32_t *voltage_uv, const uint32_t *valid);
+void leak_module(leak_t *leak, const est_bank_t *est, const est_params_t *params, const float *spread_a, uint32_t module,
+                 uint32_t first, uint32_t count, float dt_s, const int32_t *voltage_uv, const uint32_t *valid);
 
 /* After all modules; current_a: mean of the second. Returns whether worst and worst_a are of now. */
 bool leak_second(leak_t *leak, const est_params_t *params, float dt_s, float current_a);

@@ -64,10 +64,12 @@ static void add_heat(bms_t *self, uint32_t first, uint32_t count)
 
 /* ---- leaks -------------------------------------------------------------------------------------------------------------------- */
 
-static void gather_leaks(bms_t *self, uint32_t first, uint32_t count)
+static void gather_leaks(bms_t *self, uint32_t chip, uint32_t first, uint32_t count)
 {
     const uint32_t *const valid = sensor_fresh(self, &self->sensor.current_ma, 100u) ? self->measure.cell_rested : NULL;
-    leak_module(&self->leak, &self->est, &self->config.est, self->config.set.leak_spread_a, first, count, 1.0f, self->measure.cell_uv, valid);
+    leak_pressure(&self->leak, chip, self->measure.pressure_valid[chip] ? (float)self->measure.pressure_kpa[chip] : -1.0f);
+    leak_module(&self->leak, &self->est, &self->config.est, self->config.set.leak_spread_a, chip, first, count, 1.0f, self->measure.cell_uv,
+                valid);
 }
 
 static void find_leaks(bms_t *self)
@@ -93,7 +95,7 @@ void watch_module(bms_t *self, uint32_t chip, uint32_t first, uint32_t count, ui
     add_heat(self, first, count);
     if (round == chip % 10u) {
         observe(self, chip, first, count);
-        gather_leaks(self, first, count);
+        gather_leaks(self, chip, first, count);
     }
     const float jump_a = self->est.current_a - w->before_a[chip];
     w->before_a[chip] = self->est.current_a;

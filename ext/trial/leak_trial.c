@@ -245,7 +245,7 @@ static void firmware(world_t *w, const trial_t *t, const est_params_t *params)
     est_step(&w->est, params, 1.0f, read_a, (int64_t)w->used_uc, w->read_uv, w->valid);
     est_results(&w->est, params, 0, t->blocks, est_take_growth(&w->est), (int64_t)w->used_uc);
     for (uint32_t first = 0; first < t->blocks; first += MODULE)
-        leak_module(&w->leak, &w->est, params, t->spread_a, first, MODULE, 1.0f, w->read_uv, w->valid);
+        leak_module(&w->leak, &w->est, params, t->spread_a, first / MODULE, first, MODULE, 1.0f, w->read_uv, w->valid);
     (void)leak_second(&w->leak, params, 1.0f, read_a);
 }
 

@@ -63,6 +63,6 @@ void count_conditions(void)
 void count_leak_second(void)
 {
     for (uint32_t first = 0; first < EST_BLOCKS_MAX; first += MODULE)
-        leak_module(&count_leak, &count_bank, &count_params, count_spread_a, first, MODULE, 1.0f, count_uv, count_valid);
+        leak_module(&count_leak, &count_bank, &count_params, count_spread_a, first / MODULE, first, MODULE, 1.0f, count_uv, count_valid);
     (void)leak_second(&count_leak, &count_params, 1.0f, 40.0f);
 }
