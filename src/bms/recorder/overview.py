@@ -68,7 +68,11 @@ def _rows(rec: Recording, name: str, t0_s: float, t1_s: float) -> Pairs:
             low, high = np.where(empty, np.nan, low), np.where(empty, np.nan, high)
     else:
         low = high = values
-    return np.stack((t_ns, t_ns), axis=1), np.stack((low, high), axis=1).astype(np.float32)
+    pairs = np.stack((low, high), axis=1).astype(np.float32)
+    below, above = pairs[:, 0] > low, pairs[:, 1] < high  # integers that float32 cannot hold
+    pairs[below, 0] = np.nextafter(pairs[below, 0], np.float32(-np.inf))
+    pairs[above, 1] = np.nextafter(pairs[above, 1], np.float32(np.inf))
+    return np.stack((t_ns, t_ns), axis=1), pairs
 
 
 def _bins(rec: Recording, name: str, first_ns: int, last_ns: int, count: int) -> Pairs:

@@ -151,7 +151,7 @@ def test_kill_9_costs_nothing_that_was_acknowledged(tmp_path, every, pause, line
     assert Recording.open(path).is_complete
 
 
-@pytest.mark.long
+@pytest.mark.long("thousands of them")
 def test_a_hundred_true_kills(tmp_path, seed):
     rng = np.random.default_rng(seed)
     for k in range(100):
@@ -190,7 +190,7 @@ def test_a_file_killed_at_200_offsets_holds_every_whole_write(tmp_path, seed):
     cut_at(data, offsets, ends, rows, tmp_path / "cut.arrow")
 
 
-@pytest.mark.long
+@pytest.mark.long("thousands of them")
 def test_a_file_killed_at_10_000_offsets_holds_every_whole_write(tmp_path, seed):
     (data,), ends, rows = history(tmp_path)
     offsets = np.random.default_rng(seed).integers(0, len(data), 10_000).tolist()
@@ -225,7 +225,7 @@ def test_power_loss_with_unsynced_pages_gone_leaves_a_prefix_with_all_that_was_s
     power_losses(tmp_path, seed, 60)
 
 
-@pytest.mark.long
+@pytest.mark.long("thousands of them")
 def test_two_thousand_power_losses(tmp_path, seed):
     power_losses(tmp_path, seed, 2000)
 
