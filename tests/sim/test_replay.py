@@ -54,7 +54,9 @@ def test_a_run_with_resets_replays_through_them(tmp_path):
         found = replay.check(rec)
         assert found.first is None and found.starts == 1 + run.summary["ecu_resets"]
         assert 0 < found.steps < run.summary["steps"]  # none while it boots
-    library.write_bytes(library.read_bytes() + b"x")
+    other = library.read_bytes() + b"x"
+    library.unlink()  # not over the one that is loaded
+    library.write_bytes(other)
     with Recording.open(path) as rec, pytest.raises(RecorderError, match="gone or changed"):
         replay.check(rec)
 

@@ -198,7 +198,7 @@ def test_repair_that_cannot_write_leaves_the_batches(long, tmp_path, monkeypatch
         raise OSError(28, os.strerror(28))
 
     monkeypatch.setattr(RecordingFile, "_finish", full)
-    with pytest.raises(Exception, match="cannot repair: .*No space left"):
+    with pytest.raises(Exception, match=r"cannot repair: .*No space left"):
         repair(cut)
     monkeypatch.undo()
     assert not tail_of(cut).exists()
