@@ -70,8 +70,7 @@ class Record:
 
     time_s rises strictly. `row[i]` is the row of the file, counted from 0, that sample i comes
     from; `rows` is the number of rows in the file. `charge_ah` is the tester's own counter,
-    positive for charge taken out. With `missing="keep"` voltage, temperatures and pressure may
-    hold NaN.
+    positive for charge taken out. With `missing="keep"` all but time may hold NaN.
     """
 
     file: str
@@ -127,8 +126,8 @@ def read_record(
     positive current in the file does; None: charge for Battery Data Format names (its charging
     capacity is the integral of positive current), else discharge. temperature_degc stands in where
     the file has no temperature. capacity_ah sharpens the check of units. missing="keep" leaves
-    holes of voltage, temperature and pressure as NaN for a caller that can deal with them;
-    current is always bridged. extra: further columns by their heading, as they are. header_row:
+    holes as NaN for a caller that can deal with them; short ones of current are bridged all the
+    same. extra: further columns by their heading, as they are. header_row:
     line of the heading counted from 1, where it is not the first.
 
     ConfigError: unreadable or empty file, missing column, text in place of a number, time that
@@ -146,8 +145,8 @@ def read_record(
     for name in read:
         _impossible(table, name, read[name], row, notes)
         if missing == "repair" or name in ("current_a", "charge_ah"):
-            _bridge(table, name, time_s, read[name], row, notes)
-        else:
+            _bridge(table, name, time_s, read[name], row, notes, keep=missing == "keep")
+        if missing == "keep":
             _holes(table, name, read[name], row, notes)
     positive: Sign = current_sign or ("charge" if is_bdf else "discharge")
     if positive == "charge":
@@ -251,13 +250,17 @@ def _bridge(
     values: Floats,
     row: NDArray[np.int64],
     notes: list[Repair],
+    *,
+    keep: bool,
 ) -> None:
-    """Straight lines over holes up to HOLE_S long, in place; the ends are held."""
+    """Straight lines over holes up to HOLE_S long, in place; the ends are held.
+
+    Longer ones are refused, or with `keep` left as they are.
+    """
     bad = ~np.isfinite(values)
-    count = int(bad.sum())
-    if not count:
-        return
     first, good = int(np.argmax(bad)), np.flatnonzero(~bad)
+    if not bad.any():
+        return
     if not len(good):
         raise _fail(table, name, row[first], "nothing", "numbers in this column")
     edges = np.flatnonzero(np.diff(np.concatenate([[False], bad, [False]]).astype(int)))
@@ -265,13 +268,17 @@ def _bridge(
     for start, end in zip(edges[::2], edges[1::2], strict=True):  # rows start .. end - 1
         left, right = max(start - 1, 0), min(end, len(values) - 1)
         span_s = time_s[right] - time_s[left]
-        if span_s > max(HOLE_S, 3.0 * step_s):
-            raise _fail(
-                table, name, row[start], "nothing", f"a hole of at most 10 s, not {span_s:.4g} s"
-            )
+        if span_s <= max(HOLE_S, 3.0 * step_s):
+            continue
+        if not keep:
+            expected = f"a hole of at most 10 s, not {span_s:.4g} s"
+            raise _fail(table, name, row[start], "nothing", expected)
+        bad[start:end] = False
+    if not bad.any():
+        return
     values[bad] = np.interp(time_s[bad], time_s[good], values[good])
     text = "no value; bridged by a straight line"
-    notes.append(Repair("missing", name, count, int(row[first]) + 1, text))
+    notes.append(Repair("missing", name, int(bad.sum()), int(row[np.argmax(bad)]) + 1, text))
 
 
 def _units(
@@ -293,7 +300,7 @@ def _units(
         first = int(np.argmax(bad))
         expected = f"volts of one cell, up to {CELL_MAX_V:g}; this looks like several in series"
         raise _fail(table, "voltage_v", row[first], float(voltage_v[first]), expected)
-    if capacity_ah and float(np.quantile(np.abs(current_a), 0.9)) > CURRENT_MAX_C * capacity_ah:
+    if capacity_ah and float(np.nanquantile(np.abs(current_a), 0.9)) > CURRENT_MAX_C * capacity_ah:
         first = int(np.argmax(np.abs(current_a) > CURRENT_MAX_C * capacity_ah))
         expected = f"amperes that suit {capacity_ah:g} Ah; this looks like mA"
         raise _fail(table, "current_a", row[first], float(current_a[first]), expected)
@@ -315,6 +322,7 @@ def _sign(
 ) -> float:
     """Ohms by which voltage falls when current rises; ConfigError when it rises instead."""
     step_a, step_v = np.diff(read["current_a"]), np.diff(read["voltage_v"])
+    step_a = np.nan_to_num(step_a)
     size = np.abs(step_a)
     quick = np.diff(time_s) <= 2.5 * np.median(np.diff(time_s))
     usable = quick & np.isfinite(step_v) & (size > 0.2 * size.max(initial=0.0)) & (size > 0)
@@ -344,7 +352,7 @@ def _sign(
 def _follows_charge(current_a: Floats, voltage_v: Floats, time_s: Floats) -> bool:
     """Whether voltage rises clearly with charge taken out, where steps are too few to tell."""
     known = np.isfinite(voltage_v)
-    moved = np.cumsum(current_a * np.gradient(time_s))[known]
+    moved = np.cumsum(np.nan_to_num(current_a) * np.gradient(time_s))[known]
     spread = float(np.std(moved)) * float(np.std(voltage_v[known]))
     if spread <= 0 or np.ptp(voltage_v[known]) < 0.05:
         return False
