@@ -101,6 +101,7 @@ cdef class Replayer:
     cdef replay_t *_r
     cdef object _config, _state, _memory
     cdef public list vehicles
+    cdef public object keep  # what must live as long as this: the firmware
 
     def __cinit__(self, uintptr_t api, bytes config, *, bytes state=None, uint64_t sample_us=0, bint stop=False):
         cdef const uint8_t[::1] config_view = config if config else b"\0"

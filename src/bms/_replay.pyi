@@ -13,6 +13,7 @@ REFUSED: int
 
 class Replayer:
     vehicles: list[dict[str, np.ndarray]]
+    keep: object
     def __init__(
         self,
         api: int,

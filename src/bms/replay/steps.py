@@ -179,11 +179,13 @@ def replayer(
                 f"{rec.path}: begins in the middle of a run: only its own firmware can go on there"
             )
     try:
-        return Replayer(
+        stepped = Replayer(
             firmware.address, firmware.config, state=state, sample_us=sample_us, stop=stop
         )
     except ValueError as error:
         raise RecorderError(f"{rec.path}: {error}: made by another build") from error
+    stepped.keep = firmware
+    return stepped
 
 
 def feed(rec: Recording, stepped: Replayer) -> Iterator[int]:
