@@ -12,6 +12,7 @@
 #define GAP_S 10.0f              /* over longer steps the mean current is not known from its ends */
 #define UNSEEN_S 120.0f           /* and longer ones may hide a load: */
 #define UNSEEN_C 0.1f             /* of so many capacities an hour (assumption) */
+#define SCALE_FRAC 0.003f         /* where full and empty lie in one cell of a make: no charge is known better (assumption) */
 #define NEVER_S 1e9f
 #define SLOW_S 0.1999f           /* resistances, heat and health every 0.2 s */
 #define OBSERVE_S 0.999f         /* temperatures every second */
@@ -219,6 +220,13 @@ static void come_back(batch_t *self, const est_params_t *est, float dt_s)
     bank->lasting_a = lasting_a > unseen_a ? lasting_a : unseen_a;
 }
 
+BMS_CLONES
+static void told_sigmas(const est_bank_t *restrict bank, float *restrict sigma_frac)
+{
+    const uint32_t n = bank->count;
+    for (uint32_t k = 0; k < n; ++k) sigma_frac[k] = bank->sigma_frac[k] > SCALE_FRAC ? bank->sigma_frac[k] : SCALE_FRAC;
+}
+
 /* All that follows slowly, slow_s after the last time. */
 static void follow(batch_t *self, const batch_set_t *set, const batch_io_t *io)
 {
@@ -277,7 +285,7 @@ static void step(void *memory, const batch_set_t *set, const batch_io_t *io)
     rest(self, est, dt_s, known);
     const size_t bytes = bank->count * sizeof(float);
     memcpy(io->result[BATCH_SOC_FRAC], bank->soc_frac, bytes);
-    memcpy(io->result[BATCH_SOC_STD_FRAC], bank->sigma_frac, bytes);
+    told_sigmas(bank, io->result[BATCH_SOC_STD_FRAC]);
     if (io->into_same && !slow) return;
     for (uint32_t k = BATCH_CORE_DEGC; k < BATCH_RESULTS; ++k) memcpy(io->result[k], self->slow_result[k - BATCH_CORE_DEGC], bytes);
 }

@@ -172,3 +172,15 @@ def test_a_coolant_column_is_used(tmp_path: Path) -> None:
     # Surface 10 K above what cools it: the core must be warmer still than heat alone says.
     last = "est_temperature_core_degc"
     assert warm[last][-1] > blind[last][-1] + 0.05
+
+
+def test_a_long_hole_in_the_current_widens_and_is_told(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    made = table()
+    _, whole = estimate(write(tmp_path / "d.csv", made), tmp_path / "o.csv")
+    made["current_a"][100:160] = np.nan
+    code, holed = estimate(write(tmp_path / "e.csv", made), tmp_path / "p.csv")
+    assert code == 0 and whole is not None and holed is not None and len(holed) == 400
+    assert "current_a: no value; kept as no reading (60 rows, first 101)" in capsys.readouterr().err
+    assert holed["est_soc_std_frac"][159] > whole["est_soc_std_frac"][159] + 0.001
