@@ -26,7 +26,7 @@ CRC_TEXT = """\
 """
 STUFF_TEXT = """\
 /* One entry a byte of the frame, and in it one byte for each state before: last bit * 4 + length of
- * its run - 1. In that byte the state after, times 8, and from bit 6 the stuff bits that went in. */
+ * its run - 1. In that byte the state after, times 8, and from bit 6 the stuff bits it cost. */
 """
 
 

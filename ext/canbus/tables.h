@@ -35,7 +35,7 @@ static const uint16_t canbus_crc15[26][16] = {
 };
 
 /* One entry a byte of the frame, and in it one byte for each state before: last bit * 4 + length of
- * its run - 1. In that byte the state after, times 8, and from bit 6 the stuff bits that went in. */
+ * its run - 1. In that byte the state after, times 8, and from bit 6 the stuff bits it cost. */
 static const uint64_t canbus_stuff[256] = {
     0x505050508880A058u, 0x60606060A0A86060u, 0x4040404080404040u, 0x68686868B0686868u,
     0x4848484848484848u, 0x6060606060606060u, 0x4040404040404040u, 0x7878787870707070u,

@@ -331,13 +331,13 @@ static uint32_t run(world_t *w, const loop_inputs_t *in, uint32_t milliseconds, 
     for (uint32_t done = 0; done < milliseconds; ++done) {
         const bool is_tick = l->steps % 10u == 0u;
         if (is_tick) vehicle_side(w, in);
-        plant_step_ms(&w->plant);
+        if (l->plant_is_held == 0u) plant_step_ms(&w->plant);
         uart_step(w, in);
         memcpy(w->plant.bleed_on, w->chips.bleed_on, w->plant.blocks);
         l->elapsed_us += 1000u;
         l->steps++;
-        if (is_tick) sensors_step(w);
         buses_step(w, in);
+        if (is_tick) sensors_step(w); /* what is measured now is on the bus in the next millisecond */
         firmware_step(w, in);
         apply_output(w, in);
         if (!is_tick) continue;
