@@ -221,3 +221,20 @@ def test_a_burst_larger_than_any_buffer_loses_no_frame(tmp_path):
     ends = [f.data[-2:] for f in rec.frames][1:40_001]
     assert ends == [k.to_bytes(2, "big") for k in range(40_000)]
     assert np.all(np.diff(rec.t_ns) > 0)
+
+
+@pytest.mark.parametrize("end", ["asc", "blf", "mf4", "pcapng"])
+def test_a_log_becomes_another_log_with_its_date(tmp_path, seed, end):
+    if end == "mf4":
+        pytest.importorskip("asammdf", reason="pip install 'solid-bms[export]'")
+    given, start_unix_ns = made.all_kinds_of_frames(seed), 1_763_812_345_678_000_000
+    rec = made.record(tmp_path / "a.arrow", given, {"start_unix_ns": start_unix_ns})
+    convert(rec.path, tmp_path / "a.blf")
+    assert convert(tmp_path / "a.blf", tmp_path / f"b.{end}").startswith(("300 ", "0 signals"))
+    if end == "pcapng":
+        assert (start_unix_ns + given[0].t_ns >> 32).to_bytes(4, "little") in (
+            tmp_path / "b.pcapng"
+        ).read_bytes()
+        return
+    log = logs.open_log(tmp_path / f"b.{end}")
+    assert list(log) == normal(given, "blf") and log.start_unix_ns == start_unix_ns

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +15,7 @@ import numpy as np
 
 from bms.errors import ConfigError
 from bms.recorder import Frame, Signal, Writer, logs
+from bms.recorder.export.source import fits
 
 TICK_US = 10_000
 GAP_US = 1_000_000  # a longer silence gets no ticks
@@ -124,14 +124,14 @@ class Decoder:
             if key in ids:
                 self._add(key, message, patterns)
         for pattern in patterns:
-            if not any(fnmatchcase(s.name, pattern) for s in self.signals):
+            if not any(fits(s.name, pattern) for s in self.signals):
                 raise ConfigError("option", "--signals", pattern, "a Message.Signal of the log")
 
     def _add(self, key: tuple[int, bool], message: Any, patterns: Sequence[str]) -> None:
         kept = {}
         for signal in message.signals:
             name = f"{message.name}.{signal.name}"
-            if patterns and not any(fnmatchcase(name, pattern) for pattern in patterns):
+            if patterns and not any(fits(name, pattern) for pattern in patterns):
                 continue
             kept[signal.name] = np.full(1, np.nan)
             text = " ".join(str(signal.comment or "").split())

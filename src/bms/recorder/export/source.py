@@ -68,6 +68,8 @@ class Source:
     def of_log(cls, path: Path, from_s: float | None = None, to_s: float | None = None) -> Source:
         """The frames of a bus log."""
         span, log = Span.of(from_s, to_s), logs.open_log(path)
+        for _first in log:  # only then is known when it began
+            break
 
         def frames() -> Iterator[Frames]:
             for chunk in log.chunks():
@@ -132,15 +134,20 @@ def choose(recording: Recording, patterns: Sequence[str]) -> Iterator[SignalInfo
     from difflib import get_close_matches
 
     for pattern in patterns:
-        if not any(fnmatchcase(name, pattern) for name in recording.signals):
+        if not any(fits(name, pattern) for name in recording.signals):
             close = get_close_matches(pattern, recording.signals, 3)
             told = f" such as {', '.join(close)}" if close else "; `bms info --signals` lists them"
             raise ConfigError(
                 "option", "--signals", pattern, f"a signal of {recording.path.name}{told}"
             )
     for name, info in recording.signals.items():
-        if not patterns or any(fnmatchcase(name, pattern) for pattern in patterns):
+        if not patterns or any(fits(name, pattern) for pattern in patterns):
             yield info
+
+
+def fits(name: str, pattern: str) -> bool:
+    """Whether a name is meant: itself, or by a pattern with *, ? or [...]."""
+    return name == pattern or fnmatchcase(name, pattern)
 
 
 def unpack(column: pa.ListArray) -> Frames:
