@@ -46,6 +46,7 @@ enum { LOOP_UNTIL_SOC_ABOVE = 1, LOOP_UNTIL_SOC_BELOW = 2, LOOP_UNTIL_CURRENT_BE
     S(u64, resets, "1", "times the ECU was restarted")                                                                            \
     S(u64, step_errors, "1", "counts in the firmware's output that were beyond their bounds")                                     \
     S(u64, firmware_size, "B", "bytes of firmware state behind the world")                                                        \
+    S(u32, plant_is_held, "1", "1: the plant is not stepped; its voltages, currents and temperatures are written from outside")   \
     S(u64, ecu_steps, "1", "times the firmware was stepped")                                                                      \
     A(u8, boot_entropy, 16, "1", "chance given to the firmware when it was last started")                                         \
     S(u32, supply_mv, "mV", "12 V supply")                                                                                        \
