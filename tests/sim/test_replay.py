@@ -206,3 +206,96 @@ def test_against_an_empty_firmware_everything_is_silent(drive, tmp_path):
         found = replay.against(rec, replay.other_firmware(rec, str(library)))
     assert found.steps_differing > 20_000
     assert found.events and all(e.replayed_s is None for e in found.events)
+
+
+# ---- a log of a real bus ----
+
+MAPPING = """
+pack = "car_96s1p"
+request = "drive"
+
+[[map]]
+to = "pack_current_a"
+signal = "BmsPack.PackCurrent"
+
+[[map]]
+to = "block_voltage_v"
+signals = [
+  "BmsCellVoltages.Cell0", "BmsCellVoltages.Cell1",
+  "BmsCellVoltages.Cell2", "BmsCellVoltages.Cell3",
+]
+index = "BmsCellVoltages.Group"
+
+[[map]]
+to = "temperature_degc"
+signals = [
+  "BmsCellTemperatures.Sensor0", "BmsCellTemperatures.Sensor1", "BmsCellTemperatures.Sensor2",
+  "BmsCellTemperatures.Sensor3", "BmsCellTemperatures.Sensor4", "BmsCellTemperatures.Sensor5",
+]
+index = "BmsCellTemperatures.Group"
+
+[[map]]
+to = "reference_soc_frac"
+signal = "BmsSoc.Soc"
+scale = 0.01
+"""
+
+
+@pytest.fixture(scope="module")
+def log(tmp_path_factory) -> Path:
+    """A minute of a bus as candump wrote it; that its BMS is ours the replay does not know."""
+    folder = tmp_path_factory.mktemp("log")
+    path = folder / "run.arrow"
+    bms.Simulation("drive", pack="car_96s1p", seed=3).run(60, record=path, frames=True)
+    with Recording.open(path) as rec, (folder / "bus.log").open("w") as file:
+        for f in rec.frames:
+            if f.bus == 0:
+                stamp = f"{1e9 + f.t_ns * 1e-9:.6f}"
+                file.write(f"({stamp}) can0 {f.id:03X}#{f.data.hex().upper()}\n")
+        file.write("this is no frame\n")
+    return folder / "bus.log"
+
+
+def test_a_bus_log_is_given_to_our_firmware(log, tmp_path, capsys):
+    mapping, out = tmp_path / "map.toml", tmp_path / "again.arrow"
+    mapping.write_text(MAPPING)
+    command = ["replay", str(log), "--mapping", str(mapping), "--out", str(out), "--json"]
+    assert main(command) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["frames_malformed"] == 1 and found["frames_used"] > 1000
+    assert found["trips"] == 0 and found["state_final"] == "normal_drive"
+    assert found["soc_rmse_against_log_frac"] < 0.02
+    with Recording.open(out) as rec:
+        assert rec.summary["frames_used"] == found["frames_used"]
+        away = np.abs(rec["meas_pack_current_a"] - rec["true_pack_current_a"])
+        assert np.median(away[-1000:]) < 0.3  # what the log says is what was measured
+        assert replay.check(rec).first is None  # and can itself be replayed
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (MAPPING.replace("BmsPack.PackCurrent", "BmsPack.Nothing"), "a signal of the database"),
+        (MAPPING.replace('"pack_current_a"', '"pack_current"'), "map[0].to"),
+        (MAPPING.replace('request = "drive"', 'request = "fly"'), "standby, drive, charge"),
+        (MAPPING + '\n[[map]]\nto = "ambient_degc"\nsignal = "x"\n', "Message.Signal"),
+        ('pack = "car_96s1p"\nmap = []\n', "block_voltage_v"),
+        ('pack = "car_96s1p"\nmap = []\nmore = 1\n', "more"),
+        (MAPPING.replace("BmsPack.PackCurrent", "VcuRequest.Mode"), ""),
+    ],
+)
+def test_a_mapping_that_cannot_be_is_one_sentence(log, tmp_path, capsys, text, message):
+    mapping = tmp_path / "map.toml"
+    mapping.write_text(text)
+    code = main(["replay", str(log), "--mapping", str(mapping), "--out", str(tmp_path / "o.arrow")])
+    told = capsys.readouterr().err
+    assert code == (2 if message else 0) and message in told and told.count("\n") <= 1
+
+
+def test_a_log_without_what_is_needed_is_refused(tmp_path, capsys):
+    mapping, log = tmp_path / "map.toml", tmp_path / "bus.log"
+    mapping.write_text(MAPPING)
+    log.write_text("(1000000000.000000) can0 101#0011223344556677\n")
+    command = ["replay", str(log), "--mapping", str(mapping), "--out", str(tmp_path / "o.arrow")]
+    assert main(command) == 2
+    assert "no value of " in capsys.readouterr().err
