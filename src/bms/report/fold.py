@@ -134,6 +134,8 @@ class _Fold:
         if self.bins is None:
             nothing = [np.zeros(0)]
             t, y = np.concatenate(self.t or nothing), np.concatenate(self.y or nothing)
+            if self.changes and t.size and t[-1] < self.end_s:  # it holds to the end
+                t, y = np.append(t, self.end_s), np.append(y, y[-1])
             return Line.raw(t, y, self.changes) if y.size and np.isfinite(y).any() else None
         low, high, some_t, some_y = self.bins
         kept = np.isfinite(some_t)

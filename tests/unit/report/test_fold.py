@@ -54,8 +54,8 @@ def test_a_state_keeps_every_change_and_nothing_else():
     t, y = np.arange(50_000.0), np.zeros(50_000, np.uint32)
     y[12_345:12_346], y[40_000:] = 3, 5
     line = folded(t, y, changes=True)
-    assert line.holds and line.t.tolist() == [0, 12_345, 12_346, 40_000]
-    assert line.y.tolist() == [0, 3, 0, 5]
+    assert line.holds and line.t.tolist() == [0, 12_345, 12_346, 40_000, 49_999]
+    assert line.y.tolist() == [0, 3, 0, 5, 5]
 
 
 def test_nothing_finite_is_no_line():
