@@ -44,7 +44,7 @@ static void take_frames(emulator_t *e, uint64_t now_us, ecu_out_t *out)
         while (out->can_count < ECU_CAN_OUT_MAX && wires_receive(&e->wires, bus, &out->can[out->can_count])) {
             const ecu_can_frame_t *const frame = &out->can[out->can_count++];
             e->fields.heard_frames++;
-            if (!e->fields.io_is_cut && bus == ECU_BUS_VEHICLE) (void)io_take_outputs(&e->io, now_us, frame);
+            if (bus == ECU_BUS_VEHICLE) (void)io_take_outputs(&e->io, now_us, frame);
             if (frame->id != BMS_DBC_VCU_REQUEST_FRAME_ID || frame->length != 8u) continue;
             struct bms_dbc_vcu_request_t request;
             if (bms_dbc_vcu_request_unpack(&request, frame->data, 8u) == 0) e->fields.heard_demand_w = 100.0 * (double)request.power_demand;

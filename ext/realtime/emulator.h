@@ -46,7 +46,7 @@ typedef struct {
     S(u64, conditions, "1", "times a condition of the phase came true")                                                          \
     S(u64, recorder_late, "1", "ticks that found no empty recorder in time")                                                     \
     S(u32, has_vehicle, "bool", "requests of the vehicle are sent; else they come from outside")                                 \
-    S(u32, io_is_cut, "bool", "the messages of the I/O module are neither sent nor heard (a test of the time-outs)")              \
+    S(u32, io_is_cut, "bool", "IoInputs is not sent (a test of the other side's time-out)")                                       \
     S(u32, is_late, "ms", "since IoInputs was sent")                                                                             \
     S(u32, lines_in_mask, "bits", "outputs of the control unit that are read from real lines")                                   \
     S(u32, lines_out_mask, "bits", "inputs of the control unit that are driven on real lines")                                   \

@@ -13,7 +13,7 @@ const size_t host_field_count = FIELD_COUNT(host_fields);
 
 #define START_US 1000000u
 #define ALL_INPUTS 255u
-#define OUTPUTS_SILENCE_MS 100u /* then the host sends IoOutputs itself */
+#define OUTPUTS_SILENCE_MS 30u /* of the firmware: then the host sends IoOutputs itself */
 #define STATE_NONE 255u
 
 /* ---- power and reset ---- */
@@ -22,6 +22,7 @@ static void quiet(host_t *h)
 {
     memset(&h->out, 0, sizeof h->out); /* an ECU that is off or in reset drives nothing */
     h->fields.output_pins = 0;
+    h->fields.outputs_ms = OUTPUTS_SILENCE_MS;
     SHARED_STORE(h->runner.lines_out, 0u);
 }
 
@@ -39,7 +40,6 @@ static void start(host_t *h)
     h->fields.watchdog_ms = 0;
     h->fields.sleep_until_us = 0;
     h->fields.nvm_left_ms = 0;
-    h->fields.outputs_ms = OUTPUTS_SILENCE_MS;
     h->fields.refused_code = (uint32_t)h->api->init(h->firmware, &boot);
     h->fields.phase = h->fields.refused_code ? HOST_REFUSED : HOST_RUNS;
 }
@@ -137,7 +137,7 @@ static void nvm_step(host_t *h)
 static void take_frame(host_t *h, const ecu_can_frame_t *frame)
 {
     h->fields.frames_in++;
-    if (!h->fields.io_is_cut && frame->bus == ECU_BUS_VEHICLE) (void)io_take_inputs(&h->io, h->fields.now_us, frame);
+    if (frame->bus == ECU_BUS_VEHICLE) (void)io_take_inputs(&h->io, h->fields.now_us, frame);
 }
 
 /* Frames beyond what one step can take wait in their link. On shared wires both controllers hear every frame. */

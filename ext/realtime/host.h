@@ -43,7 +43,7 @@ enum { HOST_NVM_IDLE = 0, HOST_NVM_STORE = 1, HOST_NVM_STORED = 2, HOST_NVM_FAIL
     S(u32, told_trip, "1", "first diagnosis that tripped, from the same frame")                                                   \
     S(u32, outputs_ms, "ms", "since the firmware itself sent IoOutputs")                                                          \
     S(u32, io_ms, "ms", "since the host sent it in its place")                                                                    \
-    S(u32, io_is_cut, "bool", "the messages of the I/O module are neither sent nor heard (a test of the time-outs)")              \
+    S(u32, io_is_cut, "bool", "IoOutputs is not sent (a test of the other side's time-out)")                                      \
     S(u32, lines_in_mask, "bits", "inputs read from real lines")                                                                  \
     S(u32, lines_out_mask, "bits", "outputs driven on real lines")                                                                \
     S(u32, nvm_left_ms, "ms", "until the memory operation under way may end; 0 none")                                             \

@@ -71,24 +71,24 @@ def test_firmware_first_then_pack_then_the_pack_is_killed_and_comes_back(tmp_pat
         assert emulate.state("normal_drive")["contactors"] == CLOSED
 
 
-@pytest.mark.slow("real time: two starts, each with one of the two messages cut")
-@pytest.mark.parametrize("side", ["inputs", "outputs"])
-def test_without_the_messages_of_the_io_module_the_contactors_drop(
-    tmp_path: Path, side: str
-) -> None:
+@pytest.mark.slow("real time: normal operation, twice, and each of the two messages cut once")
+def test_without_the_messages_of_the_io_module_the_contactors_drop(tmp_path: Path) -> None:
     """No other path joins the processes: the chips' line and the rest of the bus go on."""
     with Bench(tmp_path) as bench:
         emulate, ecu = bench.emulate(), bench.ecu()
         emulate.state("normal_drive")
-        ecu.state("normal_drive")
-        (emulate if side == "inputs" else ecu).ask(io="cut")
-        open_ = emulate.wait("open contactors", lambda x: x.get("contactors") == 0)
-        assert open_["afe"]["heard_ms"] < 1000
-        assert open_["can"][0]["state"] == "up"
-        if side == "outputs":
-            assert open_["io"]["losses"] == 1
-        else:
-            ecu.wait("safe inputs", lambda x: x["event"] == "status" and x["pins_out"] == 0)
+        emulate.ask(io="cut")  # no IoInputs: the firmware opens
+        first = emulate.wait("open contactors", lambda x: x.get("contactors") == 0)
+        assert (first["can"][0]["state"], first["io"]["losses"]) == ("up", 0)
+        ecu.wait("no supply", lambda x: x["event"] == "status" and x["phase"] == "off")
+        emulate.ask(io="join")
+        emulate.state("normal_drive")
+        ecu.ask(io="cut")  # no IoOutputs: the pack takes all as off
+        second = emulate.wait("open contactors", lambda x: x.get("contactors") == 0)
+        assert second["afe"]["heard_ms"] < 1000
+        assert not second["io"]["fresh"]
+        assert second["io"]["losses"] == 1
+        assert ecu.facts["io"]["fresh"]
 
 
 @pytest.mark.slow("real time: starts the pack")
