@@ -11,7 +11,7 @@
 #define STEP_LEAST_A 1e-3f     /* of nominal capacity a second: 3.6 C; steps below a hundredth of it teach nothing */
 #define WARM_PASSES 50u
 #define AGES 0.5f              /* of the charge transfer that grows with R0 */
-#define OVER_CHARGE 0.04f      /* by which resistance differs over charge and from pulse to steady load, standard deviation */
+#define OVER_CHARGE 0.025f     /* by which resistance differs over charge and from pulse to steady load, standard deviation */
 #define RHO_MODEL 0.06f        /* what OCV and diffusion may put into the filter's resistance error (assumption) */
 #define CAPACITY_SIGMA 0.05f   /* before anything is learnt */
 #define CAPACITY_FLOOR 0.003f  /* gain of the current sensor */
