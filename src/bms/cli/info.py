@@ -34,18 +34,26 @@ def _lines(rec: Recording) -> Iterator[str]:
 
     size_mb = rec.path.stat().st_size / 1e6
     closed = "complete" if rec.is_complete else f"CUT: {rec.lost_bytes} bytes at its end are lost"
+    in_tail = sum(place.in_tail for place in rec.layout.places)
+    if in_tail:
+        closed += f", {in_tail} batches are in its tail; `bms repair` joins them"
     yield f"{rec.path}  {size_mb:.1f} MB, {closed}"
     yield f"  {'run':13} {words.title(rec.meta)}"
     yield f"  {'again':13} {words.command(rec.meta)}"
     for key in ("commit", "configuration_hash"):
         if rec.meta.get(key):
             yield f"  {key.replace('_', ' '):13.13} {rec.meta[key]}"
-    yield f"  {'time':13} {words.clock(rec.duration_s)}, {rec.t_ns.size} ticks"
+    dropped = sum(e.value for e in rec.events if e.kind == "recorder" and "ticks" in e.name)
+    told = f", {dropped:.0f} LOST" if dropped else ""
+    yield f"  {'time':13} {words.clock(rec.duration_s)}, {rec.t_ns.size} ticks{told}"
     kinds = Counter(info.kind for info in rec.signals.values())
     yield f"  {'signals':13} " + ", ".join(f"{count} {kind}" for kind, count in kinds.items())
     logs = [(log, len(getattr(rec, log))) for log in ("frames", "uart") if log in rec.schema.names]
     for log, count in logs:
         yield f"  {log:13} {count}"
+    known = rec.meta.get("replay")
+    if isinstance(known, dict):
+        yield f"  {'inputs':13} of {known.get('firmware')}; `bms replay` gives them to it again"
     events = Counter(event.kind for event in rec.events)
     yield f"  {'events':13} " + (", ".join(f"{n} {kind}" for kind, n in events.items()) or "none")
     for event in rec.events[:8]:

@@ -3,14 +3,17 @@
 >>> rec = Recording.open("out/drive-seed1/run.arrow")  # doctest: +SKIP
 >>> rec["est_soc_frac"], rec.time_s("est_soc_frac"), rec.summary["trips"]  # doctest: +SKIP
 
-The file (format 1; `container.py` has the details)
-    One row each 10 ms tick, one column each signal, so that every Arrow reader (polars, DuckDB,
-    pandas, R, Julia) opens a closed file as a table. Scalars are float32, or the integer they are
-    in memory. A slow signal is null where it has no sample. A vector (one value a cell, block,
-    module or sensor) is a nullable list. `events`, `frames` and `uart` are lists of what happened
-    since the row before; `note` is null but in the last row, which holds the summary as JSON. The
-    schema's metadata has the key "bms": JSON with format, signals (name, unit, kind, rate, text,
-    count), configuration, commit, seed, versions, hashes. Every message carries its own CRC-32.
+The file (docs/recording.md; `container.py`, `file.py`, `directory.py`, `tail.py`)
+    One row each 10 ms tick, one column each signal, so that every Arrow reader opens a closed file
+    as a table. Values that crossed the bus are numbers of its steps, others float32 or the integer
+    they are in memory. A slow signal is null where it has no sample; a vector is a nullable list.
+    `events`, `frames`, `uart` and `ecu` are what happened since the row before; `note` is null but
+    in the last row, which holds the summary. The schema's metadata has the key "bms". Every message
+    carries its own CRC-32. Behind the batches come an overview and a directory.
+
+Writing
+    `Writer` (buffers, the loop's side), `scribe.py` (the thread), `disk.py` (every call to the
+    file system), `pyramid.py` (the overview).
 """
 
 from __future__ import annotations
