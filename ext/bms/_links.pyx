@@ -91,6 +91,11 @@ cdef extern from "links/link.h" nogil:
         uint32_t (*receive)(link_t *l, link_frame_t *out, uint32_t max)
         uint32_t (*send)(link_t *l, const link_frame_t *frames, uint32_t count)
         link_state_t (*state)(const link_t *l)
+        uint32_t (*room)(const link_t *l)
+        void (*wait_begin)(link_wait_t *w, link_t *const *links, uint32_t count, int wake_fd, uint64_t timeout_us)
+        uint32_t (*wait_sleep)(link_wait_t *w)
+
+    uint32_t link_room(const link_t *l)
 
 cdef extern from "links/internal.h" nogil:
     uint8_t fd_dlc(uint8_t length)
@@ -414,6 +419,7 @@ def counter_fields():
 
 cdef link_api_t _api
 _api.service, _api.receive, _api.send, _api.state = link_service, link_receive, link_send, link_state
+_api.room, _api.wait_begin, _api.wait_sleep = link_room, link_wait_begin, link_wait_sleep
 
 
 def api_address():

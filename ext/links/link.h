@@ -150,6 +150,9 @@ typedef struct {
     uint32_t (*receive)(link_t *l, link_frame_t *out, uint32_t max);
     uint32_t (*send)(link_t *l, const link_frame_t *frames, uint32_t count);
     link_state_t (*state)(const link_t *l);
+    uint32_t (*room)(const link_t *l);
+    void (*wait_begin)(link_wait_t *w, link_t *const *links, uint32_t count, int wake_fd, uint64_t timeout_us);
+    uint32_t (*wait_sleep)(link_wait_t *w);
 } link_api_t;
 
 #endif
