@@ -24,11 +24,12 @@ def command(folder: Path, *options: str) -> list[str]:
 
 
 def limited() -> None:
-    """A disk that takes 1 MB a file; signals as in a shell."""
+    """A disk that takes 2.2 MB a file; signals as in a shell."""
     signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 20, 1 << 20))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (2_200_000, 2_200_000))
 
 
+@pytest.mark.slow("a whole run in a process of its own")
 def test_a_full_disk_ends_with_4_a_sentence_and_the_results_of_the_run(tmp_path):
     done = subprocess.run(
         command(tmp_path, "--duration", "120", "--json"),
@@ -45,6 +46,7 @@ def test_a_full_disk_ends_with_4_a_sentence_and_the_results_of_the_run(tmp_path)
         assert replay.check(rec).first is None
 
 
+@pytest.mark.slow("whole runs in processes of their own")
 @pytest.mark.parametrize("after_s", [0.3, 0.9])
 def test_a_killed_run_leaves_a_prefix_that_replays(tmp_path, after_s):
     child = subprocess.Popen(

@@ -94,13 +94,13 @@ def execute(args: argparse.Namespace) -> tuple[dict[str, Any], list[Path]]:
         )
     written = [] if args.no_record else [folder / "run.arrow"]
     summary: dict[str, Any] = plain(result.summary)
-    if result.trouble:
+    if result.trouble:  # findings and report need the whole of it
         summary["recording_trouble"] = result.trouble
-    if not args.no_record:
+    elif not args.no_record:
         summary["findings"] = _findings(result, simulation)
     _write(folder / "summary.json", json.dumps(summary, indent=2, allow_nan=False) + "\n")
     written.append(folder / "summary.json")
-    if not (args.no_record or args.no_report):
+    if not (args.no_record or args.no_report or result.trouble):
         from bms import report
 
         written += report.write([result.recording], folder / "report.html", pictures=folder)
