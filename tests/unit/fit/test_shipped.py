@@ -24,6 +24,7 @@ def data(data_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("BMS_DATA_DIR", str(data_dir))
 
 
+@pytest.mark.slow(reason="fits of nine records or more")
 @pytest.mark.parametrize("name", sorted(LIMITS_MV))
 def test_a_shipped_manifest_fits_and_predicts(project_dir: Path, tmp_path: Path, name: str) -> None:
     result = run.fit(project_dir / "examples" / "fit" / f"{name}.toml")
