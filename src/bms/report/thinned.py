@@ -12,13 +12,13 @@ from bms.scenarios.findings import TICKS_MAX
 if TYPE_CHECKING:
     from bms.recorder import Event, Recording
 
-VALUES_MAX = 1 << 24  # of a vector: samples times cells, float32: 64 MB
+VALUES_MAX = 1 << 24  # of the widest vector: samples times cells, float32: 64 MB
 
 
 class Thinned:
     """`[name]` and `time_s(name)` as a Recording has them, every second, third, ... sample of a
-    signal that is longer than TICKS_MAX (vectors: VALUES_MAX values); one signal is kept at a
-    time."""
+    signal that is longer than TICKS_MAX (vectors: VALUES_MAX values). Signals that were sampled
+    together stay so: vectors share a stride. One signal is kept at a time."""
 
     def __init__(self, recording: Recording) -> None:
         self._recording = recording
@@ -46,7 +46,8 @@ class Thinned:
         source = Source.of(self._recording, [name])
         (info,) = source.signals
         count = sum(batch.num_rows - batch.column(name).null_count for batch in source.rows([name]))
-        every = 1 + count // min(TICKS_MAX, VALUES_MAX // info.count)
+        widest = max(s.count for s in self._recording.signals.values())
+        every = 1 + count // (min(TICKS_MAX, VALUES_MAX // widest) if info.vector else TICKS_MAX)
         values, times, seen = [], [], 0
         for batch in source.rows([name]):
             t_ns, found = samples(batch.column(name), batch.column("t_ns").to_numpy(), info)

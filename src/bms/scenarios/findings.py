@@ -23,6 +23,7 @@ from .model import Phase, Plan
 Values = np.ndarray[Any, Any]
 _DEGC = np.arange(-60.0, 301.0)
 TICKS_MAX = 1_000_000  # of a long run every second, third, ... tick is read
+ROWS = 2048  # samples of all cells that are judged at once
 SHORT_FRAC = 0.005  # less undelivered energy than this is not worth a sentence
 
 
@@ -378,13 +379,18 @@ def _critical(run: _Run) -> Iterator[str]:
         return
     for name in ("claimed", "literature"):
         critical: CriticalCurrent = getattr(run.cell, f"critical_current_{name}")
-        use[name] = critical_use(
-            current, core, pressure, run.cell, run.pack, critical, plating=charges
-        ).max(axis=1)
+        pieces = (slice(k, k + ROWS) for k in range(0, len(times), ROWS))
+        worst = [
+            critical_use(
+                current[at], core[at], pressure[at], run.cell, run.pack, critical, plating=charges
+            ).max(axis=1)
+            for at in pieces
+        ]
+        use[name] = np.concatenate(worst)
     word = "Plating" if charges else "Stripping"
     if use["claimed"].max() <= 0.0:
         return
-    peak_a = float((-current if charges else current).max())
+    peak_a = float(-current.min() if charges else current.max())
     density = peak_a * 1e3 / run.cell.geometry.electrode_area_cm2
     spacing = np.diff(times, append=times[-1:])
     over = {name: float(np.sum(spacing[u > 1.0])) / 60.0 for name, u in use.items()}

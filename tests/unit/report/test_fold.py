@@ -94,4 +94,8 @@ def test_findings_read_whole_signals_or_every_so_manieth_sample(tmp_path, monkey
     cells = rec["true_cell_voltage_v"]
     step = 1 + cells.shape[0] // min(most, thinned.VALUES_MAX // cells.shape[1])
     assert np.array_equal(some["true_cell_voltage_v"], cells[::step])
+    monkeypatch.setattr(thinned, "VALUES_MAX", 10 * cells.shape[1])
+    some = Thinned(rec)
+    together = [some.time_s(n) for n in ("true_cell_voltage_v", "true_module_pressure_kpa")]
+    assert np.array_equal(*together) and 5 < len(together[0]) <= 10
     assert some.events == rec.events
