@@ -42,7 +42,7 @@ class Encoder:
 
     def __init__(self, schema: pa.Schema, codec: tuple[str, int | None] | None = CODEC) -> None:
         compression = pa.Codec(codec[0], compression_level=codec[1]) if codec else None
-        options = pa.ipc.IpcWriteOptions(compression=compression, use_threads=False)
+        options = pa.ipc.IpcWriteOptions(compression=compression, use_threads=True)
         self._sink = io.BytesIO()
         self._buffer = pa.BufferedOutputStream(pa.PythonFile(self._sink, "w"), 1 << 20)
         self._stream = pa.ipc.new_stream(self._buffer, schema, options=options)
