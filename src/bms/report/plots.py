@@ -191,10 +191,10 @@ def power(view: View) -> Figure | None:
     if found is None:
         return None
     figure, (ax,) = canvas(view)
-    t, kilowatts = found.t, found.y * 1e-3
-    ax.fill_between(t, kilowatts, 0, where=kilowatts > 0, color=ORANGE, alpha=0.75, linewidth=0,
+    out, back = found.high, found.low
+    ax.fill_between(out.t, np.maximum(out.y, 0.0) * 1e-3, 0, color=ORANGE, alpha=0.75, linewidth=0,
                     label="out of the pack")  # fmt: skip
-    ax.fill_between(t, kilowatts, 0, where=kilowatts < 0, color=GREEN, alpha=0.75, linewidth=0,
+    ax.fill_between(back.t, np.minimum(back.y, 0.0) * 1e-3, 0, color=GREEN, alpha=0.75, linewidth=0,
                     label="into the pack")  # fmt: skip
     finish(ax, "power (kW)")
     return figure
