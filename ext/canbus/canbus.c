@@ -32,7 +32,7 @@ bool canbus_put(canbus_t *b, uint32_t node, const ecu_can_frame_t *frame)
 {
     canbus_state_t *s = &b->s;
     const uint32_t bit = 1u << node, shut = s->silent_mask | s->absent_mask | s->off_mask | ~s->members_mask;
-    uint32_t place = b->q.count[node];
+    uint32_t place = b->s.queued[node];
     if (place >= CANBUS_QUEUE || (shut & bit) != 0u) {
         s->dropped[node]++;
         return false;
@@ -47,7 +47,7 @@ bool canbus_put(canbus_t *b, uint32_t node, const ecu_can_frame_t *frame)
         key = canbus_key(to);
     }
     b->q.key[node][slot] = key;
-    b->q.count[node] = place + 1u;
+    b->s.queued[node] = place + 1u;
     if (place > 0u && (s->sending_mask & bit) != 0u) { /* what is being sent stays on top */
         order[place] = order[place - 1u];
         place--;
@@ -63,8 +63,8 @@ bool canbus_put(canbus_t *b, uint32_t node, const ecu_can_frame_t *frame)
 
 static void take_off(canbus_t *b, uint32_t node)
 {
-    b->q.count[node]--;
-    if (b->q.count[node] == 0u) b->s.waiting_mask &= ~(1u << node);
+    b->s.queued[node]--;
+    if (b->s.queued[node] == 0u) b->s.waiting_mask &= ~(1u << node);
     b->s.sent[node]++;
 }
 
@@ -72,8 +72,8 @@ static void take_off(canbus_t *b, uint32_t node)
 static void choose_again(canbus_t *b, uint32_t node)
 {
     uint8_t *const order = b->q.order[node];
-    if ((b->s.fifo_mask >> node & 1u) != 0u || b->q.count[node] == 0u) return;
-    for (uint32_t k = b->q.count[node] - 1u; k > 0u; --k) {
+    if ((b->s.fifo_mask >> node & 1u) != 0u || b->s.queued[node] == 0u) return;
+    for (uint32_t k = b->s.queued[node] - 1u; k > 0u; --k) {
         const uint8_t upper = order[k];
         if (b->q.key[node][order[k - 1u]] >= b->q.key[node][upper]) return;
         order[k] = order[k - 1u];
@@ -218,9 +218,34 @@ void canbus_measure_load(canbus_state_t *s)
     s->window_busy_ns = s->busy_ns;
 }
 
+/* The usual case in one go: one node wants to send, all is well, and the frame ends in time. The same as start and finish. */
+static bool carry(canbus_t *b, uint64_t until_ns, canbus_event_t *e)
+{
+    canbus_state_t *s = &b->s;
+    const uint32_t sender = s->waiting_mask, others = s->members_mask & ~sender;
+    const uint64_t at = s->free_ns > s->now_ns ? s->free_ns : s->now_ns;
+    if ((sender & (sender - 1u)) != 0u || (s->counted_mask | s->is_troubled) != 0u) return false;
+    if ((others & ~s->silent_mask) == 0u || at >= until_ns) return false;
+    const uint32_t node = first_node(sender);
+    const ecu_can_frame_t *const frame = head_of(b, node);
+    const canbus_length_t length = canbus_frame_length(frame);
+    const uint64_t end = at + (uint64_t)(length.head + length.tail) * s->bit_ns + (uint64_t)length.fast * s->data_bit_ns;
+    if (end > until_ns) return false;
+    *e = (canbus_event_t){CANBUS_FRAME, node, others, CANBUS_OK, end, frame};
+    s->start_ns = at;
+    s->end_ns = end;
+    s->outcome = CANBUS_OK;
+    s->bits += length.head + length.fast + length.tail + CANBUS_INTERMISSION;
+    s->frames++;
+    take_off(b, node);
+    release(s);
+    return true;
+}
+
 bool canbus_next(canbus_t *b, uint64_t until_ns, canbus_event_t *e)
 {
     canbus_state_t *s = &b->s;
+    if ((s->sending_mask | s->is_troubled) == 0u && s->waiting_mask != 0u && carry(b, until_ns, e)) return true;
     for (;;) {
         if (s->sending_mask != 0u) {
             if (s->end_ns > until_ns) break;
@@ -243,7 +268,7 @@ void canbus_reset_node(canbus_t *b, uint32_t node)
         s->error_frames++;
         release(s);
     }
-    b->q.count[node] = 0;
+    b->s.queued[node] = 0;
     s->waiting_mask &= ~bit;
     s->passive_mask &= ~bit;
     s->off_mask &= ~bit;

@@ -37,74 +37,76 @@
 enum { CANBUS_SHORT_NONE = 0, CANBUS_SHORT_RECESSIVE = 1, CANBUS_SHORT_DOMINANT = 2 };
 
 #define CANBUS_FIELDS(S, A)                                                                                                      \
-    S(u32, bitrate_bps, "bit/s", "nominal bit rate; one whose bit lasts whole nanoseconds")                                       \
-    S(u32, data_bitrate_bps, "bit/s", "rate of the data phase of FD frames that switch; 0 as the nominal one")                    \
-    S(u32, members_mask, "1", "nodes that are on the bus, one bit each")                                                          \
-    S(u32, fifo_mask, "1", "nodes that send in the order given; the others send the most urgent frame first")                     \
-    S(u32, silent_mask, "1", "nodes that only listen: no acknowledge, no error flags, nothing sent")                              \
-    S(u32, keep_off_mask, "1", "nodes that do not come back from bus-off by themselves")                                          \
-    S(u64, load_window_us, "us", "span over which the load is taken")                                                             \
-    S(u64, chance_key, "1", "key of the stream that places random bit errors")                                                    \
-    /* Faults: may be written at any time, and hold from the next canbus_look on. */                                                    \
-    S(u32, short_kind, "1", "fault: 1 the two wires touch, nobody can drive; 2 stuck dominant")                                   \
-    S(u32, open_mask, "1", "fault: nodes whose cable is cut")                                                                     \
-    S(u32, absent_mask, "1", "fault: nodes without power")                                                                        \
-    S(u32, wrong_rate_mask, "1", "fault: nodes that run at another bit rate")                                                     \
-    S(u32, force_off_mask, "1", "fault: nodes sent into bus-off; cleared once done")                                              \
-    S(u32, corrupt_count, "1", "fault: so many frames of corrupt_id are destroyed, counted down")                                 \
-    S(u32, corrupt_id, "1", "fault: identifier that is destroyed; 0xFFFFFFFF any")                                                \
-    S(u32, corrupt_bit, "1", "fault: bit of the frame that is destroyed, 0 is the start of frame")                                \
-    S(f64, bit_error_rate, "1", "fault: probability that a bit is destroyed for all")                                             \
-    S(u32, babble_on, "1", "fault: 1 while the last node sends by itself")                                                        \
-    S(u32, babble_id, "1", "fault: identifier of these frames")                                                                   \
-    S(u32, babble_length, "B", "fault: length of these frames, 0 to 8")                                                           \
-    S(u32, babble_period_us, "us", "fault: spacing of these frames; 0 back to back")                                              \
-    /* What is. Only ever read. */                                                                                                \
-    S(u64, now_ns, "ns", "time up to which everything has happened")                                                              \
-    S(u64, free_ns, "ns", "when the next frame may start: end of the last intermission")                                          \
-    S(u64, recessive_ns, "ns", "since when the bus has been recessive")                                                           \
-    S(u64, start_ns, "ns", "start of the frame under way")                                                                        \
-    S(u64, end_ns, "ns", "its last bit, or the last of its error frame")                                                          \
-    S(u32, sending_mask, "1", "nodes that send it; 0 bus idle")                                                                   \
-    S(u32, outcome, "1", "how it ends: 0 received, 1 bit error, 2 no acknowledge, 3 destroyed by a node that misread it")         \
-    S(u32, waiting_mask, "1", "nodes with frames in their queue")                                                                 \
-    S(u32, passive_mask, "1", "nodes that are error-passive")                                                                     \
-    S(u32, off_mask, "1", "nodes that are bus-off")                                                                               \
-    S(u32, off_told_mask, "1", "of them those that were told as an event")                                                        \
-    S(u32, is_troubled, "1", "1 while a fault acts or a node is not error-active")                                                \
-    S(u32, counted_mask, "1", "nodes with an error counter above zero")                                                           \
-    A(u16, tec, CANBUS_NODES, "1", "transmit error counters")                                                                     \
-    A(u16, rec, CANBUS_NODES, "1", "receive error counters")                                                                      \
-    A(u16, off_left, CANBUS_NODES, "1", "sequences of 11 recessive bits still missing to come back from bus-off")                 \
-    A(u64, hold_ns, CANBUS_NODES, "ns", "not before: suspended transmission, or the next attempt of a node cut off")              \
-    A(u64, sent, CANBUS_NODES, "1", "frames sent")                                                                                \
-    A(u64, dropped, CANBUS_NODES, "1", "frames that found the queue full, the node bus-off, silent or absent")                    \
-    A(u64, errors, CANBUS_NODES, "1", "attempts of a node that failed")                                                           \
-    A(u64, lost_arbitrations, CANBUS_NODES, "1", "attempts that gave way to a more urgent frame")                                 \
-    A(u64, offs, CANBUS_NODES, "1", "times a node went bus-off")                                                                  \
-    S(u64, frames, "1", "frames carried")                                                                                         \
-    S(u64, error_frames, "1", "error frames")                                                                                     \
-    S(u64, bits, "bit", "bits of all frames and error frames with their intermissions, at their own rates")                       \
-    S(u64, busy_ns, "ns", "time the bus was taken")                                                                               \
-    S(u64, window_ns, "ns", "start of the span of the load")                                                                      \
-    S(u64, window_end_ns, "ns", "its end")                                                                                        \
-    S(u64, window_busy_ns, "ns", "busy_ns at that time")                                                                          \
-    S(f64, load_frac, "1", "part of the last whole span in which the bus was taken")                                              \
-    S(f64, load_max_frac, "1", "largest of these")                                                                                \
-    S(u64, babble_ns, "ns", "when the next babbled frame is due")                                                                 \
-    S(f64, error_rate_seen, "1", "bit_error_rate for which error_in_bits was drawn")                                              \
-    S(u64, error_in_bits, "bit", "bits until the next random error")                                                              \
-    S(u64, chance_draws, "1", "draws taken")                                                                                      \
-    S(u32, bit_ns, "ns", "length of a nominal bit")                                                                               \
-    S(u32, data_bit_ns, "ns", "length of a bit of the data phase")
+    /* Settings. */                                                                                                              \
+    S(u32, bitrate_bps, "bit/s", "nominal bit rate; one whose bit lasts whole nanoseconds")                                      \
+    S(u32, data_bitrate_bps, "bit/s", "rate of the data phase of FD frames that switch; 0 as the nominal one")                   \
+    S(u32, keep_off_mask, "1", "nodes that do not come back from bus-off by themselves")                                         \
+    S(u64, load_window_us, "us", "span over which the load is taken")                                                            \
+    S(u64, chance_key, "1", "key of the stream that places random bit errors")                                                   \
+    /* Faults: may be written at any time, and hold from the next canbus_look on. */                                             \
+    S(u32, short_kind, "1", "fault: 1 the two wires touch, nobody can drive; 2 stuck dominant")                                  \
+    S(u32, open_mask, "1", "fault: nodes whose cable is cut")                                                                    \
+    S(u32, wrong_rate_mask, "1", "fault: nodes that run at another bit rate")                                                    \
+    S(u32, force_off_mask, "1", "fault: nodes sent into bus-off; cleared once done")                                             \
+    S(u32, corrupt_count, "1", "fault: so many frames of corrupt_id are destroyed, counted down")                                \
+    S(u32, corrupt_id, "1", "fault: identifier that is destroyed; 0xFFFFFFFF any")                                               \
+    S(u32, corrupt_bit, "1", "fault: bit of the frame that is destroyed, 0 is the start of frame")                               \
+    S(f64, bit_error_rate, "1", "fault: probability that a bit is destroyed for all")                                            \
+    S(u32, babble_on, "1", "fault: 1 while the last node sends by itself")                                                       \
+    S(u32, babble_id, "1", "fault: identifier of these frames")                                                                  \
+    S(u32, babble_length, "B", "fault: length of these frames, 0 to 8")                                                          \
+    S(u32, babble_period_us, "us", "fault: spacing of these frames; 0 back to back")                                             \
+    S(u32, absent_mask, "1", "fault: nodes without power")                                                                       \
+    /* Settings again, next to what else is looked at in every step: one or two lines of the processor's cache. */               \
+    S(u32, members_mask, "1", "nodes that are on the bus, one bit each")                                                         \
+    S(u32, fifo_mask, "1", "nodes that send in the order given; the others send the most urgent frame first")                    \
+    S(u32, silent_mask, "1", "nodes that only listen: no acknowledge, no error flags, nothing sent")                             \
+    /* What is. Only ever read. */                                                                                               \
+    S(u64, now_ns, "ns", "time up to which everything has happened")                                                             \
+    S(u64, free_ns, "ns", "when the next frame may start: end of the last intermission")                                         \
+    S(u32, waiting_mask, "1", "nodes with frames in their queue")                                                                \
+    S(u32, sending_mask, "1", "nodes that send the frame under way; 0 bus idle")                                                 \
+    S(u32, is_troubled, "1", "1 while a fault acts or a node is not error-active")                                               \
+    S(u32, counted_mask, "1", "nodes with an error counter above zero")                                                          \
+    S(u32, bit_ns, "ns", "length of a nominal bit")                                                                              \
+    S(u32, data_bit_ns, "ns", "length of a bit of the data phase")                                                               \
+    S(u64, window_end_ns, "ns", "end of the span of the load")                                                                   \
+    S(u32, off_mask, "1", "nodes that are bus-off")                                                                              \
+    S(u32, passive_mask, "1", "nodes that are error-passive")                                                                    \
+    S(u64, start_ns, "ns", "start of the frame under way")                                                                       \
+    S(u64, end_ns, "ns", "last bit of the frame under way, or of its error frame")                                               \
+    S(u64, recessive_ns, "ns", "since when the bus has been recessive")                                                          \
+    S(u64, frames, "1", "frames carried")                                                                                        \
+    S(u64, bits, "bit", "bits of all frames and error frames with their intermissions, at their own rates")                      \
+    S(u64, busy_ns, "ns", "time the bus was taken")                                                                              \
+    S(u32, outcome, "1", "how the frame under way ends: 0 received, 1 bit error, 2 no acknowledge, 3 destroyed by a node that misread it")\
+    S(u32, off_told_mask, "1", "nodes that are bus-off and were told as an event")                                               \
+    A(u32, queued, CANBUS_NODES, "1", "frames waiting in each node")                                                             \
+    A(u64, sent, CANBUS_NODES, "1", "frames sent")                                                                               \
+    A(u64, dropped, CANBUS_NODES, "1", "frames that found the queue full, the node bus-off, silent or absent")                   \
+    A(u16, tec, CANBUS_NODES, "1", "transmit error counters")                                                                    \
+    A(u16, rec, CANBUS_NODES, "1", "receive error counters")                                                                     \
+    A(u16, off_left, CANBUS_NODES, "1", "sequences of 11 recessive bits still missing to come back from bus-off")                \
+    A(u64, hold_ns, CANBUS_NODES, "ns", "not before: suspended transmission, or the next attempt of a node cut off")             \
+    A(u64, errors, CANBUS_NODES, "1", "attempts of a node that failed")                                                          \
+    A(u64, lost_arbitrations, CANBUS_NODES, "1", "attempts that gave way to a more urgent frame")                                \
+    A(u64, offs, CANBUS_NODES, "1", "times a node went bus-off")                                                                 \
+    S(u64, error_frames, "1", "error frames")                                                                                    \
+    S(u64, window_ns, "ns", "start of the span of the load")                                                                     \
+    S(u64, window_busy_ns, "ns", "busy_ns at the start of that span")                                                            \
+    S(f64, load_frac, "1", "part of the last whole span in which the bus was taken")                                             \
+    S(f64, load_max_frac, "1", "largest of these")                                                                               \
+    S(u64, babble_ns, "ns", "when the next babbled frame is due")                                                                \
+    S(f64, error_rate_seen, "1", "bit_error_rate for which error_in_bits was drawn")                                             \
+    S(u64, error_in_bits, "bit", "bits until the next random error")                                                             \
+    S(u64, chance_draws, "1", "draws taken")
 
 FIELD_STRUCT(canbus_state_t, CANBUS_FIELDS);
 extern const field_t canbus_fields[];
 extern const size_t canbus_field_count;
 
-/* order[n] is a permutation of the places: the first count[n] are taken, the most urgent last; the rest are free. */
+/* order[n] is a permutation of the places: the first queued[n] are taken, the most urgent last; the rest are free. */
 typedef struct {
-    uint32_t count[CANBUS_NODES];
     uint8_t order[CANBUS_NODES][CANBUS_QUEUE];
     uint32_t key[CANBUS_NODES][CANBUS_QUEUE]; /* arbitration field of each place, smaller wins */
     ecu_can_frame_t frame[CANBUS_NODES][CANBUS_QUEUE];

@@ -64,8 +64,8 @@ void canbus_to_bus_off(canbus_t *b, uint32_t node)
     canbus_state_t *s = &b->s;
     const uint32_t bit = 1u << node;
     if (s->off_mask & bit) return;
-    s->dropped[node] += b->q.count[node]; /* an old frame is worse than none */
-    b->q.count[node] = 0;
+    s->dropped[node] += b->s.queued[node]; /* an old frame is worse than none */
+    b->s.queued[node] = 0;
     s->waiting_mask &= ~bit;
     s->passive_mask &= ~bit;
     s->off_mask |= bit;

@@ -25,10 +25,10 @@ static inline uint32_t first_node(uint32_t mask)
 
 static inline const ecu_can_frame_t *head_of(const canbus_t *b, uint32_t node)
 {
-    return &b->q.frame[node][b->q.order[node][b->q.count[node] - 1u]];
+    return &b->q.frame[node][b->q.order[node][b->s.queued[node] - 1u]];
 }
 
-static inline uint32_t key_of(const canbus_t *b, uint32_t node) { return b->q.key[node][b->q.order[node][b->q.count[node] - 1u]]; }
+static inline uint32_t key_of(const canbus_t *b, uint32_t node) { return b->q.key[node][b->q.order[node][b->s.queued[node] - 1u]]; }
 
 /* Members that take part: powered, connected, not bus-off. */
 static inline uint32_t present(const canbus_state_t *s)

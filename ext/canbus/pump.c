@@ -26,7 +26,7 @@ static void hand_out(canbus_pump_t *p, const canbus_event_t *e)
 static void take_in(canbus_pump_t *p, uint32_t node)
 {
     link_frame_t in[ONCE];
-    const uint32_t room = CANBUS_QUEUE - p->bus.q.count[node];
+    const uint32_t room = CANBUS_QUEUE - p->bus.s.queued[node];
     const uint32_t count = p->api->receive(p->link[node], in, room < ONCE ? room : ONCE);
     for (uint32_t k = 0; k < count; ++k) {
         ecu_can_frame_t frame;

@@ -94,7 +94,7 @@ static void babble(canbus_t *b)
     canbus_state_t *s = &b->s;
     ecu_can_frame_t frame;
     s->members_mask |= 1u << CANBUS_STRANGER;
-    if (b->q.count[CANBUS_STRANGER] != 0u) return;
+    if (b->s.queued[CANBUS_STRANGER] != 0u) return;
     const uint64_t idle_ns = canbus_earliest(s, CANBUS_STRANGER);
     memset(&frame, 0, sizeof frame);
     frame.id = s->babble_id;
