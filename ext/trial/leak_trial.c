@@ -11,6 +11,8 @@
 #define BALANCE_HALF_S 8u
 #define CONDITIONS_S 10u
 #define DRIVE_S 8u
+#define PRESSURE_KPA 2000.0
+#define PRESSURE_NOISE_KPA 3.0
 #define DRAW_NOISE 1u
 #define DRAW_CELLS 2u
 #define DRAW_DRIVE 3u
@@ -230,6 +232,15 @@ static void account(world_t *w, const trial_t *t, const est_params_t *params)
     for (uint32_t b = 0; b < t->blocks; ++b) w->valid[b] = any != 0u ? 0u : 0xFFFFFFFFu;
 }
 
+/* Stack pressure of a module: its mean charge. */
+static float pressure_kpa(const world_t *w, const trial_t *t, uint32_t first, uint32_t word)
+{
+    double sum = 0.0;
+    if (t->swell_kpa <= 0.0) return -1.0f;
+    for (uint32_t b = first; b < first + MODULE; ++b) sum += w->z[b] / (double)MODULE;
+    return (float)(PRESSURE_KPA + t->swell_kpa * (first == 0u ? 1.0 - t->swell_less : 1.0) * sum + PRESSURE_NOISE_KPA * philox_gauss(word));
+}
+
 static void firmware(world_t *w, const trial_t *t, const est_params_t *params)
 {
     const philox_block_t draw = philox(t->key, w->second, DRAW_NOISE + 100u);
@@ -244,8 +255,10 @@ static void firmware(world_t *w, const trial_t *t, const est_params_t *params)
     account(w, t, params);
     est_step(&w->est, params, 1.0f, read_a, (int64_t)w->used_uc, w->read_uv, w->valid);
     est_results(&w->est, params, 0, t->blocks, est_take_growth(&w->est), (int64_t)w->used_uc);
-    for (uint32_t first = 0; first < t->blocks; first += MODULE)
+    for (uint32_t first = 0; first < t->blocks; first += MODULE) {
+        leak_pressure(&w->leak, first / MODULE, pressure_kpa(w, t, first, draw.v[1] ^ first));
         leak_module(&w->leak, &w->est, params, t->spread_a, first / MODULE, first, MODULE, 1.0f, w->read_uv, w->valid);
+    }
     (void)leak_second(&w->leak, params, 1.0f, read_a);
 }
 

@@ -63,6 +63,8 @@ enum { TRIAL_REST, TRIAL_CURRENT, TRIAL_DRIVE };
     S(u32, short_block, "1", "block with the short")                                                                              \
     S(f64, short_ohm, "ohm", "0: none")                                                                                           \
     S(u32, short_phase, "1", "phases that are over when it appears")                                                              \
+    S(f64, swell_kpa, "kPa", "rise of the stack pressure from empty to full; 0: no sensors")                                       \
+    S(f64, swell_less, "1", "share by which the first module swells less")                                                        \
     A(f32, spread_a, 65, "A", "what the firmware is told of self-discharge, over temperature")                                    \
     S(i32, least_ma, "mA", "a leak surely above this is told (diagnosis soft_short)")                                             \
     S(f64, debounce_s, "s", "for so long")                                                                                        \

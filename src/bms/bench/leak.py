@@ -165,8 +165,8 @@ def _known(pack_name: str) -> tuple[Cell, Pack, dict[str, Any], dict[str, Any]]:
     return cell, pack, dict(config.estimator(cell, pack)), world
 
 
-def trial(plan: Plan, seed: int) -> dict[str, float]:
-    """Run one trial; results by the names of leak_trial.h."""
+def trial(plan: Plan, seed: int, **other: float) -> dict[str, float]:
+    """Run one trial; results by the names of leak_trial.h. `other` replaces fields by name."""
     cell, pack, est, world = _known(plan.pack)
     rule = spec.diagnosis("soft_short")
     made = _leak.Trial()
@@ -182,6 +182,7 @@ def trial(plan: Plan, seed: int) -> dict[str, float]:
         "short_block": Stream(seed, "leak.block").below(int(world["blocks"])),
         "least_ma": rule.thresholds[0],
         "debounce_s": rule.debounce_ms / 1000.0,
+        **other,
     }
     for into, named in ((made.est, est), (made.fields, values)):
         for name, value in named.items():
