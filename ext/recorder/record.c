@@ -44,7 +44,7 @@ static inline int32_t on_raster(double x, double most)
     return x == x ? number : (int32_t)-most - 1;
 }
 
-static double read_one(const record_source_t *s, uint32_t k)
+static inline double read_one(const record_source_t *s, uint32_t k)
 {
     const uint8_t *const from = (const uint8_t *)s->from + (size_t)k * SIZE[s->type];
     float narrow;
@@ -73,10 +73,8 @@ static void copy(const record_source_t *s, uint32_t row)
     if (s->how == RECORD_AS_IS) {
         const size_t bytes = (size_t)s->count * SIZE[s->type];
         memcpy((uint8_t *)s->to + row * bytes, s->from, bytes);
-    } else if (s->how == RECORD_RASTER_16 && s->type == FIELD_f64 && s->count == 1u) { /* no call either */
-        double value;
-        memcpy(&value, s->from, sizeof value);
-        ((int16_t *)s->to)[row] = (int16_t)on_raster(value * s->scale + s->shift, (double)INT16_MAX);
+    } else if (s->how == RECORD_RASTER_16 && s->count == 1u) { /* no loop either */
+        ((int16_t *)s->to)[row] = (int16_t)on_raster(read_one(s, 0u) * s->scale + s->shift, (double)INT16_MAX);
     } else if (s->how != RECORD_FLOAT) {
         copy_on_raster(s, row);
     } else if (s->type == FIELD_f64 && s->count == 1u) { /* most signals: no call */

@@ -13,7 +13,17 @@ import pyarrow as pa
 from bms._recorder import Batch, Log, stored_dtype
 from bms.errors import RecorderError
 from bms.recorder import container
-from bms.recorder.container import ECU, EVENTS, FRAMES, KINDS, TICK_NS, UART, Event, Signal
+from bms.recorder.container import (
+    ECU,
+    EVENTS,
+    FRAMES,
+    KINDS,
+    TICK_NS,
+    UART,
+    Event,
+    Raster,
+    Signal,
+)
 
 if TYPE_CHECKING:
     from bms._recorder import Source
@@ -44,8 +54,11 @@ class Shape:
         self.signals, self.frames, self.uart, self.inputs = tuple(signals), frames, uart, inputs
         self.cells_every_s = max(cells_every_s, TICK_NS * 1e-9)
         self.sources = [_source(s) for s in signals]
-        self.dtypes = [stored_dtype(*source) for source in self.sources]
-        self.types = [pa.from_numpy_dtype(d) for d in self.dtypes]
+        self.row_bytes = 8 + sum(s[0].size * stored_dtype(*s).itemsize for s in self.sources)
+        self.types = [
+            pa.from_numpy_dtype(np.dtype(s.raster.width) if s.raster else stored_dtype(*source))
+            for s, source in zip(signals, self.sources, strict=True)
+        ]
         self.every_ns = [
             round(1e9 * (self.cells_every_s if s.is_vector else 1.0 / s.rate_hz)) for s in signals
         ]
@@ -165,7 +178,7 @@ def dense_rows(shape: Shape, piece: Piece, events: list[Event]) -> pa.RecordBatc
     for signal, kind, buffer in zip(shape.signals, shape.types, piece.batch.columns, strict=True):
         buffer = buffer[: piece.rows]
         if signal.is_vector:
-            columns.append(_vector(buffer, kind, None))
+            columns.append(_vector(buffer, kind, None, signal.raster))
         else:
             columns.append(pa.Array.from_buffers(kind, piece.rows, [None, pa.py_buffer(buffer)]))
     return _batch(shape, piece, [e for e in events if e.t_ns <= piece.last_ns], None, columns)
@@ -200,7 +213,7 @@ def _step_column(piece: Piece) -> pa.Array:
 
 def _source(signal: Signal) -> Source:
     """What the compiled recorder is told of a signal."""
-    if signal.raster is None:
+    if signal.raster is None or signal.is_vector:  # vectors: when it is known which rows stay
         return signal.source, signal.scale, signal.offset
     step, offset, width = signal.raster
     return signal.source, signal.scale / step, (signal.offset - offset) / step, width
@@ -223,6 +236,7 @@ def _signal_columns(
             mask |= near
             masks[every_ns] = (
                 mask,
+                ~mask,
                 pa.py_buffer(np.packbits(mask, bitorder="little")),
                 int(mask.sum()),
             )
@@ -231,36 +245,44 @@ def _signal_columns(
         kind, buffer = shape.types[k], piece.batch.columns[k][:rows]
         found = masks.get(shape.every_ns[k])
         if signal.is_vector:
-            columns.append(_vector(buffer, kind, found))
+            columns.append(_vector(buffer, kind, found, signal.raster))
         elif found is None:
             columns.append(pa.Array.from_buffers(kind, rows, [None, pa.py_buffer(buffer)]))
         else:
-            mask, valid, count = found
-            buffer[~mask] = 0
+            _, gone, valid, count = found
+            np.copyto(buffer, 0, where=gone[:, None])
             columns.append(
                 pa.Array.from_buffers(kind, rows, [valid, pa.py_buffer(buffer)], rows - count)
             )
     return columns
 
 
-def _vector(buffer: np.ndarray, kind: pa.DataType, found: Any) -> pa.Array:
-    """A list column whose child holds only the sampled rows."""
+def _vector(buffer: np.ndarray, kind: pa.DataType, found: Any, raster: Raster | None) -> pa.Array:
+    """A list column whose child holds only the sampled rows, put on their raster only now."""
     rows, width = buffer.shape
     ends = np.zeros(rows + 1, np.int32)
     if found is None:
         ends[:] = np.arange(rows + 1, dtype=np.int32) * width
         values, valid, empty = buffer, None, 0
     else:
-        mask, valid, count = found
+        mask, _, valid, count = found
         np.cumsum(mask, out=ends[1:])
         ends *= width
         values, empty = buffer[mask], rows - count
-    child = pa.Array.from_buffers(
-        kind, values.size, [None, pa.py_buffer(np.ascontiguousarray(values))]
-    )
+    values = np.ascontiguousarray(values) if raster is None else _on_raster(values, raster)
+    child = pa.Array.from_buffers(kind, values.size, [None, pa.py_buffer(values)])
     return pa.Array.from_buffers(
         pa.list_(kind), rows, [valid, pa.py_buffer(ends)], empty, 0, children=[child]
     )
+
+
+def _on_raster(values: np.ndarray, raster: Raster) -> np.ndarray:
+    """Numbers of the steps next to values; those beyond the raster at its end."""
+    most = np.iinfo(raster.width).max
+    with np.errstate(invalid="ignore"):
+        numbers = (values.astype(float) - raster.offset) / raster.step
+        numbers = np.clip(np.rint(numbers), -most, most)
+        return np.where(np.isnan(numbers), raster.missing, numbers).astype(raster.width)
 
 
 def _event_column(events: list[Event], t_ns: np.ndarray) -> pa.Array:

@@ -154,12 +154,13 @@ class Pyramid:
 
 def fold_in(array: pa.Array, column: Column, first: int, bins: np.ndarray) -> None:
     """Join an Arrow column, whose first row is row `first` of the bins, into bins of TICKS[0]."""
-    rows = None
+    rows, count = None, len(array)
     if array.null_count:
         rows = np.flatnonzero(array.is_valid().to_numpy(zero_copy_only=False)).astype(np.int64)
-        array = array.drop_null()
-    values = (array.flatten() if column.is_vector else array).to_numpy(zero_copy_only=False)
-    if values.size != len(array) * column.width:
+        count = rows.size
+    kept = array.flatten() if column.is_vector else array.drop_null() if array.null_count else array
+    values = kept.to_numpy(zero_copy_only=False)
+    if values.size != count * column.width:
         return  # lengths that make no sense are told by whoever reads the values
     fold(values, rows, column.width, first, TICKS[0], bins, *column.about)
 

@@ -32,7 +32,7 @@ from bms.recorder.file import CODEC
 from bms.recorder.scribe import Scribe
 
 BATCH_TICKS = 8000
-BATCH_BYTES = 8 << 20  # a batch of a large pack has fewer rows
+BATCH_BYTES = 6 << 20  # a batch of a large pack has fewer rows
 BUFFERS = 3  # batches to begin with; `exchange`, which must not wait, may ask for more
 BUFFERS_MAX = 8
 FRAMES_PER_TICK, FRAME_BYTES = 40, 12  # room for both buses, full, with classic frames
@@ -70,7 +70,7 @@ class Writer:
     ) -> None:
         self.path = Path(path)
         shape = Shape(signals, cells_every_s, frames, uart, inputs)
-        row_bytes = sum(s.source.size * 4 for s in signals) + 8 + STEP_BYTES * inputs
+        row_bytes = shape.row_bytes + STEP_BYTES * inputs
         ticks = max(16, min(batch_ticks, BATCH_BYTES // row_bytes))
         self._recorder = Recorder(
             shape.sources,
