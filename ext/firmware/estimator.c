@@ -7,6 +7,8 @@
 #define SPREAD_2 2.5e-3f
 #define SPIKE_DOUBT 4e-6f /* added to the variance by each reading more than three sigmas off: a lasting one opens the interval */
 
+#define FLAT_REACH 0.25f /* of charge within three sigmas of a voltage: a plateau */
+
 /* How long an error lasts: readings that follow faster say less. */
 #define NOISE_LASTS_S 0.4f /* of a reading: the chips' filters */
 #define MODEL_LASTS_S 10.0f
@@ -117,15 +119,16 @@ static float soc_at(const est_params_t *params, float v, float warm_k)
 }
 
 /* The spread comes from the OCV itself, three sigmas of voltage up and down, because its slope at one point says little on a plateau
- * or beside a knee. Where even that is flat, nothing is known but that charge lies between empty and full. */
+ * or beside a knee; where they reach far, the further of the two counts. Where even that is flat, nothing is known but that charge
+ * lies between empty and full. */
 void est_start(est_bank_t *bank, const est_params_t *params, uint32_t block, int32_t voltage_uv)
 {
     const float v = (float)voltage_uv * 1e-6f, warm_k = bank->above_25_k[block];
     const float bias = bias_sigma(bank, params), p22 = 9.0f * params->sigma_diffusion_v * params->sigma_diffusion_v;
     const float sigma_v = sqrt_f32(bias * bias + p22 + params->sigma_noise_v * params->sigma_noise_v);
     const float above = soc_at(params, v + 3.0f * sigma_v, warm_k), below = soc_at(params, v - 3.0f * sigma_v, warm_k);
-    const float sigma = clamp_f32((above - below) / 6.0f, 1e-4f, params->sigma_start_frac);
-    const float z = soc_at(params, v, warm_k);
+    const float z = soc_at(params, v, warm_k), further = above - z > z - below ? above - z : z - below, mean = 0.5f * (above - below);
+    const float sigma = clamp_f32((mean > FLAT_REACH ? further : mean) / 3.0f, 1e-4f, params->sigma_start_frac);
     const int32_t i = clamp_i32((int32_t)(z * SOC_STEPS), 0, EST_SOC_STEPS - 1);
     const int32_t spread = sigma * sigma > SPREAD_2 ? 2 : (sigma * sigma > SPREAD_1 ? 1 : 0);
     const float slope = params->slope_v[i + spread * (EST_SOC_STEPS + 1)];

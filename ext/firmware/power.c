@@ -3,7 +3,7 @@
 #include "util.h"
 
 #define SIGMAS 2.0f
-#define RESISTANCE_SIGMAS 1.0f  /* the worst of many blocks bounds: its error is seldom the largest as well */
+#define RESISTANCE_SIGMAS 1.0f /* the worst of many blocks bounds: its error is seldom the largest as well */
 #define CHARGE_SIGMA_MOST 0.02f /* of z: a flat OCV does not care, and a steep one has a narrow interval */
 #define SMOOTHED 0.3f           /* of a look at the voltage read: its noise is no error of the block */
 #define STEPS 6u                /* of the search for a current: regula falsi, Illinois variant (Dowell and Jarratt, 1971) */
@@ -26,7 +26,7 @@ static inline float ocv_at(const est_params_t *params, float z)
 
 typedef struct {
     float low_v, high_v;             /* OCV at the cautious ends of z, with entropy and hysteresis */
-    float low_z, high_z;
+    float low_z, high_z, low_ocv_v, high_ocv_v;
     float down_v, up_v;              /* how far the hysteresis can still go */
 } ends_t;
 
@@ -40,8 +40,10 @@ static void look_ahead(const est_bank_t *est, const est_params_t *params, const 
     const float h = params->hysteresis_v, open = h * est->hysteresis_open, twice = 2.0f * h;
     e->low_z = z - wide;
     e->high_z = z + wide;
-    e->low_v = ocv_at(params, e->low_z) + warm + est->hysteresis_v - open - limits->margin_v;
-    e->high_v = ocv_at(params, e->high_z) + warm + est->hysteresis_v + open + limits->margin_v;
+    e->low_ocv_v = ocv_at(params, e->low_z);
+    e->high_ocv_v = ocv_at(params, e->high_z);
+    e->low_v = e->low_ocv_v + warm + est->hysteresis_v - open - limits->margin_v;
+    e->high_v = e->high_ocv_v + warm + est->hysteresis_v + open + limits->margin_v;
     e->down_v = clamp_f32(h + est->hysteresis_v + open, 0.0f, twice);
     e->up_v = clamp_f32(h - est->hysteresis_v + open, 0.0f, twice);
 }
@@ -64,24 +66,29 @@ static void read_off(power_t *power, const power_limits_t *limits, const power_k
 
 /* What a current costs over a span in V: resistance, OCV and hysteresis. way: 1 charges, -1 discharges. */
 typedef struct {
-    float way, z, ohm, per_a, turn_v, per_turn; /* per_a: charge moved by an ampere; per_turn: 1 / charge that turns the hysteresis */
-    float warms_per_a2;                         /* share of the resistance that the current's own heat takes away, at the least */
+    float way, z, from_v, ohm, per_a, turn_v, per_turn; /* per_a: charge moved by an ampere; per_turn: 1 / charge that turns the hysteresis */
+    float warms_per_a2;                                 /* share of the resistance that the current's own heat takes away */
 } cost_t;
 
 static inline float cost_v(const est_params_t *params, const cost_t *c, float current_a)
 {
-    const float moved = current_a * c->per_a, warm = current_a * current_a * c->warms_per_a2;
+    const float moved = current_a * c->per_a, warm = current_a * current_a * c->warms_per_a2, turns = moved * c->per_turn;
     const float kept = warm < WARMS_MOST ? 1.0f - warm : 1.0f - WARMS_MOST;
-    const float ocv = c->way * (ocv_at(params, c->z + c->way * moved) - ocv_at(params, c->z));
-    return current_a * c->ohm * kept + ocv + c->turn_v * (1.0f - decay(moved * c->per_turn));
+    const float turned = turns < 2.0f ? turns / (1.0f + 0.5f * turns) : 1.0f; /* never less than 1 - exp(-turns) */
+    return current_a * c->ohm * kept + c->way * (ocv_at(params, c->z + c->way * moved) - c->from_v) + c->turn_v * turned;
 }
 
-/* Highest current up to most_a that costs no more than room_v; never too much, whatever the shape of the OCV; 0 for NaN. */
-static float current_for(const est_params_t *params, const cost_t *c, float room_v, float most_a)
+/* Highest current up to most_a that costs no more than room_v; never too much, whatever the shape of the OCV; 0 for NaN. ohm: what
+ * it costs an ampere. */
+static float current_for(const est_params_t *params, const cost_t *c, float room_v, float most_a, float *ohm)
 {
     float low = 0.0f, high = most_a, left = room_v, over = cost_v(params, c, most_a) - room_v;
+    *ohm = c->ohm;
     if (!(room_v > 0.0f)) return 0.0f;
-    if (over <= 0.0f) return most_a;
+    if (over <= 0.0f) {
+        *ohm = most_a > 1.0f ? (room_v + over) / most_a : c->ohm;
+        return most_a;
+    }
     bool fitted = true;
     for (uint32_t k = 0; k < STEPS; ++k) {
         const float x = low + (high - low) * left / (left + over), more = cost_v(params, c, x) - room_v;
@@ -92,6 +99,7 @@ static float current_for(const est_params_t *params, const cost_t *c, float room
         over = fits ? (again ? 0.5f * over : over) : more;
         fitted = fits;
     }
+    *ohm = low > 1.0f ? room_v / low : c->ohm;
     return low;
 }
 
@@ -129,12 +137,13 @@ void power_module(power_t *power, const est_bank_t *est, const est_params_t *par
             const float left = v1 * e1 + v2 * e2, per_a = SPAN_S[s] * params->per_uc * 1e6f;
             const float ohm = caution * (r0 + r1 * (1.0f - e1) + r2 * (1.0f - e2)) + 1e-7f;
             const float warms = WARMS_SHARE * SPAN_S[s] * per_k * limits->core_k_per_j * (r0 + r1) * (2.0f - caution);
-            const cost_t out = {-1.0f, e.low_z, ohm, per_a, e.down_v, per_turn, warms}, in = {1.0f, e.high_z, ohm, per_a, e.up_v, per_turn, warms};
-            const float out_a = current_for(params, &out, e.low_v - left - limits->voltage_min_v, discharge[s]);
-            charge[s] = current_for(params, &in, limits->voltage_max_v - e.high_v + left, charge[s]);
-            discharge[s] = out_a;
+            const cost_t out = {-1.0f, e.low_z, e.low_ocv_v, ohm, per_a, e.down_v, per_turn, warms};
+            const cost_t in = {1.0f, e.high_z, e.high_ocv_v, ohm, per_a, e.up_v, per_turn, warms};
+            float out_ohm, in_ohm;
+            discharge[s] = current_for(params, &out, e.low_v - left - limits->voltage_min_v, discharge[s], &out_ohm);
+            charge[s] = current_for(params, &in, limits->voltage_max_v - e.high_v + left, charge[s], &in_ohm);
             ends[s] += (2.0f - caution) * (r0 + r1 * (1.0f - e1) + est->r2_ohm[b] * (1.0f - e2));
-            ohms[s] += out_a > 1.0f ? cost_v(params, &out, out_a) / out_a : ohm;
+            ohms[s] += out_ohm;
             most_left = left > most_left ? left : most_left;
         }
         emf += e.low_v - most_left;

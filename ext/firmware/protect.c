@@ -242,8 +242,9 @@ static void check_thermistors(bms_t *self)
     const measure_t *const m = &self->measure;
     const uint32_t fitted = self->config.set.modules * self->config.set.thermistors, lost = m->temperatures_unknown;
     const bool many = 2u * lost >= fitted || m->temperature_module_unknown >= (int32_t)self->config.set.thermistors;
-    const uint32_t tier = lost == 0u ? TIER_NONE : (many ? TIER_TRIP : TIER_WARN);
-    diag_sample(self, DIAG_TEMPERATURE_UNKNOWN, tier, (int32_t)lost, -1);
+    const uint32_t apart = self->watch.obs.suspects; /* which of two that disagree is right is not known: never a trip */
+    const uint32_t tier = lost + apart == 0u ? TIER_NONE : (lost != 0u && many ? TIER_TRIP : TIER_WARN);
+    diag_sample(self, DIAG_TEMPERATURE_UNKNOWN, tier, (int32_t)(lost + apart), -1);
 }
 
 static bool gas(const bms_t *self)
@@ -361,7 +362,8 @@ static void check_outside(bms_t *self)
     const int32_t mv = (int32_t)(self->supply_mv > 100000u ? 100000u : self->supply_mv);
     const bool low = mv < threshold(DIAG_SUPPLY_LOW, TIER_TRIP), weak = mv < threshold(DIAG_SUPPLY_LOW, TIER_WARN);
     diag_sample(self, DIAG_SUPPLY_LOW, low ? TIER_TRIP : (weak ? TIER_WARN : TIER_NONE), mv, -1);
-    const int32_t left = self->soc_valid ? to_i32(self->soc.low_frac * 10000.0f, 0, 10000, 0) : 10000;
+    const float likely = (2.0f * self->soc.soc_frac + self->soc.low_frac) * (1.0f / 3.0f); /* one standard deviation down */
+    const int32_t left = self->soc_valid ? to_i32(likely * 10000.0f, 0, 10000, 0) : 10000;
     const bool lowest = left < threshold(DIAG_SOC_LOW, TIER_WARN), lower = left < threshold(DIAG_SOC_LOW, TIER_OPERATE);
     diag_sample(self, DIAG_SOC_LOW, lowest ? TIER_WARN : (lower ? TIER_OPERATE : TIER_NONE), left, -1);
     if (self->contactor.state == STATE_PRECHARGE) return; /* these two are found there, and over when it is */

@@ -4,7 +4,7 @@
 #include "util.h"
 
 #define MODEL_ERROR_V 0.005f  /* beside the sensor's */
-#define POWER_ROUNDS 3u       /* a module's power is looked at every third round */
+#define POWER_ROUNDS 5u       /* a module's power is looked at every fifth round */
 #define REST_LOOK_MS 20000u
 #define SAVE_MS 1800000u      /* and whenever the contactors have opened */
 #define MEMORY_TIMEOUT_MS 500u

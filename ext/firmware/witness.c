@@ -4,7 +4,7 @@
 
 #define SMOOTHED_S 60.0f
 #define PASS_S 3600.0f         /* of the high-pass */
-#define FOLLOWS 0.4f           /* share of the charge moved that the correction may move by: creep, gain, a nonlinear stack */
+#define FOLLOWS 0.25f          /* share of the expected move that the correction may move by: creep, gain, a nonlinear stack */
 #define TOLERANCE_FRAC 0.004f  /* what else may move it: temperature, capacity */
 #define NOISE_SIGMAS 4.0f
 #define NOISE_LOOKS 100.0f
@@ -61,13 +61,14 @@ static float noise_frac2(const witness_module_t *m, const est_params_t *params, 
 static void take(witness_module_t *m, const est_params_t *params, const means_t *all, float dt_s, float used, float elastic_kpa,
                  float kpa)
 {
+    const float expected = elastic_kpa / params->stack_kpa - used;
     const float creep = dt_s * params->stack_creep_per_s, charge_kpa = kpa - params->stack_half_kpa + m->set_kpa - elastic_kpa;
     const float correction = charge_kpa / params->stack_kpa + 0.5f - (all->base - used), step = kpa - m->last_kpa;
     m->last_kpa = kpa;
     m->age_s = 0.0f;
     if (m->looks == 0u) {
         m->correction_frac = m->slow_correction_frac = correction;
-        m->slow_frac = used;
+        m->expected_frac = m->slow_frac = expected;
     } else {
         m->noise_kpa2 += (0.5f * step * step - m->noise_kpa2) / NOISE_LOOKS;
     }
@@ -76,37 +77,29 @@ static void take(witness_module_t *m, const est_params_t *params, const means_t 
     const float early = 1.0f / (float)m->looks, share = most(dt_s / SMOOTHED_S, early), passed = most(dt_s / PASS_S, early);
     m->correction_frac += (share < 1.0f ? share : 1.0f) * (correction - m->correction_frac);
     m->slow_correction_frac += (passed < 1.0f ? passed : 1.0f) * (m->correction_frac - m->slow_correction_frac);
-    m->slow_frac += (passed < 1.0f ? passed : 1.0f) * (used - m->slow_frac);
+    m->expected_frac += (share < 1.0f ? share : 1.0f) * (expected - m->expected_frac);
+    m->slow_frac += (passed < 1.0f ? passed : 1.0f) * (m->expected_frac - m->slow_frac);
     const float whole = params->stack_kpa * (all->base + all->delta + m->told_frac - used - 0.5f) + elastic_kpa;
     m->set_kpa += (creep < 1.0f ? creep : 1.0f) * (params->stack_creep_frac * whole - m->set_kpa);
 }
 
 /* Whether the reading follows the charge. */
-static void judge(witness_module_t *m, const est_params_t *params, float dt_s, float used)
+static void judge(witness_module_t *m, const est_params_t *params, float dt_s)
 {
-    const float moved = abs_f32(used - m->slow_frac), off = abs_f32(m->correction_frac - m->slow_correction_frac);
+    const float moved = abs_f32(m->expected_frac - m->slow_frac), off = abs_f32(m->correction_frac - m->slow_correction_frac);
     const float tolerance = TOLERANCE_FRAC + NOISE_SIGMAS * sqrt_f32(noise_frac2(m, params, dt_s));
     const bool follows = off <= FOLLOWS * moved + tolerance; /* false for NaN */
-    const bool would_show = (1.0f - FOLLOWS) * moved > tolerance;
+    const bool would_show = (1.0f - FOLLOWS) * moved > 1.5f * tolerance;
     if (!follows) m->state = WITNESS_LEFT_OUT;
     else if (would_show && m->state == WITNESS_NEW) m->state = WITNESS_PROVEN;
 }
 
-/* What the pressure says beyond the filter, and the variance of the difference. */
-typedef struct {
-    float apart, both, var, shared;
-} difference_t;
-
-static difference_t difference(const witness_module_t *m, const est_params_t *params, const means_t *all, float dt_s, float half)
+/* What the pressure of one module says beyond the filter, and the variance of that. */
+static void differ(witness_module_t *m, const est_params_t *params, const means_t *all, float dt_s)
 {
-    const float s = params->stack_kpa, warmth = params->stack_kpa_per_k * WARMTH_K, gain_error = params->sigma_stack_frac * half;
-    difference_t d;
-    d.apart = m->correction_frac - m->offset_kpa / s - all->delta;
-    d.var = (m->offset_kpa2 + warmth * warmth) / (s * s) + gain_error * gain_error + noise_frac2(m, params, dt_s);
-    const float least = d.var < all->var ? d.var : all->var;
-    d.shared = m->shared_frac2 < least ? m->shared_frac2 : least;
-    d.both = all->var + d.var - 2.0f * d.shared + 1e-10f;
-    return d;
+    const float s = params->stack_kpa, warmth = params->stack_kpa_per_k * WARMTH_K;
+    m->apart_frac = m->correction_frac - m->offset_kpa / s - all->delta;
+    m->var_frac2 = (m->offset_kpa2 + warmth * warmth) / (s * s) + noise_frac2(m, params, dt_s);
 }
 
 static void anchor(witness_module_t *m, const est_params_t *params, const means_t *all, float dt_s)
@@ -120,12 +113,41 @@ static void anchor(witness_module_t *m, const est_params_t *params, const means_
     m->shared_frac2 = m->offset_kpa2 / (s * s);
 }
 
-static void tell(witness_module_t *m, est_bank_t *est, const difference_t *d, const means_t *all, uint32_t first, uint32_t count)
+/* All modules that are believed. Offsets differ from module to module; what they share with the filter does not average out. */
+typedef struct {
+    float apart, var, shared, trust;
+} pool_t;
+
+static pool_t pool_of(const witness_t *w)
 {
-    const float g = m->trust * (all->var - d->shared) / d->both, rest = 1.0f - g;
-    const float left = (rest * rest * all->var + g * g * d->var + 2.0f * g * rest * d->shared) / (all->var + 1e-10f);
+    pool_t pool = {0.0f, 0.0f, 0.0f, 0.0f};
+    float n = 0.0f;
+    for (uint32_t k = 0; k < WITNESS_MODULES_MAX; ++k) {
+        const witness_module_t *const m = &w->module[k];
+        if (!(m->trust > 0.0f)) continue;
+        n += 1.0f;
+        pool.apart += m->apart_frac;
+        pool.var += m->var_frac2;
+        pool.shared += m->shared_frac2 < m->var_frac2 ? m->shared_frac2 : m->var_frac2;
+        pool.trust += m->trust;
+    }
+    if (!(n > 0.0f)) return pool;
+    pool.apart /= n;
+    pool.shared /= n;
+    pool.var = pool.shared + (pool.var / n - pool.shared) / n;
+    pool.trust /= n;
+    return pool;
+}
+
+static void tell(witness_module_t *m, est_bank_t *est, const est_params_t *params, const pool_t *pool, const means_t *all, uint32_t first,
+                 uint32_t count, float half)
+{
+    const float gain_error = params->sigma_stack_frac * half, var = pool->var + gain_error * gain_error;
+    const float least = var < all->var ? var : all->var, shared = pool->shared < least ? pool->shared : least;
+    const float g = pool->trust * (all->var - shared) / (all->var + var - 2.0f * shared + 1e-10f), rest = 1.0f - g;
+    const float left = (rest * rest * all->var + g * g * var + 2.0f * g * rest * shared) / (all->var + 1e-10f);
     m->gain = g;
-    m->told_frac = g * d->apart;
+    m->told_frac = g * pool->apart;
     for (uint32_t b = first; b < first + count; ++b) {
         const float own = est->sigma_frac[b] * est->sigma_frac[b], told = own * left + all->scatter;
         est->soc_frac[b] = clamp_f32(est->soc_frac[b] + m->told_frac, LEAST_FRAC, MOST_FRAC);
@@ -143,16 +165,18 @@ void witness_join(witness_t *w, est_bank_t *est, const est_params_t *params, uin
     m->age_s = m->age_s < 1e6f ? m->age_s + dt_s : m->age_s;
     if (kpa >= 0.0f && m->state != WITNESS_LEFT_OUT) {
         take(m, params, &all, dt_s, used, elastic_kpa, kpa);
-        judge(m, params, dt_s, used);
+        judge(m, params, dt_s);
     }
-    const float half = all.base + all.delta - used - 0.5f;
-    const difference_t found = difference(m, params, &all, dt_s, half);
-    const bool good = m->state == WITNESS_PROVEN && m->age_s <= OLD_S && found.apart * found.apart < GATE * found.both;
+    differ(m, params, &all, dt_s);
+    const bool near = m->apart_frac * m->apart_frac < GATE * (all.var + m->var_frac2);
+    const bool good = m->state == WITNESS_PROVEN && m->age_s <= OLD_S && near;
     m->trust = good ? m->trust + dt_s / TRUSTED_S : 0.0f;
     m->trust = m->trust < 1.0f ? m->trust : 1.0f;
     m->gain = m->told_frac = 0.0f;
-    if (!good) return;
-    anchor(m, params, &all, dt_s);
-    const difference_t d = difference(m, params, &all, dt_s, half);
-    tell(m, est, &d, &all, first, count);
+    if (good) {
+        anchor(m, params, &all, dt_s);
+        differ(m, params, &all, dt_s);
+    }
+    const pool_t pool = pool_of(w);
+    if (pool.trust > 0.0f) tell(m, est, params, &pool, &all, first, count, all.base + all.delta - used - 0.5f);
 }

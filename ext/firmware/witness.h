@@ -1,4 +1,4 @@
-/* Stack pressure as a second witness of charge: one module, whose cells share one force. Stands alone like estimator.h.
+/* Stack pressure as a second witness of charge: the cells of a module share one force. Stands alone like estimator.h.
  *
  *     P = P_half + S (z - 1/2) + K (T - 25 degC) - set + offset,     d(set)/dt = (f (S (z - 1/2) + K (T - 25 degC)) - set) / tau
  * z: mean state of charge of the module, T: mean temperature; the set is what the fixture has crept. Offset: error of the sensor, how the
@@ -10,12 +10,14 @@
  *   - Never anchored, the two are independent and join by their variances.
  *   - Where the filter knows the charge far better (full, steep OCV) the offset is learnt from it. From then on both share an error,
  *     whose covariance is kept (Bar-Shalom and Campo, 1986); the offset's variance returns to its prior within a day.
+ *   - Modules carry one current and one history, so what the filter does not know (hysteresis, count) it does not know of all alike: the
+ *     modules' corrections are averaged, and a module without a sensor follows the others.
  *   - Errors between blocks are seen in their scatter, which pressure cannot lessen and which is added to each.
  *
- * A reading that does not move as the charge does is none. Charge and correction pass the same high-pass of an hour: a correction that
- * moved by more than a share of the charge moved, and more than noise and temperature explain, is a sensor that froze, jumped or
- * drifts; the witness is then left out until the next start. Before charge has moved so far that a frozen sensor would have been
- * found, it is not believed either. */
+ * A reading that does not move as it should is none. The pressure expected from charge and temperature, and the correction, pass the
+ * same high-pass of an hour: a correction that moved by more than a share of the expected move, and more than noise explains, is a
+ * sensor that froze, jumped or drifts; the witness is then left out until the next start. Before so much has moved that a frozen sensor
+ * would have been found, it is not believed either. */
 #ifndef BMS_WITNESS_H
 #define BMS_WITNESS_H
 
@@ -37,10 +39,12 @@ typedef struct {
     float last_kpa;               /* reading before: their difference is noise */
     float noise_kpa2;             /* variance of a reading, as it is */
     float correction_frac;        /* of the count, by pressure with the offset as assembled; smoothed */
-    float slow_frac, slow_correction_frac; /* charge used and correction behind the high-pass */
+    float expected_frac;          /* pressure by count and temperature, as charge; smoothed alike */
+    float slow_frac, slow_correction_frac; /* of both: what the high-pass takes off */
     float offset_kpa, offset_kpa2;         /* learnt, and its variance */
     float shared_frac2;           /* covariance of this witness and the filter, as charge */
     float trust;                  /* 0 to 1 */
+    float apart_frac, var_frac2;  /* what it says beyond the filter, and the variance of that */
     float gain, told_frac;        /* share of the pressure in what was told last, and how much that was */
 } witness_module_t;
 

@@ -26,7 +26,7 @@ enum {
     DIAG_TEMPERATURE_LOW_CHARGE = 16, /* Too cold to charge */
     DIAG_TEMPERATURE_LOW_DISCHARGE = 17, /* Too cold to discharge */
     DIAG_TEMPERATURE_SPREAD = 18, /* Temperatures far apart */
-    DIAG_TEMPERATURE_UNKNOWN = 19, /* Thermistor not readable */
+    DIAG_TEMPERATURE_UNKNOWN = 19, /* Thermistor not readable or not plausible */
     DIAG_THERMAL_RUNAWAY = 20, /* Thermal runaway */
     DIAG_PRESSURE_LOW = 21, /* Stack pressure too low */
     DIAG_PRESSURE_HIGH = 22, /* Stack pressure too high */
