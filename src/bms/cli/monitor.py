@@ -165,7 +165,7 @@ def _tell_text(link: Link, traffic: Traffic, url: str, seconds: float | None) ->
         for view in snapshot.messages:
             cells = _cells(view)
             print("  ".join(f"{text:<{width}}" for text, width in zip(cells, WIDTHS, strict=True)))
-        for line in _footnotes(snapshot):
+        for line in _notes(snapshot):
             print(line)
         print(flush=True)
     return 0
@@ -188,7 +188,7 @@ def _show_live(link: Link, traffic: Traffic, url: str, seconds: float | None) ->
         for name in COLUMNS:
             is_number = name in ("count", "rate", "cycle", "late")
             table.add_column(
-                name, justify="right" if is_number else "left", no_wrap=name != "values",
+                name, justify="right" if is_number else "left", no_wrap=True,
                 ratio=1 if name == "values" else None, overflow="ellipsis",
             )  # fmt: skip
         for view in snapshot.messages if snapshot else ():
@@ -198,10 +198,11 @@ def _show_live(link: Link, traffic: Traffic, url: str, seconds: float | None) ->
         head = Text(
             _headline(link, url, snapshot), style="bold" if link.state == USUAL else "bold red"
         )
-        return Group(head, table, *(Text(t) for t in (_footnotes(snapshot) if snapshot else ())))
+        notes = [Text(t, style="red", no_wrap=True, overflow="ellipsis") for t in _notes(snapshot)]
+        return Group(head, *notes, table)
 
     with Live(picture(None), console=console, auto_refresh=False, screen=seconds is None) as live:
-        for _, snapshot in _rounds(link, traffic, seconds, 0.5):
+        for _, snapshot in _rounds(link, traffic, seconds, EVERY_S):
             live.update(picture(snapshot), refresh=True)
     return 0
 
@@ -221,7 +222,9 @@ def _headline(link: Link, url: str, snapshot: Snapshot | None) -> str:
     return "  ".join(parts)
 
 
-def _footnotes(snapshot: Snapshot) -> list[str]:
+def _notes(snapshot: Snapshot | None) -> list[str]:
+    if snapshot is None:
+        return []
     told = {"missing": snapshot.missing, "never seen": snapshot.never_seen}
     return [f"{what}: {', '.join(names)}" for what, names in told.items() if names]
 
@@ -248,14 +251,15 @@ def _span(milliseconds: float) -> str:
 def _values(view: MessageView) -> str:
     if not view.values:
         return view.data.upper()
-    return "  ".join(
-        f"{name} {_value(value)}{' ' + view.units[name] if name in view.units else ''}"
-        for name, value in view.values.items()
-        if name not in ("Crc", "Counter")
-    )
+    shown = (pair for pair in view.values.items() if pair[0] not in ("Crc", "Counter"))
+    return "  ".join(f"{name} {_value(value, view.units.get(name, ''))}" for name, value in shown)
 
 
-def _value(value: Any) -> str:
+def _value(value: Any, unit: str) -> str:
     if value is None:
         return "-"
-    return f"{value:.6g}" if isinstance(value, float) else str(value)
+    if isinstance(value, str):
+        return value
+    return (
+        f"{value:.6g} {unit}".rstrip() if isinstance(value, float) else f"{value} {unit}".rstrip()
+    )
