@@ -58,8 +58,8 @@ typedef struct {
     uint32_t cells_max;
     void (*init)(void *string, const batch_set_t *set, uint32_t count);
     void (*step)(void *string, const batch_set_t *set, const batch_io_t *io);
-    /* p11, p12, p22 of one cell, for tests */
-    void (*covariance)(const void *string, uint32_t cell, float out[3]);
+    /* p11, p12, p13, p22, p23, p33 of one cell, for tests */
+    void (*covariance)(const void *string, uint32_t cell, float out[6]);
 } batch_kind_t;
 
 extern const batch_kind_t batch_string, batch_single;

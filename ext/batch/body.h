@@ -35,6 +35,7 @@ typedef struct {
     float observed_s;  /* since temperatures were */
     float rest_s, look_s;  /* at rest since, looked at the voltage last */
     float pressure_kpa; /* negative: unknown */
+    float mean_degc;    /* of all cells */
     uint32_t stepped, waiting; /* waiting: cells that have not started */
     int32_t voltage_uv[N], cdegc[N];
     int32_t read_uv[N];
@@ -132,6 +133,9 @@ static void follow_temperatures(batch_t *restrict self, float share)
         mean = mean < 200.0f ? mean : 200.0f;
         self->cdegc[k] = (int32_t)(mean * 100.0f + 20000.5f) - 20000;
     }
+    int32_t sum = 0;
+    for (uint32_t k = 0; k < n; ++k) sum += self->cdegc[k];
+    self->mean_degc = 0.01f * (float)sum / (float)n;
 }
 
 /* Results that change slowly. */
@@ -248,10 +252,7 @@ static void follow(batch_t *self, const batch_set_t *set, const batch_io_t *io)
 /* All cells of a string stand in one stack. */
 static void join_pressure(batch_t *self, const est_params_t *est, float dt_s)
 {
-    float sum = 0.0f;
-    for (uint32_t k = 0; k < self->est.count; ++k) sum += (float)self->cdegc[k];
-    witness_join(&self->witness, &self->est, est, 0, 0, self->est.count, dt_s, (int64_t)self->used_uc,
-                 0.01f * sum / (float)self->est.count, self->pressure_kpa);
+    witness_join(&self->witness, &self->est, est, 0, 0, self->est.count, dt_s, (int64_t)self->used_uc, self->mean_degc, self->pressure_kpa);
 }
 
 static void step(void *memory, const batch_set_t *set, const batch_io_t *io)
@@ -290,12 +291,15 @@ static void step(void *memory, const batch_set_t *set, const batch_io_t *io)
     for (uint32_t k = BATCH_CORE_DEGC; k < BATCH_RESULTS; ++k) memcpy(io->result[k], self->slow_result[k - BATCH_CORE_DEGC], bytes);
 }
 
-static void covariance(const void *memory, uint32_t cell, float out[3])
+static void covariance(const void *memory, uint32_t cell, float out[6])
 {
     const batch_t *const self = memory;
     out[0] = self->est.p11[cell];
     out[1] = self->est.p12[cell];
-    out[2] = self->est.p22[cell];
+    out[2] = self->est.p13[cell];
+    out[3] = self->est.p22[cell];
+    out[4] = self->est.p23[cell];
+    out[5] = self->est.p33[cell];
 }
 
 const batch_kind_t BATCH_KIND = {sizeof(batch_t), N, init, step, covariance};

@@ -86,8 +86,8 @@ cdef class Strings:
             self._kind.init(self._state + k * self._stride, &self._set, <uint32_t>min(self.tile, self.cells - k * self.tile))
 
     def covariance(self):
-        """p11, p12, p22 of charge and diffusion voltage, shape (cells, 3)."""
-        out = np.zeros((self.cells, 3), dtype=np.float32)
+        """p11, p12, p13, p22, p23, p33 of charge, diffusion voltage and resistance, shape (cells, 6)."""
+        out = np.zeros((self.cells, 6), dtype=np.float32)
         cdef float[:, ::1] view = out
         cdef Py_ssize_t k
         for k in range(self.cells):

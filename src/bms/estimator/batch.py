@@ -184,7 +184,7 @@ class Estimator:
         return self._estimates(results)
 
     def covariance(self) -> Singles:
-        """p11, p12, p22 of state of charge and diffusion voltage, shape (cells, 3)."""
+        """Upper triangle of (charge, diffusion voltage, resistance error), shape (cells, 6)."""
         return self._strings.covariance()
 
     # ---- inside ----

@@ -161,9 +161,13 @@ def test_nothing_that_is_read_makes_a_result_that_is_not_finite(
 
 
 def assert_positive(made: Estimator) -> None:
-    """p11, p12, p22 of every cell: symmetric by construction, positive definite."""
-    p11, p12, p22 = np.float64(made.covariance()).T
-    assert (p11 > 0).all() and (p22 > 0).all() and (p12 * p12 < p11 * p22).all()
+    """Every cell's covariance, stored as its upper triangle and so symmetric, is positive."""
+    p11, p12, p13, p22, p23, p33 = np.float64(made.covariance()).T
+    whole = np.array([[p11, p12, p13], [p12, p22, p23], [p13, p23, p33]]).transpose(2, 0, 1)
+    scale = np.sqrt(np.stack([p11, p22, p33], axis=1))
+    assert (scale > 0.0).all()
+    correlation = whole / (scale[:, :, None] * scale[:, None, :])
+    assert (np.linalg.eigvalsh(correlation) > 0.0).all()
 
 
 def test_covariance_stays_positive_through_a_long_drive() -> None:
