@@ -1,6 +1,7 @@
-"""Measures the estimator and the fits and writes the tables of docs/estimator.md and docs/fit.md.
+"""Measures the estimator and the fits and writes the tables of docs/estimator.md, docs/fit.md and
+docs/soft-short.md.
 
-    python tools/estimator_tables.py            measure (two minutes) and write
+    python tools/estimator_tables.py            measure (ten minutes) and write
     python tools/estimator_tables.py speed fit  only these
     python tools/estimator_tables.py --check    fail if a table is missing or of another shape
 
@@ -19,6 +20,7 @@ ROOT = Path(__file__).resolve().parent.parent
 PAGES = {
     "docs/estimator.md": ("charge", "health", "core", "speed"),
     "docs/fit.md": ("fit",),
+    "docs/soft-short.md": ("leak",),
 }
 sys.path.insert(0, str(ROOT / "src"))
 
@@ -120,10 +122,40 @@ def speed_table() -> str:
             else f"{figure(row.peer)} (filterpy)"
         )
         lines.append(
-            f"| `{row.name}` | {figure(row.ours)} {row.unit} | {peer} | {figure(row.limit)} |"
+            f"| `{row.name}` | {figure(row.ours)} {row.unit.strip('1')} | {peer} "
+            f"| {figure(row.limit)} |"
         )
     lines.append(
         f"\nMeasured on {computer['cpu']}, {computer['compiler']}, one thread but where said."
+    )
+    return "\n".join(lines)
+
+
+SHORTS = {
+    "20ohm_rest": "20 ohm in 77 Ah, parked",
+    "20ohm_charge": "20 ohm, from the start of a charge of 2.4 h after a drive",
+    "200ohm_rest": "200 ohm in 77 Ah, parked",
+    "200ohm_daily": "200 ohm, driven twice a day, charged in between",
+    "20ohm_lfp": "20 ohm in 100 Ah of iron phosphate, full cycles",
+    "200ohm_lfp": "200 ohm in 100 Ah of iron phosphate, full cycles",
+}
+
+
+def leak_table() -> str:
+    """How soon shorts are told, and alarms of healthy packs."""
+    from bms.bench import leak
+
+    found = {row.name: row for row in leak.rows(options(leak, "--long"))}
+    lines = ["| short | told after, median (worst) | full charges, worst |", "|---|---|---|"]
+    for name, text in SHORTS.items():
+        middle, worst = (found[f"leak_hours_{w}/{name}"].ours for w in ("median", "worst"))
+        fulls = found.get(f"leak_full_charges_worst/{name}")
+        many = "-" if fulls is None else figure(fulls.ours)
+        lines.append(f"| {text} | {figure(middle)} h ({figure(worst)} h) | {many} |")
+    alarms, surest = found["leak_false_alarms"], found["leak_healthy_most_sure_ma"]
+    lines.append(
+        f"\nFalse alarms: {figure(alarms.ours)} {alarms.unit}. The most that was ever sure of a "
+        f"healthy block: {figure(surest.ours)} mA, and {figure(surest.limit)} mA make an alarm."
     )
     return "\n".join(lines)
 
@@ -160,6 +192,8 @@ def main() -> int:
         write({"fit": fit_table()})
     if "speed" in wanted:
         write({"speed": speed_table()})
+    if "leak" in wanted:
+        write({"leak": leak_table()})
     return 0
 
 

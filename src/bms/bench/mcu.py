@@ -124,7 +124,9 @@ def filled(board: Board, cell_name: str) -> None:
     pack = params.pack_round(cell, 1, None, None)
     made = _estimator.Strings(1, False)
     params.fill(made.est, made.obs, made.params, cell, pack, params.START_STD_FRAC)
-    board.write("count_params", next(iter(made.est.values())).base.tobytes())
+    filled_in = next(iter(made.est.values())).base
+    assert filled_in is not None  # the struct that all fields are views of
+    board.write("count_params", filled_in.tobytes())
     spread = np.linspace(-1.0, 1.0, BLOCKS)
     volts = np.round(3.80e6 + 5e4 * spread).astype("<i4")
     board.write("count_uv", volts.tobytes())
