@@ -114,6 +114,8 @@ def test_requests_over_stdin_change_the_world_and_nonsense_is_answered(tmp_path:
         refused = emulate.ask(set={"plant.no_such_field[3]": 1})
         assert not refused["ok"]
         assert "plant.no_such_field" in refused["error"]
+        for nonsense in ({"set": 7}, {"get": 3}, {"arm": "x"}, {"request": "fly"}, {"dance": 1}):
+            assert not emulate.ask(**nonsense)["ok"]
         emulate.say("{not json")
         assert not emulate.wait("reply", lambda x: x["event"] == "reply")["ok"]
         with links.open(bench.bus) as bus:

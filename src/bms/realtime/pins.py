@@ -22,6 +22,7 @@ from bms.errors import ConfigError, LinkError
 
 KINDS = {"gpiochip": 1, "file": 2}
 LINES_MAX = 16
+ARM_MAX_S = 86_400.0
 EXPECTED = (
     "gpiochip:CHIP:LINE=NAME,... or file:PATH:LINE=NAME,..., `!` before a line that is low at 1"
 )
@@ -118,13 +119,15 @@ class Pins:
 
         The thread comes before its runner, which it may have to switch off."""
         if arm_s > 0:
-            self._lines.arm(arm_s)
+            self.arm(arm_s)
         above = priority + 1 if priority else 0
         self._thread = threading.Thread(target=self._lines.run, args=(above,), name="bms-pins")
         self._thread.start()
 
     def arm(self, seconds: float) -> None:
-        """Drive outputs for so long from now on; 0 ends it."""
+        """Drive outputs for so long from now on; 0 ends it. ConfigError for what is no span."""
+        if not 0.0 <= seconds <= ARM_MAX_S:
+            raise ConfigError("request", "arm", seconds, f"0 to {ARM_MAX_S:g} s")
         self._lines.arm(seconds)
 
     def close(self) -> None:

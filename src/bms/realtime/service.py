@@ -117,7 +117,7 @@ class Service:
                 found: dict[str, Any] = {}
             else:
                 found = self.answer(request)
-        except BmsError as error:
+        except (BmsError, TypeError, ValueError) as error:  # whatever was asked, the runner goes on
             self.teller.tell("reply", f"        {error}", id=name, ok=False, error=str(error))
         else:
             self.teller.tell("reply", "", id=name, ok=True, **found)

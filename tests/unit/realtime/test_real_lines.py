@@ -54,6 +54,18 @@ def test_a_chip_that_is_not_there_is_one_sentence() -> None:
         Pins(wiring, _realtime.Runner().address, 0)
 
 
+@pytest.mark.parametrize("seconds", [-1.0, float("nan"), float("inf"), 1e9])
+def test_a_span_that_is_none_arms_nothing(tmp_path: Path, seconds: float) -> None:
+    (tmp_path / "lines").write_text("0")
+    wiring = pins.parse(f"file:{tmp_path / 'lines'}:0=main_plus", reads="input")
+    runner = _realtime.Runner()
+    looked = Pins(wiring, runner.address, 0)
+    with pytest.raises(ConfigError, match="arm"):
+        looked.arm(seconds)
+    assert looked.status(0)["gate"] == "never armed"
+    looked.close()
+
+
 @pytest.fixture
 def lines(tmp_path: Path) -> tuple[Path, _realtime.Runner, _realtime.Lines]:
     """A file of four lines: main_plus, main_minus (low at 1), interlock, crash."""
