@@ -1,5 +1,4 @@
-"""Measures the estimator and the fits and writes the tables of docs/estimator.md, docs/fit.md and
-docs/soft-short.md.
+"""Measures estimator, fits, power and leaks and writes the tables of the manuals.
 
     python tools/estimator_tables.py            measure (ten minutes) and write
     python tools/estimator_tables.py speed fit  only these
@@ -18,8 +17,9 @@ from types import ModuleType
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = {
-    "docs/estimator.md": ("charge", "health", "core", "speed"),
+    "docs/estimator.md": ("charge", "health", "core", "pressure", "speed"),
     "docs/fit.md": ("fit",),
+    "docs/thermal_observer.md": ("power",),
     "docs/soft-short.md": ("leak",),
 }
 sys.path.insert(0, str(ROOT / "src"))
@@ -131,6 +131,50 @@ def speed_table() -> str:
     return "\n".join(lines)
 
 
+def pressure_table() -> str:
+    """Charge with stack pressure beside charge without, sensor by sensor."""
+    from bms.bench import pressure
+
+    found = {row.name: row for row in pressure.rows(options(pressure))}
+    lines = [
+        "| record / sensor | RMSE % (without) | half-width % (without) | inside 3 sigma % "
+        "| worse than without % |",
+        "|---|---|---|---|---|",
+    ]
+    for place in (n.partition("/")[2] for n in found if n.startswith("soc_rmse_pct/")):
+        rmse, width = found[f"soc_rmse_pct/{place}"], found[f"soc_half_width_pct/{place}"]
+        cells = [
+            place, f"{figure(rmse.ours)} ({figure(rmse.peer)})",
+            f"{figure(width.ours)} ({figure(width.peer)})",
+            figure(found[f"soc_inside_3_sigma_pct/{place}"].ours),
+            figure(found[f"worse_than_without_pct/{place}"].ours),
+        ]  # fmt: skip
+        lines.append("| " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def power_table() -> str:
+    """Offered over available, by what limits; over all temperatures, charges and spans."""
+    from bms.bench import power
+
+    measured = power.rows(options(power))
+    groups: dict[tuple[str, str, str], list[tuple[float, str]]] = {}
+    for row in measured:
+        if not row.name.startswith("offered_pct/") or row.ours is None:
+            continue
+        _, doing, degrees, charge = row.name.split("/")
+        why = str(row.limit_source).partition(" ")[0]
+        place = (doing.partition("_")[0], why, degrees)
+        groups.setdefault(place, []).append((row.ours, charge.replace("soc_", "at ")))
+    lines = ["| way | limited by | at | offered %, least and most |", "|---|---|---|---|"]
+    for (way, why, degrees), shares in groups.items():
+        least, most = min(shares), max(shares)
+        cells = [way, why, degrees, f"{least[0]:.0f} ({least[1]}) to {most[0]:.0f}"]
+        lines.append("| " + " | ".join(cells) + " |")
+    lines.append(
+        f"\nOffers that crossed a limit: {figure(measured[-1].ours)} of {len(measured) - 1}."
+
+
 SHORTS = {
     "20ohm_rest": "20 ohm in 77 Ah, parked",
     "20ohm_charge": "20 ohm, from the start of a charge of 2.4 h after a drive",
@@ -190,6 +234,10 @@ def main() -> int:
         write(accuracy_tables())
     if "fit" in wanted:
         write({"fit": fit_table()})
+    if "pressure" in wanted:
+        write({"pressure": pressure_table()})
+    if "power" in wanted:
+        write({"power": power_table()})
     if "speed" in wanted:
         write({"speed": speed_table()})
     if "leak" in wanted:

@@ -14,7 +14,7 @@
 #define WARMTH_K 1.0f          /* error of the mean temperature */
 #define GATE 9.0f              /* three standard deviations apart: one of the two is wrong, and the filter has more reasons */
 #define TRUSTED_S 600.0f       /* no step in what is told */
-#define MOST_FRAC 1.02f
+#define MOST_FRAC 1.005f
 #define LEAST_FRAC (-0.02f)
 
 void witness_init(witness_t *w, const est_params_t *params)

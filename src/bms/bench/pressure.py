@@ -162,6 +162,7 @@ class Figures(NamedTuple):
 
 
 def figures(case: Case, found: Estimates) -> Figures:
+    """Errors and intervals of one estimate, after the first hour."""
     late = case.time_s >= WARM_UP_S
     error = 100.0 * (found.soc_frac - case.soc_frac)[late]
     width = 300.0 * found.soc_std_frac[late]
