@@ -173,6 +173,8 @@ def power_table() -> str:
         lines.append("| " + " | ".join(cells) + " |")
     lines.append(
         f"\nOffers that crossed a limit: {figure(measured[-1].ours)} of {len(measured) - 1}."
+    )
+    return "\n".join(lines)
 
 
 SHORTS = {
