@@ -116,9 +116,9 @@ typedef struct {
     const void *config;
     size_t config_size;
     recorder_t *recorder;   /* may be null */
-    bus_tap_t *tap[ECU_CAN_BUS_COUNT]; /* may be null */
     const double *profile;  /* demand of the phase, held between values; may be null */
     uint32_t profile_count;
+    bus_tap_t *tap[ECU_CAN_BUS_COUNT]; /* may be null */
 } loop_inputs_t;
 
 size_t loop_arena_size(const ecu_api_t *firmware);
