@@ -48,7 +48,7 @@ class Phase:
     hours: float
     c_rate: float = 0.0
     until_v: float = 0.0
-    until_soc: float = -1.0
+    until_soc_frac: float = -1.0
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ class Plan:
 
     pack: str
     phases: tuple[Phase, ...]
-    soc: float
+    soc_frac: float
     hours: float = 72.0
     degc: float = 25.0
     swing_k: float = 3.0
@@ -66,26 +66,26 @@ class Plan:
 
 
 PARKED = (Phase(REST, 1000.0),)
-CHARGE = Phase(CURRENT, 12.0, -1.0 / 3.0, until_soc=0.9)
+CHARGE = Phase(CURRENT, 12.0, -1.0 / 3.0, until_soc_frac=0.9)
 DAILY = (
-    Phase(REST, 2.0), Phase(DRIVE, 0.75, 0.3, until_soc=0.15), Phase(REST, 7.0),
-    Phase(DRIVE, 0.75, 0.3, until_soc=0.15), Phase(REST, 3.0), CHARGE,
+    Phase(REST, 2.0), Phase(DRIVE, 0.75, 0.3, until_soc_frac=0.15), Phase(REST, 7.0),
+    Phase(DRIVE, 0.75, 0.3, until_soc_frac=0.15), Phase(REST, 3.0), CHARGE,
 )  # fmt: skip
 TAXI = (
-    Phase(DRIVE, 6.0, 0.25, until_soc=0.12), Phase(REST, 0.2),
-    Phase(CURRENT, 2.0, -0.8, until_soc=0.8), Phase(REST, 0.1),
+    Phase(DRIVE, 6.0, 0.25, until_soc_frac=0.12), Phase(REST, 0.2),
+    Phase(CURRENT, 2.0, -0.8, until_soc_frac=0.8), Phase(REST, 0.1),
 )  # fmt: skip
 ONE_CHARGE = (
-    Phase(REST, 2.0), Phase(DRIVE, 12.0, 0.25, until_soc=0.12), Phase(REST, 0.5),
-    Phase(CURRENT, 12.0, -1.0 / 3.0, until_soc=0.9), Phase(REST, 0.5),
+    Phase(REST, 2.0), Phase(DRIVE, 12.0, 0.25, until_soc_frac=0.12), Phase(REST, 0.5),
+    Phase(CURRENT, 12.0, -1.0 / 3.0, until_soc_frac=0.9), Phase(REST, 0.5),
 )  # fmt: skip
 FULL_CYCLES = (
     Phase(CURRENT, 12.0, -1.0 / 3.0, until_v=3.6), Phase(REST, 1.0),
-    Phase(CURRENT, 12.0, 0.33, until_soc=0.1), Phase(REST, 0.5),
+    Phase(CURRENT, 12.0, 0.33, until_soc_frac=0.1), Phase(REST, 0.5),
 )  # fmt: skip
 SOLAR = (
     Phase(REST, 8.0), Phase(CURRENT, 5.0, -0.25, until_v=3.6), Phase(REST, 3.0),
-    Phase(CURRENT, 8.0, 0.1, until_soc=0.1),
+    Phase(CURRENT, 8.0, 0.1, until_soc_frac=0.1),
 )  # fmt: skip
 
 SHORTS = {
@@ -171,9 +171,9 @@ def trial(plan: Plan, seed: int, **other: float) -> dict[str, float]:
     rule = spec.diagnosis("soft_short")
     made = _leak.Trial()
     values = world | {
-        "key": stream_key(seed, f"leak.{plan.pack}.{plan.phases}"),
+        "key": stream_key(seed, f"leak.{plan.pack}"),
         "hours": plan.hours,
-        "soc_frac": plan.soc,
+        "soc_frac": plan.soc_frac,
         "mean_degc": plan.degc,
         "swing_k": plan.swing_k,
         "phases": len(plan.phases),
@@ -193,7 +193,7 @@ def trial(plan: Plan, seed: int, **other: float) -> dict[str, float]:
         made.fields["phase_s"][k] = phase.hours * 3600.0
         made.fields["phase_a"][k] = phase.c_rate * amps
         made.fields["until_v"][k] = phase.until_v
-        made.fields["until_soc_frac"][k] = phase.until_soc
+        made.fields["until_soc_frac"][k] = phase.until_soc_frac
     made.run()
     return {name: array[0].item() for name, array in made.fields.items() if len(array) == 1}
 
