@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -62,38 +63,55 @@ class FaultyDisk(Disk):
 
 class VolatileDisk(Disk):
     """Remembers what the medium has: bytes of each file at its last sync, and names at the last
-    sync of the folder. `after_power_loss` makes the files one could find then."""
+    sync of the folder. `after_power_loss` makes the files one could find then, all at one instant:
+    no call is under way meanwhile."""
 
     def __init__(self) -> None:
         self.paths: dict[int, Path] = {}
         self.safe: dict[Path, bytes] = {}
-        self.told: list[tuple[int, int]] = []
+        self._instant = threading.RLock()
+
+    def write(self, descriptor: int, data: memoryview, at: int) -> int:
+        with self._instant:
+            return super().write(descriptor, data, at)
+
+    def truncate(self, descriptor: int, size: int) -> None:
+        with self._instant:
+            super().truncate(descriptor, size)
 
     def open(self, path: Path) -> int:
-        descriptor = super().open(path)
-        self.paths[descriptor] = path
-        self.safe.setdefault(path, b"")
-        return descriptor
+        with self._instant:
+            descriptor = super().open(path)
+            self.paths[descriptor] = path
+            self.safe.setdefault(path, b"")
+            return descriptor
 
     def sync(self, descriptor: int) -> None:
-        path = self.paths[descriptor]
-        if path.exists():  # a file that was renamed is known by its new name
-            self.safe[path] = path.read_bytes()
+        with self._instant:
+            path = self.paths[descriptor]
+            if path.exists():  # a file that was renamed is known by its new name
+                self.safe[path] = path.read_bytes()
 
     def replace(self, old: Path, new: Path) -> None:
-        super().replace(old, new)
-        self.safe[new] = self.safe.pop(old)
-        for descriptor, path in self.paths.items():
-            if path == old:
-                self.paths[descriptor] = new
+        with self._instant:
+            super().replace(old, new)
+            self.safe[new] = self.safe.pop(old)
+            for descriptor, path in self.paths.items():
+                if path == old:
+                    self.paths[descriptor] = new
 
     def unlink(self, path: Path) -> None:
-        super().unlink(path)
-        self.safe.pop(path, None)
+        with self._instant:
+            super().unlink(path)
+            self.safe.pop(path, None)
 
     def after_power_loss(self, folder: Path, rng: np.random.Generator) -> None:
         """Files in `folder`: what was synced, and of the rest each page or not, as chance has it;
         a page that is not there is zeros, or cut off at the end."""
+        with self._instant:
+            self._lose_power(folder, rng)
+
+    def _lose_power(self, folder: Path, rng: np.random.Generator) -> None:
         for path, safe in self.safe.items():
             if not path.exists():
                 continue
