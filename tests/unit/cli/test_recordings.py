@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from pathlib import Path
 
@@ -45,7 +46,7 @@ def test_repair_of_a_cut_file_makes_it_complete(path, tmp_path, capsys):
     assert cli.main(["info", str(cut)]) == 0
     assert "CUT" in capsys.readouterr().out
     assert cli.main(["repair", str(cut)]) == 0
-    assert "kept 4 batches" in capsys.readouterr().out
+    assert re.search(r"kept [1-9]\d* batches, [1-9]\d* bytes were lost", capsys.readouterr().out)
     assert cli.main(["repair", str(cut)]) == 0
     assert "nothing to do" in capsys.readouterr().out
 
