@@ -88,7 +88,9 @@ class Service:
                     self._again.clear()
                     self.reload()
                 self._look()
-                if not self.bridge.is_alive:
+                with self._lock:  # while it is exchanged it stands
+                    is_alive = self.bridge.is_alive
+                if not is_alive:
                     self.say("stuck")
                     return STUCK
                 notify("WATCHDOG=1")
