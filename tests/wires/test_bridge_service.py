@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import os
 import signal
@@ -271,3 +272,33 @@ def test_the_command_runs_reloads_drains_and_ends(write: Any, tmp_path: Path) ->
     events = [msgspec.json.decode(line)["event"] for line in log.splitlines()]
     assert events[0] == "started" and "reloaded" in events and events[-1] == "ended"
     assert not (tmp_path / "c.sock").exists()
+
+
+def test_noise_on_one_link_is_counted_and_another_pair_goes_on(write: Any, seed: int) -> None:
+    master, device = _links.serial_pty()
+    port = free_port()
+    text = two(f"slcan:{device}", f"socketcand-server:127.0.0.1:{port}/can0")
+    text += '[link.c]\nurl = "inproc:calm-c"\n[link.d]\nurl = "inproc:calm-d"\n'
+    noise = np.random.default_rng(seed).integers(0, 256, 100_000, np.uint8).tobytes()
+    noise = noise.replace(b"\a", b"")  # on which an adapter is opened again, later each time
+    pair = RULE + 'from = ["c"]\nto = ["d"]\n'
+    with (
+        Bridge(load(write(text + pair))) as bridge,
+        links.open("inproc:calm-c") as source,
+        links.open("inproc:calm-d") as sink,
+        socket.create_connection(("127.0.0.1", port)) as client,
+    ):
+        writer = threading.Thread(target=_write_all, args=(master, noise))
+        writer.start()
+        for k in range(100):
+            with contextlib.suppress(OSError):  # it may be thrown out for this
+                client.sendall(noise[500 * k : 500 * k + 500])
+            source.send(Frame(0x10, bytes([k])))
+            got = sink.receive(10.0)
+            assert got is not None and got.data == bytes([k])
+        writer.join(30.0)
+        status = bridge.status()["links"]
+        assert bridge.is_alive and not writer.is_alive()
+    malformed = sum(n for k, n in status["a"]["link"].items() if k.startswith("malformed_"))
+    assert malformed > 0 and status["a"]["sent"] == status["b"]["sent"] == 0
+    os.close(master)
