@@ -74,14 +74,14 @@ bool adc_has_result(const chips_t *c, uint32_t chip, uint64_t now_us)
  * until a balancing FET pulls it to one side. */
 static void disturb(const chips_t *c, uint32_t chip, uint32_t wired, double v[CHIPS_CHANNELS])
 {
-    double true_v[CHIPS_CHANNELS], current_a[CHIPS_CHANNELS + 2u] = {0.0};
+    double true_v[CHIPS_CHANNELS], drop_v[CHIPS_CHANNELS + 2u];
+    const uint32_t bled = c->bleed_mask[chip];
+    const double share[2] = {0.0, c->sense_wire_ohm / c->bleed_ohm}; /* of a cell's voltage on each of its two wires while it bleeds */
     memcpy(true_v, v, sizeof true_v);
-    for (uint32_t k = 0; k < wired; ++k) {
-        if (c->bleed_mask[chip] >> k & 1u) current_a[k + 1u] = true_v[k] / c->bleed_ohm;
-    }
-    for (uint32_t k = 0; k < wired; ++k) {
-        v[k] -= c->sense_wire_ohm * (2.0 * current_a[k + 1u] - current_a[k] - current_a[k + 2u]);
-    }
+    drop_v[0] = drop_v[wired + 1u] = 0.0;
+    for (uint32_t k = 0; k < wired; ++k) drop_v[k + 1u] = true_v[k] * share[bled >> k & 1u];
+    for (uint32_t k = 0; k < wired; ++k) v[k] -= 2.0 * drop_v[k + 1u] - drop_v[k] - drop_v[k + 2u];
+    if (c->open_wire[chip] == 0) return;
     for (uint32_t wire = 0; wire <= wired && wired != 0; ++wire) {
         if (!(c->open_wire[chip] >> wire & 1u)) continue;
         const bool below_on = wire > 0 && (c->fet_on[chip] >> (wire - 1u) & 1u);
