@@ -41,7 +41,7 @@ KERNEL uniform_sums_body(plant_t *restrict p)
     p->string_slope_v_per_c = lane_total(slope);
     p->string_polarised_v = lane_total(polarised);
 }
-TWICE(uniform_sums)
+EACH_ISA(uniform_sums)
 
 /* What all cells share in a step. */
 typedef struct {
@@ -70,7 +70,7 @@ KERNEL uniform_move_body(plant_t *restrict p)
     p->string_charge_c = charge + i * dt;
     p->string_square_a2s += i * i * dt;
 }
-TWICE(uniform_move)
+EACH_ISA(uniform_move)
 
 /* Thevenin voltage of every block: V = (sum g E) / (sum g + whatever else conducts). */
 KERNEL emf_body(plant_t *restrict p)
@@ -83,7 +83,7 @@ KERNEL emf_body(plant_t *restrict p)
     }
     INDEPENDENT for (size_t b = 0; b < blocks; ++b) p->block_emf_v[b] *= p->block_ohm[b];
 }
-TWICE(emf)
+EACH_ISA(emf)
 
 /* Voltages and currents at the pack current of the step, held over it; then the polarisation one step on. */
 KERNEL move_body(plant_t *restrict p)
@@ -108,7 +108,7 @@ KERNEL move_body(plant_t *restrict p)
         }
     }
 }
-TWICE(move)
+EACH_ISA(move)
 
 KERNEL coefficients_body(plant_t *restrict p)
 {
@@ -120,7 +120,7 @@ KERNEL coefficients_body(plant_t *restrict p)
         p->cell_mid_ohm[c] = p->cell_resistance_ohm[c] + (half * p->cell_slope_v_per_c[c] + rise * damp);
     }
 }
-TWICE(coefficients)
+EACH_ISA(coefficients)
 
 /* Thevenin resistance of the blocks. */
 KERNEL blocks_body(plant_t *restrict p)
@@ -137,7 +137,7 @@ KERNEL blocks_body(plant_t *restrict p)
     }
     INDEPENDENT for (size_t b = 0; b < blocks; ++b) p->block_ohm[b] = 1.0 / p->block_ohm[b];
 }
-TWICE(blocks)
+EACH_ISA(blocks)
 
 KERNEL spread_body(plant_t *restrict p)
 {
@@ -146,7 +146,7 @@ KERNEL spread_body(plant_t *restrict p)
         p->cell_square_a2s[c] = p->string_square_a2s;
     }
 }
-TWICE(spread)
+EACH_ISA(spread)
 
 void plant_electric_coefficients(plant_t *p, double step_s)
 {

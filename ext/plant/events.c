@@ -30,7 +30,7 @@ KERNEL contact_body(plant_t *restrict p)
         }
     }
 }
-TWICE(contact)
+EACH_ISA(contact)
 
 /* Weibull-like hazard beyond the critical current: it scatters from cell to cell and run to run, it is no threshold
  * (arXiv 2603.20113). */

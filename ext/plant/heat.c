@@ -33,12 +33,12 @@ KERNEL half_body(plant_t *p)
 {
     flow(p, p->cell_core_degc, p->cell_surface_degc, p->cell_core_half_degc, p->cell_surface_half_degc, p->plate_degc, 0.5 * tick_seconds(p));
 }
-TWICE(half)
+EACH_ISA(half)
 KERNEL whole_body(plant_t *p)
 {
     flow(p, p->cell_core_half_degc, p->cell_surface_half_degc, p->cell_core_degc, p->cell_surface_degc, p->plate_half_degc, tick_seconds(p));
 }
-TWICE(whole)
+EACH_ISA(whole)
 
 void plant_heat_tick(plant_t *p)
 {
@@ -75,7 +75,7 @@ KERNEL swell_body(plant_t *restrict p)
         p->cell_swell_um[c] = um_per_as * (p->cell_soc_frac[c] - 0.5) * p->cell_capacity_now_as[c]
                               + um_per_k * (0.5 * (p->cell_core_degc[c] + p->cell_surface_degc[c]) - REFERENCE_DEGC);
 }
-TWICE(swell)
+EACH_ISA(swell)
 
 void plant_pressure_tick(plant_t *p)
 {

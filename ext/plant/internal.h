@@ -19,16 +19,27 @@
 #define INDEPENDENT _Pragma("GCC ivdep")
 #endif
 
-/* A hot loop is written once as an inline body and built twice: for the baseline, and for AVX2 where the processor has it.
- * Elementwise arithmetic without contraction gives the same bits in both. */
+/* A hot loop is written once as an inline body and built for the baseline, for AVX2 and for AVX-512; plant_t.isa says which runs.
+ * Elementwise arithmetic without contraction gives the same bits in all. */
 #define KERNEL static inline __attribute__((always_inline)) void
 #if defined(__x86_64__) && !defined(BMS_NO_CLONES)
-#define TWICE(name)                                                                          \
-    __attribute__((noinline)) static void name##_baseline(plant_t *p) { name##_body(p); }    \
-    __attribute__((noinline, target("avx2,tune=haswell"))) static void name##_avx2(plant_t *p) { name##_body(p); } \
-    static void name(plant_t *p) { if (p->isa) name##_avx2(p); else name##_baseline(p); }
+#if defined(__clang__)
+#define AVX512 "avx512f,avx512dq,avx512vl,avx512bw,tune=haswell"
 #else
-#define TWICE(name) static void name(plant_t *p) { name##_body(p); }
+#define AVX512 "avx512f,avx512dq,avx512vl,avx512bw,tune=haswell,prefer-vector-width=512"
+#endif
+#define EACH_ISA(name)                                                                                               \
+    __attribute__((noinline)) static void name##_baseline(plant_t *p) { name##_body(p); }                            \
+    __attribute__((noinline, target("avx2,tune=haswell"))) static void name##_avx2(plant_t *p) { name##_body(p); }   \
+    __attribute__((noinline, target(AVX512))) static void name##_avx512(plant_t *p) { name##_body(p); }              \
+    static void name(plant_t *p)                                                                                     \
+    {                                                                                                                \
+        if (p->isa > 1u) name##_avx512(p);                                                                           \
+        else if (p->isa == 1u) name##_avx2(p);                                                                       \
+        else name##_baseline(p);                                                                                     \
+    }
+#else
+#define EACH_ISA(name) static void name(plant_t *p) { name##_body(p); }
 #endif
 
 /* Sum in a fixed order of eight lanes: the same bits whatever the vector width. */

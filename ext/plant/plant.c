@@ -11,7 +11,10 @@ uint32_t plant_best_isa(void)
 {
 #if defined(__x86_64__) && !defined(BMS_NO_CLONES)
     __builtin_cpu_init();
-    return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("bmi2") && __builtin_cpu_supports("fma") ? 1u : 0u;
+    const int narrow = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("bmi2") && __builtin_cpu_supports("fma");
+    const int wide = __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
+    if (narrow && wide && __builtin_cpu_supports("avx512bw")) return 2u;
+    return narrow ? 1u : 0u;
 #else
     return 0u;
 #endif

@@ -68,7 +68,7 @@ enum { PLANT_MAIN_PLUS = 1, PLANT_MAIN_MINUS = 2, PLANT_PRECHARGE = 4 };
     S(u32, parallel, "1", "cells in a block")                                                                                     \
     S(u32, blocks_per_module, "1", "blocks in a module")                                                                          \
     S(u32, modules, "1", "modules")                                                                                               \
-    S(u32, isa, "1", "0 baseline instructions, 1 AVX2; the results are the same")                                                 \
+    S(u32, isa, "1", "0 baseline instructions, 1 AVX2, 2 AVX-512; the results are the same")                                      \
     S(u32, step_us, "us", "length of a step; 1000 but in convergence tests")                                                      \
     S(u64, short_key, "1", "key of the random stream of soft shorts")                                                             \
     A(f64, ocv_v, PLANT_SOC_POINTS, "V", "open-circuit voltage at 25 degC over SoC")                                              \

@@ -59,7 +59,7 @@ KERNEL end_body(plant_t *restrict p)
         }
     }
 }
-TWICE(end)
+EACH_ISA(end)
 
 /* Where the tables are looked up. A cell stays in the same interval for thousands of ticks, so the pieces of the tables it needs
  * are kept beside it and fetched again only when some cell has moved on: contiguous loads instead of gathers. */
@@ -81,7 +81,7 @@ KERNEL moved_body(plant_t *restrict p)
     }
     p->pieces_moved = (uint32_t)moved;
 }
-TWICE(moved)
+EACH_ISA(moved)
 
 KERNEL fetch_body(plant_t *restrict p)
 {
@@ -105,7 +105,7 @@ KERNEL fetch_body(plant_t *restrict p)
         p->rise_entropic[c] = p->entropic_slope[m];
     }
 }
-TWICE(fetch)
+EACH_ISA(fetch)
 
 KERNEL begin_body(plant_t *restrict p)
 {
@@ -147,7 +147,7 @@ KERNEL begin_body(plant_t *restrict p)
         }
     }
 }
-TWICE(begin)
+EACH_ISA(begin)
 
 /* What conducts across each block beside its cells. */
 KERNEL extra_body(plant_t *restrict p)
@@ -162,7 +162,7 @@ KERNEL extra_body(plant_t *restrict p)
         INDEPENDENT for (size_t b = 0; b < blocks; ++b) p->block_extra_s[b] += p->cell_short_used_s[row + b];
     }
 }
-TWICE(extra)
+EACH_ISA(extra)
 
 /* Energy in the balancing resistors. */
 static void bled(plant_t *p)

@@ -126,17 +126,19 @@ def test_the_scheme_is_of_second_order_in_the_step(rig, parallel):
 
 
 @pytest.mark.parametrize("parallel", (1, 3))
-def test_both_instruction_sets_give_the_same_bytes(rig, parallel):
+def test_every_instruction_set_gives_the_same_bytes(rig, parallel):
     shots = []
-    for isa in (0, 1):
+    for isa in (0, 1, 2):
         r = rig(24, parallel, isa=isa, seed=7)
-        if isa and not r.plant_best_isa():
-            pytest.skip("this processor has no AVX2")
+        if isa > r.plant_best_isa():
+            if isa == 1:
+                pytest.skip("this processor has no AVX2")
+            break  # nor AVX-512: the first two are compared
         r = mixed_profile(r, np.random.default_rng(5), seconds=20)
         r.plant.energy()
         r.f["isa"][0] = 0
         shots.append(r.plant.snapshot())
-    assert shots[0] == shots[1]
+    assert len(shots) >= 2 and all(shot == shots[0] for shot in shots)
 
 
 def test_a_snapshot_continues_to_the_same_bytes(rig, chance):
