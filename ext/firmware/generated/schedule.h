@@ -30,7 +30,7 @@ static const schedule_row_t message_schedule[MESSAGE_SCHEDULE_COUNT] = {
     {0x10Du, 100u, 80u, false}, /* BmsThermal */
     {0x10Eu, 1000u, 90u, false}, /* BmsRatings */
     {0x110u, 5u, 0u, false}, /* BmsCellVoltages */
-    {0x111u, 5u, 0u, false}, /* BmsCellSoc */
+    {0x111u, 10u, 0u, false}, /* BmsCellSoc */
     {0x112u, 50u, 10u, false}, /* BmsCellTemperatures */
     {0x113u, 50u, 20u, false}, /* BmsCellBalancing */
     {0x114u, 50u, 30u, false}, /* BmsModulePressure */
