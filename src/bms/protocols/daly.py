@@ -24,7 +24,7 @@ from typing import Final
 import msgspec
 
 from bms.protocols import Malformed, Vector
-from bms.protocols.packview import PackView
+from bms.protocols.packview import PackView, clipped
 
 MEDIUM: Final = "serial"
 CURRENT_SIGN: Final = 1
@@ -161,16 +161,12 @@ def answer(view: PackView, now_s: float, request: Message) -> bytes:
     return b"".join(teller(view))
 
 
-def _clip(value: float, low: int, high: int) -> int:
-    return max(low, min(high, round(value)))
-
-
 def _summary(view: PackView) -> list[bytes]:
     volts, amperes, soc = view.voltage_v, view.current_a, view.soc_frac
     if volts is None or amperes is None or soc is None:
         return []
     told = Summary(
-        _clip(volts * 10, 0, 65535), 0, _clip(amperes * 10, -30000, 35535), int(soc * 1e3)
+        clipped(volts * 10, 0, 65535), 0, clipped(amperes * 10, -30000, 35535), int(soc * 1e3)
     )
     return [encode(told)]
 
@@ -185,7 +181,7 @@ def _voltage_extremes(view: PackView) -> list[bytes]:
 
 
 def _degrees(view: PackView) -> list[int]:
-    return [_clip(t + ZERO_DEGC, 0, 255) for t in view.temperatures_degc()]
+    return [clipped(t + ZERO_DEGC, 0, 255) for t in view.temperatures_degc()]
 
 
 def _temperature_extremes(view: PackView) -> list[bytes]:
@@ -204,13 +200,13 @@ def _switches(view: PackView) -> list[bytes]:
     state = 0 if abs(amperes) < 0.1 else (2 if amperes > 0 else 1)
     charge = view.is_closed and view.charge_limit_a > 0
     discharge = view.is_closed and view.discharge_limit_a > 0
-    mah = _clip(soc * capacity * 1e3, 0, 2**31 - 1)
+    mah = clipped(soc * capacity * 1e3, 0, 2**31 - 1)
     return [_frame(BMS, 0x93, struct.pack(">B??BI", state, charge, discharge, 0, mah))]
 
 
 def _status(view: PackView) -> list[bytes]:
     out, rated = view.number("BmsEnergy", "ChargeOut") or 0.0, view.capacity_rated_ah
-    cycles = _clip(out / rated, 0, 32767) if rated else 0
+    cycles = clipped(out / rated, 0, 32767) if rated else 0
     sensors = min(127, len(view.temperatures_degc()))
     amperes = view.current_a or 0.0
     data = struct.pack(
@@ -220,7 +216,7 @@ def _status(view: PackView) -> list[bytes]:
 
 
 def _cells(view: PackView) -> list[bytes]:
-    volts = [0 if v is None else _clip(v * 1e3, 0, 65535) for v in view.cell_voltages_v()]
+    volts = [0 if v is None else clipped(v * 1e3, 0, 65535) for v in view.cell_voltages_v()]
     volts += [0] * (-len(volts) % 3)
     threes = [(volts[k], volts[k + 1], volts[k + 2]) for k in range(0, len(volts), 3)]
     return [encode(Cells(k + 1, three)) for k, three in enumerate(threes)]
@@ -252,7 +248,7 @@ def _rated(view: PackView) -> list[bytes]:
     if rated is None or volts is None or not view.block_count:
         return []
     data = struct.pack(
-        ">II", _clip(rated * 1e3, 0, 2**32 - 1), round(volts / view.block_count * 1e3)
+        ">II", clipped(rated * 1e3, 0, 2**32 - 1), round(volts / view.block_count * 1e3)
     )
     return [_frame(BMS, 0x50, data)]
 

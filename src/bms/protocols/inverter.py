@@ -27,7 +27,7 @@ from typing import Final
 import msgspec
 
 from bms.protocols import CanFrame, Malformed, Vector
-from bms.protocols.packview import PackView
+from bms.protocols.packview import PackView, clipped
 
 MEDIUM: Final = "can"
 CURRENT_SIGN: Final = -1
@@ -281,10 +281,6 @@ def frames(view: PackView, now_s: float, dialect: Dialect) -> list[CanFrame]:
     return [encode(message) for message in made if message is not None]
 
 
-def _clip(value: float, low: int, high: int) -> int:
-    return max(low, min(high, round(value)))
-
-
 def _message(can_id: int, view: PackView, dialect: Dialect) -> Message | None:
     if can_id in TEXT_IDS:
         return _text(can_id, view, dialect)
@@ -305,7 +301,7 @@ def _message(can_id: int, view: PackView, dialect: Dialect) -> Message | None:
             enables = (view.charge_limit_a > 0) << 7 | (view.discharge_limit_a > 0) << 6
             return Wishes(enables if view.is_closed else 0)
         case 0x35F:
-            return Words(can_id, (0, 1, _clip(view.capacity_rated_ah or 0.0, 0, 65535), 0))
+            return Words(can_id, (0, 1, clipped(view.capacity_rated_ah or 0.0, 0, 65535), 0))
         case 0x372:
             blocked = 0 if view.is_closed else _modules(view)
             return Words(can_id, (_modules(view) - blocked, blocked, blocked, 0))
@@ -315,7 +311,7 @@ def _message(can_id: int, view: PackView, dialect: Dialect) -> Message | None:
             return _energy(view)
         case _:
             capacity = view.capacity_rated_ah
-            return None if capacity is None else Installed(_clip(capacity, 0, 65535))
+            return None if capacity is None else Installed(clipped(capacity, 0, 65535))
 
 
 def _modules(view: PackView) -> int:
@@ -339,8 +335,8 @@ def _charge(view: PackView, dialect: Dialect) -> Charge | None:
     soc, soh = view.soc_frac, view.soh_frac
     if soc is None:
         return None
-    fine = _clip(soc * 1e4, 0, 10000) if dialect.has_fine_soc else None
-    return Charge(int(soc * 100), 100 if soh is None else _clip(soh * 100, 0, 100), fine)
+    fine = clipped(soc * 1e4, 0, 10000) if dialect.has_fine_soc else None
+    return Charge(int(soc * 100), 100 if soh is None else clipped(soh * 100, 0, 100), fine)
 
 
 def _measured(view: PackView) -> Measured | None:
@@ -348,9 +344,9 @@ def _measured(view: PackView) -> Measured | None:
     if volts is None or amperes is None or not degrees:
         return None
     return Measured(
-        _clip(volts * 100, 0, 32767),
-        _clip(amperes * 10, -32767, 32767),
-        _clip(sum(degrees) / len(degrees) * 10, -2731, 32767),
+        clipped(volts * 100, 0, 32767),
+        clipped(amperes * 10, -32767, 32767),
+        clipped(sum(degrees) / len(degrees) * 10, -2731, 32767),
     )
 
 
@@ -369,8 +365,8 @@ def _extremes(view: PackView) -> Words | None:
     degrees = view.temperatures_degc()
     if not volts or not degrees:
         return None
-    low, high = (_clip(v * 1000, 0, 65535) for v in (min(volts), max(volts)))
-    cold, warm = (_clip(t + 273.15, 0, 65535) for t in (min(degrees), max(degrees)))
+    low, high = (clipped(v * 1000, 0, 65535) for v in (min(volts), max(volts)))
+    cold, warm = (clipped(t + 273.15, 0, 65535) for t in (min(degrees), max(degrees)))
     return Words(0x373, (low, high, cold, warm))
 
 

@@ -21,7 +21,7 @@ from typing import Final
 import msgspec
 
 from bms.protocols import Malformed, Vector
-from bms.protocols.packview import PackView
+from bms.protocols.packview import PackView, clipped
 
 MEDIUM: Final = "serial"
 CURRENT_SIGN: Final = -1
@@ -180,7 +180,7 @@ def answer(view: PackView, now_s: float, request: Message) -> bytes:
         return encode(basic if basic is not None else Answer(BASIC, REFUSED))
     if request.register == CELLS:
         volts = view.cell_voltages_v()
-        return encode(Cells(tuple(0 if v is None else _clip(v * 1e3, 0, 65535) for v in volts)))
+        return encode(Cells(tuple(0 if v is None else clipped(v * 1e3, 0, 65535) for v in volts)))
     if request.register == NAME:
         return encode(Answer(NAME, OK, b"SOLID-BMS"))
     return encode(Answer(request.register, REFUSED))
@@ -194,11 +194,11 @@ def _tell(view: PackView) -> Basic | None:
     bits = (1 << b for b, names in PROTECTION_BITS.items() if view.alarmed(*names))
     switches = (view.charge_limit_a > 0.0) | (view.discharge_limit_a > 0.0) << 1
     return Basic(
-        voltage_cv=_clip(volts * 100, 0, 65535),
-        current_ca=_clip(amperes * 100, -32767, 32767),
-        remaining_cah=_clip(soc * capacity * 100, 0, 65535),
-        nominal_cah=_clip(rated * 100, 0, 65535),
-        cycles=_clip((view.number("BmsEnergy", "ChargeOut") or 0.0) / rated, 0, 65535),
+        voltage_cv=clipped(volts * 100, 0, 65535),
+        current_ca=clipped(amperes * 100, -32767, 32767),
+        remaining_cah=clipped(soc * capacity * 100, 0, 65535),
+        nominal_cah=clipped(rated * 100, 0, 65535),
+        cycles=clipped((view.number("BmsEnergy", "ChargeOut") or 0.0) / rated, 0, 65535),
         date=0,
         balance=sum(1 << k for k in range(32) if view.bled.get(k)),
         protection=sum(bits),
@@ -207,13 +207,9 @@ def _tell(view: PackView) -> Basic | None:
         switches=switches if view.is_closed else 0,
         cells=view.block_count,
         temperatures_dk=tuple(
-            _clip(t * 10 + KELVIN_D, 0, 65535) for t in view.temperatures_degc()[:32]
+            clipped(t * 10 + KELVIN_D, 0, 65535) for t in view.temperatures_degc()[:32]
         ),
     )
-
-
-def _clip(value: float, low: int, high: int) -> int:
-    return max(low, min(high, round(value)))
 
 
 _SEEN = "request published with the maker's protocol description"

@@ -197,6 +197,11 @@ class PackView:
         self.active = frozenset(spec.diagnosis_name(code) for code in bits)
 
 
+def clipped(value: float, low: int, high: int) -> int:
+    """Rounded to a whole number and held inside what a field of the wire can carry."""
+    return max(low, min(high, round(value)))
+
+
 @cache
 def _known() -> dict[int, tuple[str, int | None]]:
     """Messages of the BMS: identifier -> name, data ID."""

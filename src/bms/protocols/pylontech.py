@@ -24,7 +24,7 @@ from typing import Final
 import msgspec
 
 from bms.protocols import Malformed, Vector
-from bms.protocols.packview import PackView
+from bms.protocols.packview import PackView, clipped
 
 MEDIUM: Final = "serial"
 CURRENT_SIGN: Final = -1
@@ -133,17 +133,13 @@ def _tell(view: PackView, request: Frame, address: int) -> bytes | None:
     return b"" if request.code == PROTOCOL else None
 
 
-def _clip(value: float, low: int, high: int) -> int:
-    return max(low, min(high, round(value)))
-
-
 def _values(view: PackView) -> bytes | None:
     volts, amperes, soc, capacity = view.voltage_v, view.current_a, view.soc_frac, view.capacity_ah
     rated, warm = view.capacity_rated_ah, view.temperatures_degc()[:32]
     if volts is None or amperes is None or soc is None or capacity is None or not warm:
         return None
-    cells = [0 if v is None else _clip(v * 1e3, 0, 32767) for v in view.cell_voltages_v()]
-    degrees = [_clip(t * 10 + KELVIN_D, 0, 32767) for t in warm]
+    cells = [0 if v is None else clipped(v * 1e3, 0, 32767) for v in view.cell_voltages_v()]
+    degrees = [clipped(t * 10 + KELVIN_D, 0, 32767) for t in warm]
     total, left = capacity * 1e3, soc * capacity * 1e3
     is_large = total > 65000.0
     cycles = (view.number("BmsEnergy", "ChargeOut") or 0.0) / rated if rated else 0.0
@@ -151,15 +147,15 @@ def _values(view: PackView) -> bytes | None:
     out += struct.pack(f">B{len(degrees)}h", len(degrees), *degrees)
     out += struct.pack(
         ">hHHBHH",
-        _clip(CURRENT_SIGN * amperes * 10, -32767, 32767),
-        _clip(volts * 1e3, 0, 65535),
-        0xFFFF if is_large else _clip(left, 0, 65535),
+        clipped(CURRENT_SIGN * amperes * 10, -32767, 32767),
+        clipped(volts * 1e3, 0, 65535),
+        0xFFFF if is_large else clipped(left, 0, 65535),
         4 if is_large else 2,
-        0xFFFF if is_large else _clip(total, 0, 65535),
-        _clip(cycles, 0, 65535),
+        0xFFFF if is_large else clipped(total, 0, 65535),
+        clipped(cycles, 0, 65535),
     )
     if is_large:
-        large = (_clip(mah, 0, 2**24 - 1).to_bytes(3, "big") for mah in (left, total))
+        large = (clipped(mah, 0, 2**24 - 1).to_bytes(3, "big") for mah in (left, total))
         out += b"".join(large)
     return out
 
@@ -171,10 +167,10 @@ def _limits(view: PackView) -> bytes | None:
     enables = (view.charge_limit_a > 0) << 7 | (view.discharge_limit_a > 0) << 6
     return struct.pack(
         ">HHhhB",
-        _clip(up * 1e3, 0, 65535),
-        _clip(down * 1e3, 0, 65535),
-        _clip(view.charge_limit_a * 10, 0, 32767),
-        _clip(-view.discharge_limit_a * 10, -32767, 0),
+        clipped(up * 1e3, 0, 65535),
+        clipped(down * 1e3, 0, 65535),
+        clipped(view.charge_limit_a * 10, 0, 32767),
+        clipped(-view.discharge_limit_a * 10, -32767, 0),
         enables if view.is_closed else 0,
     )
 

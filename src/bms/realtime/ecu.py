@@ -24,7 +24,7 @@ from bms.realtime.buses import Buses
 from bms.realtime.nvm import Keeper, NvmFile
 from bms.realtime.pins import Pins, Wiring, mask
 from bms.realtime.service import Service
-from bms.realtime.status import Control, Teller, can_words, lateness, ms_words
+from bms.realtime.status import Control, Teller, can_words, lateness, ms_words, pins_words
 
 STATE_NONE = 255
 
@@ -73,7 +73,7 @@ class EcuService(Service):
         urls = ", ".join(self.buses.urls)
         words = [f"ecu     {self.name}", f"afe     {self.afe.path}", f"can     {urls}"]
         if self.pins:
-            words.append(f"pins    {self._pins_words()}")
+            words.append(f"pins    {pins_words(self.pins.status(_realtime.now_us()))}")
         self.teller.tell("ready", "\n".join(words), **self.facts())
 
     def look(self, now_s: float) -> None:
@@ -125,13 +125,7 @@ class EcuService(Service):
             f"  coils {f['pins_out']:03b}  afe {f['afe']['state']}  can {can_words(f['can'])}"
             f"  io {'ok' if f['io']['fresh'] else 'SILENT'}  {ms_words(f)}"
         )
-        return f"{line}  pins {self._pins_words()}" if self.pins else line
-
-    def _pins_words(self) -> str:
-        assert self.pins is not None
-        found = self.pins.status(_realtime.now_us())
-        left = f" for {found['left_s']:.0f} s" if found["gate"] == "armed" else ""
-        return f"{found['lines']}: {found['gate']}{left}"
+        return f"{line}  pins {pins_words(f['pins'])}" if f["pins"] else line
 
     def answer(self, request: dict[str, Any]) -> dict[str, Any]:
         """io, arm, probe; see docs/bench-setup.md."""

@@ -116,6 +116,12 @@ def ms_words(facts: Mapping[str, Any]) -> str:
     return late
 
 
+def pins_words(pins: Mapping[str, Any]) -> str:
+    """Real lines and their gate in words."""
+    left = f" for {pins['left_s']:.0f} s" if pins["gate"] == "armed" else ""
+    return f"{pins['lines']}: {pins['gate']}{left}"
+
+
 def can_words(buses: list[dict[str, Any]]) -> str:
     """State of the CAN links in words."""
     return ", ".join(
