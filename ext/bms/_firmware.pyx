@@ -1,4 +1,4 @@
-# distutils: sources = ext/firmware/bms.c ext/firmware/afe.c ext/firmware/sensor.c ext/firmware/measure.c ext/firmware/charge.c ext/firmware/estimator.c ext/firmware/diag.c ext/firmware/protect.c ext/firmware/limits.c ext/firmware/contactor.c ext/firmware/thermal.c ext/firmware/balance.c ext/firmware/leak.c ext/firmware/watch.c ext/firmware/observer.c ext/firmware/health.c ext/firmware/power.c ext/firmware/witness.c ext/firmware/canin.c ext/firmware/canout.c ext/firmware/crc.c ext/firmware/config_fields.c ext/firmware/generated/bms_dbc.c
+# distutils: sources = ext/firmware/bms.c ext/firmware/afe.c ext/firmware/sensor.c ext/firmware/measure.c ext/firmware/charge.c ext/firmware/estimator.c ext/firmware/diag.c ext/firmware/protect.c ext/firmware/limits.c ext/firmware/contactor.c ext/firmware/thermal.c ext/firmware/balance.c ext/firmware/leak.c ext/firmware/watch.c ext/firmware/observer.c ext/firmware/health.c ext/firmware/power.c ext/firmware/witness.c ext/firmware/canin.c ext/firmware/canout.c ext/firmware/crc.c ext/firmware/aes.c ext/firmware/cmac.c ext/firmware/config_fields.c ext/firmware/generated/bms_dbc.c
 """The battery management firmware as a Python object, and its table of functions for the compiled loop.
 
 `api_address()` is the address of an `ecu_api_t` (ext/common/ecu_api.h). `config_fields()` describes `bms_config_t` and
@@ -122,6 +122,9 @@ cdef extern from "crc.h":
     uint16_t crc16_modbus(const uint8_t *, size_t) nogil
     uint32_t crc32_ieee(const uint8_t *, size_t) nogil
 
+cdef extern from "cmac.h":
+    void cmac_aes128(const uint8_t *, const uint8_t *, uint32_t, uint8_t *) nogil
+
 cdef extern from "e2e.h":
     uint8_t e2e_p01_crc(uint16_t, const uint8_t *, uint32_t) nogil
 
@@ -190,6 +193,15 @@ def crc16(const uint8_t[::1] data):
 def crc32(const uint8_t[::1] data):
     """CRC-32 of IEEE 802.3."""
     return crc32_ieee(&data[0] if data.shape[0] else NULL, data.shape[0])
+
+
+def cmac(const uint8_t[::1] key, const uint8_t[::1] data):
+    """AES-CMAC (RFC 4493) of `data`, 16 bytes; ValueError unless the key has 16 bytes."""
+    cdef uint8_t mac[16]
+    if key.shape[0] != 16:
+        raise ValueError("the key of AES-128 has 16 bytes")
+    cmac_aes128(&key[0], &data[0] if data.shape[0] else NULL, <uint32_t>data.shape[0], mac)
+    return PyBytes_FromStringAndSize(<char *>mac, 16)
 
 
 def e2e(uint32_t data_id, const uint8_t[::1] data):
