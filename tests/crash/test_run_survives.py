@@ -24,9 +24,9 @@ def command(folder: Path, *options: str) -> list[str]:
 
 
 def limited() -> None:
-    """A disk that takes 2.2 MB a file; signals as in a shell."""
+    """A disk that takes 3.3 MB a file; signals as in a shell."""
     signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (2_200_000, 2_200_000))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (3_300_000, 3_300_000))
 
 
 @pytest.mark.slow("a whole run in a process of its own")

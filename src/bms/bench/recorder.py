@@ -25,7 +25,7 @@ from bms.recorder import Recording, Signal, Writer
 from bms.recorder.container import Raster
 
 SIGNALS = 300
-BLOCK = 4000  # ticks of values made beforehand and gone through again and again
+BLOCK = 40_000  # ticks of values, more than a batch: what repeats must not lie side by side
 KINDS = (("v", 0.0005, 3.7, 0.05), ("a", 0.05, 60.0, 40.0), ("degc", 0.1, 25.0, 4.0))
 FRAMES = 200_000
 WRITE_S = 1.0 / 439e6  # of a sample: raw float32 rows by write() on this class of machine
@@ -60,7 +60,7 @@ def _kind(k: int) -> tuple[str, float, float, float]:
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--ticks", type=int, default=40_000, help="ticks of a repetition")
+    parser.add_argument("--ticks", type=int, default=120_000, help="ticks of a repetition")
 
 
 def rows(options: argparse.Namespace) -> list[Row]:

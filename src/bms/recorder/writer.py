@@ -31,8 +31,8 @@ from bms.recorder.disk import Disk
 from bms.recorder.file import CODEC
 from bms.recorder.scribe import Scribe
 
-BATCH_TICKS = 8000
-BATCH_BYTES = 6 << 20  # a batch of a large pack has fewer rows
+BATCH_TICKS = 12000
+BATCH_BYTES = 9 << 20  # a batch of a large pack has fewer rows
 BUFFERS = 3  # batches to begin with; `exchange`, which must not wait, may ask for more
 BUFFERS_MAX = 8
 FRAMES_PER_TICK, FRAME_BYTES = 40, 12  # room for both buses, full, with classic frames
