@@ -38,6 +38,8 @@ cdef extern from "loop/loop.h" nogil:
         bus_tap_t *tap[2]
         const double *profile
         uint32_t profile_count
+        void *watch
+        void *watch_state
     size_t loop_arena_size(const ecu_api_t *)
     int loop_start(world_t *, const loop_inputs_t *)
     uint32_t loop_run(world_t *, const loop_inputs_t *, uint32_t, uint32_t *)
@@ -127,6 +129,11 @@ cdef class World:
     def set_recorder(self, uintptr_t address):
         """Address of a recorder_t, or 0 for none."""
         self._inputs.recorder = <recorder_t *>address
+
+    def set_watch(self, uintptr_t function, uintptr_t state):
+        """Address of a loop_watch_t and of its state, which the caller keeps alive; 0 for none."""
+        self._inputs.watch = <void *>function
+        self._inputs.watch_state = <void *>state
 
     def set_profile(self, values):
         """Demand of the phase, float64 of shape (n,); kept by reference. None for no demand."""

@@ -340,6 +340,7 @@ static uint32_t run(world_t *w, const loop_inputs_t *in, uint32_t milliseconds, 
         if (is_tick) sensors_step(w); /* what is measured now is on the bus in the next millisecond */
         firmware_step(w, in);
         apply_output(w, in);
+        if (in->watch) in->watch(in->watch_state, w);
         if (!is_tick) continue;
         watch(w);
         if (l->steps % 1000u == 1u) l->truth_hash = loop_truth_hash(w, l->truth_hash);

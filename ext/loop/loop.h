@@ -110,6 +110,9 @@ typedef struct {
     ecu_out_t out;
 } world_t;
 
+/* Looks on after every millisecond, and changes nothing. */
+typedef void loop_watch_t(void *state, const world_t *w);
+
 /* What a run is given and never changes: it lies outside the arena. */
 typedef struct {
     const ecu_api_t *firmware;
@@ -119,6 +122,8 @@ typedef struct {
     const double *profile;  /* demand of the phase, held between values; may be null */
     uint32_t profile_count;
     bus_tap_t *tap[ECU_CAN_BUS_COUNT]; /* may be null */
+    loop_watch_t *watch;    /* may be null */
+    void *watch_state;
 } loop_inputs_t;
 
 size_t loop_arena_size(const ecu_api_t *firmware);

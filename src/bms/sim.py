@@ -82,6 +82,13 @@ class Sink(Protocol):
         """Something happened."""
 
 
+class Watch(Protocol):
+    """What looks on after every millisecond: addresses of a loop_watch_t and of its state."""
+
+    def handles(self) -> tuple[int, int]:
+        """(function, state); both live as long as this does."""
+
+
 class Simulation:
     """One pack, one firmware, one scenario, one seed.
 
@@ -164,6 +171,12 @@ class Simulation:
         loop["nvm"][:] = 0xFF
         vehicle["charger_slew_a_per_s"][0] = 200.0
         vehicle["silent_us"][0] = 500_000
+
+    def watch(self, watch: Watch | None) -> None:
+        """Let a watch (bms.invariants.Watch) look at the world after every millisecond; None ends
+        it."""
+        self._watch = watch  # kept alive
+        self.world.set_watch(*(watch.handles() if watch else (0, 0)))
 
     # ---- running ----
 
