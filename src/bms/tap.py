@@ -19,6 +19,24 @@ from bms.signals import bind
 from bms.sim import Simulation
 
 TICK_S = 0.01
+EXTREMES_OF = (
+    "true_cell_voltage_v",
+    "true_cell_temperature_surface_degc",
+    "true_module_pressure_kpa",
+)
+"""Vectors whose least and most are kept at every tick, however thin the vectors are."""
+
+
+@dataclass(frozen=True)
+class Extreme:
+    """A scalar made of a vector: the least or most of all its elements."""
+
+    name: str
+    unit: str
+    kind: str
+    text: str
+    of: str
+    is_most: bool
 
 
 @dataclass(frozen=True)
@@ -42,8 +60,8 @@ class Frames:
 class Piece:
     """What happened in one stretch of time.
 
-    time_s: (n,) of every tick. values: scalars, name -> (n,) float32. cell_time_s: (m,).
-    cell_values: vectors, name -> (m, count) float32, thinned. events: as in a recording.
+    time_s: (n,) of every tick. values: scalars and extremes, name -> (n,) float32. cell_time_s:
+    (m,). cell_values: vectors, name -> (m, count) float32, thinned. events: as in a recording.
     """
 
     time_s: np.ndarray
@@ -63,6 +81,7 @@ class Tap:
     ) -> None:
         self.simulation = simulation
         self.signals: list[Signal] = bind(simulation.world.parts, simulation.pack)
+        self.extremes = _extremes(self.signals)
         self.thin = max(1, round(cells_every_s / TICK_S))
         sources = [(s.source, s.scale, s.offset) for s in self.signals]
         # 1 500 frames a second on two buses; room for three times that
@@ -102,10 +121,26 @@ class Tap:
         for signal, column in zip(self.signals, batch.columns, strict=True):  # type: ignore[attr-defined]
             if signal.rate == "cells":
                 cells[signal.name] = column[kept].astype(np.float32)
+                for extreme in (e for e in self.extremes if e.of == signal.name):
+                    most = column[:rows].max if extreme.is_most else column[:rows].min
+                    values[extreme.name] = most(axis=1).astype(np.float32)
             else:
                 values[signal.name] = column[:rows, 0].astype(np.float32)
         log = batch.frames  # type: ignore[attr-defined]
         return Piece(time_s, values, time_s[kept], cells, _frames(log, frames), (), False)
+
+
+def _extremes(signals: list[Signal]) -> tuple[Extreme, ...]:
+    found = []
+    for signal in signals:
+        if signal.name not in EXTREMES_OF or signal.source.size == 0:
+            continue
+        stem, _, unit = signal.name.rpartition("_")
+        for word, is_most in (("max", True), ("min", False)):
+            text = f"{'Highest' if is_most else 'Lowest'} of {signal.name}, every tick."
+            name = f"{stem}_{word}_{unit}"
+            found.append(Extreme(name, signal.unit, signal.kind, text, signal.name, is_most))
+    return tuple(found)
 
 
 def _frames(log: object, count: int) -> Frames:

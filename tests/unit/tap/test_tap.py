@@ -51,3 +51,14 @@ def test_the_end_of_the_plan_is_told() -> None:
 def test_no_time_is_an_empty_piece(seconds: float) -> None:
     piece = Tap(Simulation("drive", pack="bench_16s1p")).run(seconds)
     assert len(piece.time_s) == 0 and not piece.is_over
+
+
+def test_extremes_of_thin_vectors_are_kept_at_every_tick() -> None:
+    fine = Tap(Simulation("drive", pack="bench_16s1p", seed=3), cells_every_s=0.01)
+    thin = Tap(Simulation("drive", pack="bench_16s1p", seed=3), cells_every_s=1.0)
+    every, few = fine.run(2.0), thin.run(2.0)
+    cells = every.cell_values["true_cell_voltage_v"]
+    assert len(few.cell_time_s) == 2 and len(cells) == len(few.time_s) == 200
+    assert np.array_equal(few.values["true_cell_voltage_max_v"], cells.max(axis=1))
+    assert np.array_equal(few.values["true_cell_voltage_min_v"], cells.min(axis=1))
+    assert {e.name for e in thin.extremes} <= set(few.values)
