@@ -1,3 +1,4 @@
+# distutils: sources = ext/firmware/aes.c ext/firmware/cmac.c
 """Bits of CAN messages <-> values by name, driven by tables that bms.protocols.codec makes of any message database."""
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
@@ -13,6 +14,9 @@ from libc.stdlib cimport calloc, free
 from libc.string cimport memcpy, memset
 
 from bms.errors import ConfigError
+
+cdef extern from "cmac.h" nogil:
+    void cmac_aes128(const uint8_t *key, const uint8_t *data, uint32_t count, uint8_t *mac)
 
 cdef extern from "e2e.h" nogil:
     uint8_t e2e_p01_crc(uint16_t data_id, const uint8_t *data, uint32_t length)
@@ -431,3 +435,12 @@ cdef class Table:
         if found == NULL:
             return self.encode_other(name, values)
         return (<Message><object>found).encode(values if type(values) is dict else dict(values))
+
+
+def cmac(bytes key, bytes data):
+    """AES-CMAC (RFC 4493) of `data` under a key of 16 bytes: 16 bytes."""
+    cdef uint8_t mac[16]
+    if len(key) != 16:
+        raise ValueError("the key of AES-128 has 16 bytes")
+    cmac_aes128(<const uint8_t *>PyBytes_AS_STRING(key), <const uint8_t *>PyBytes_AS_STRING(data), <uint32_t>len(data), mac)
+    return PyBytes_FromStringAndSize(<char *>mac, 16)

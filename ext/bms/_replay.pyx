@@ -1,4 +1,4 @@
-# distutils: sources = ext/replay/replay.c ext/recorder/steps.c ext/loop/vehicle.c ext/firmware/generated/bms_dbc.c
+# distutils: sources = ext/replay/replay.c ext/recorder/steps.c ext/loop/vehicle.c ext/firmware/aes.c ext/firmware/cmac.c ext/firmware/generated/bms_dbc.c
 """Recorded steps of a firmware fed to one again: ext/replay/replay.h. Use bms.replay."""
 
 include "fields.pxi"

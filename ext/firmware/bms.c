@@ -117,6 +117,7 @@ int ecu_init(ecu_t *self, const ecu_boot_t *boot)
     }
     contactor_init(self);
     canin_init(self);
+    request_init(self, boot->entropy);
     canout_init(self);
     if (self->refused != BMS_REFUSED_NONE) {
         self->contactor.state = STATE_REFUSED;
@@ -199,6 +200,7 @@ static void refresh_module(bms_t *self, uint32_t chip, uint32_t round)
 static void every_10_ms(bms_t *self)
 {
     canin_tick(self);
+    request_tick(self);
     protect_tick(self);
     contactor_tick(self);
     limits_tick(self);
@@ -325,6 +327,12 @@ static const ecu_probe_t PROBES[] = {
     PROBE("vcu_crc_errors", "1", canin.crc_errors, 1, PROBE_U32),
     PROBE("vcu_counter_errors", "1", canin.counter_errors, 1, PROBE_U32),
     PROBE("vcu_malformed", "1", canin.malformed, 1, PROBE_U32),
+    PROBE("authority_good", "1", request.good, 1, PROBE_U32),
+    PROBE("authority_wrong", "1", request.wrong, 1, PROBE_U32),
+    PROBE("authority_old", "1", request.old, 1, PROBE_U32),
+    PROBE("authority_malformed", "1", request.malformed, 1, PROBE_U32),
+    PROBE("lock_outs", "1", request.locks, 1, PROBE_U32),
+    PROBE("refusal", "1", request.refusal, 1, PROBE_U8),
 };
 
 const ecu_probe_t *ecu_probes(size_t *count)

@@ -11,7 +11,7 @@
  *       -> protect.c     diagnoses (generated/diagnoses.h) with debounce, deadline, latch
  *       -> limits.c      what may be charged and discharged now
  *       -> contactor.c   state machine, coils;  thermal.c  heater and pump;  balance.c  bleeding
- *       -> canout.c      all of it told, with end-to-end protection;  canin.c  what the vehicle asks
+ *       -> canout.c      all of it told, with end-to-end protection;  canin.c  what the vehicle asks;  request.c  whether it may
  *
  * State machine (contactor.c), state names as on the bus:
  *
@@ -40,6 +40,7 @@
 #include "estimator.h"
 #include "field.h"
 #include "pins.h"
+#include "request.h"
 #include "watch.h"
 #include "witness.h"
 
@@ -119,6 +120,7 @@ enum { LIMIT_OPERATE = 0, LIMIT_WARN = 1, LIMIT_TRIP = 2, LIMITS = 3 }; /* place
     A(f32, leak_spread_a, EST_TEMPERATURE_STEPS + 1, "A", "by which self-discharge of healthy blocks may differ")               \
     A(f32, critical_factor, EST_PRESSURE_STEPS + 1, "1", "multiplier of both over pressure, 0 to est.pressure_max_kpa")        \
     S(i32, ramp_ma_per_s, "mA/s", "how fast an advertised limit may rise")                                                     \
+    A(u8, request_key, REQUEST_KEY_BYTES, "1", "AES-128 key of VcuAuthority; the shipped one says in its bytes that it is for tests")  \
     S(u32, line_delay_ms, "ms", "what turnaround and the way through the rig may add to an answer's time on the line")     \
     S(u32, readings_move, "bool", "conversion noise is large enough that equal readings again and again mean a frozen chip")
 
@@ -342,6 +344,7 @@ typedef struct ecu {
     leak_t leak;
     watch_t watch;
     canin_t canin;
+    request_t request;
     canout_t canout;
 } bms_t;
 
@@ -407,6 +410,15 @@ void watch_temperatures(bms_t *self, uint32_t chip);
 void watch_module(bms_t *self, uint32_t chip, uint32_t first, uint32_t count, uint32_t round); /* every 100 ms; round: 0 to 9 */
 void watch_slow(bms_t *self, uint32_t round);
 void watch_memory(bms_t *self, const ecu_in_t *in, ecu_out_t *out); /* every step */
+
+/* request.c: who may close. */
+void request_init(bms_t *self, const uint8_t entropy[16]);
+void request_receive(bms_t *self, const ecu_can_frame_t *frame);
+void request_tick(bms_t *self); /* every 10 ms */
+bool request_may_enter(const bms_t *self, uint32_t mode);
+bool request_may_clear(const bms_t *self, bool service);
+void request_used(bms_t *self); /* another challenge */
+uint32_t request_lock_left_ms(const bms_t *self);
 
 void canin_init(bms_t *self);
 void canin_receive(bms_t *self, const ecu_can_frame_t *frame);

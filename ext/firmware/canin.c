@@ -44,7 +44,8 @@ static void take_request(bms_t *self, const ecu_can_frame_t *frame)
     in->balance_allowed = request.balance_allowed;
     in->heating_allowed = request.heating_allowed;
     in->service = request.service_clear;
-    if (request.clear_request != 0u && in->clear == 0u) in->clear_edge = 1u;
+    if (request.clear_request == 0u) in->clear_edge = 0u;
+    else if (in->clear == 0u) in->clear_edge = 1u; /* stands until its authority is there */
     in->clear = request.clear_request;
     diag_sample(self, DIAG_VCU_E2E, TIER_NONE, 0, -1);
 }
@@ -70,6 +71,7 @@ void canin_init(bms_t *self)
 void canin_receive(bms_t *self, const ecu_can_frame_t *frame)
 {
     if (frame->id == BMS_DBC_VCU_REQUEST_FRAME_ID) take_request(self, frame);
+    else if (frame->id == BMS_DBC_VCU_AUTHORITY_FRAME_ID) request_receive(self, frame);
     else if (frame->id == BMS_DBC_CHARGER_STATUS_FRAME_ID) take_charger(self, frame);
 }
 
@@ -79,14 +81,14 @@ void canin_tick(bms_t *self)
     if (in->known != 0u && elapsed_ms(self->now_us, in->request_us) > SILENCE_MS) {
         in->known = 0u;
         in->counter = E2E_P01_NO_COUNTER; /* the next good frame starts anew */
-        in->mode = in->balance_allowed = in->heating_allowed = in->clear = 0u;
+        in->mode = in->balance_allowed = in->heating_allowed = in->clear = in->clear_edge = 0u;
     }
     /* A charger that has spoken must go on speaking while it charges. */
     const bool charging = self->contactor.state == STATE_NORMAL_CHARGE && in->charger_seen != 0u;
     const bool faulty = charging && (in->charger_state == BMS_DBC_CHARGER_STATUS_STATE_FAULT_CHOICE ||
                                      elapsed_ms(self->now_us, in->charger_us) > 200u);
     diag_sample(self, DIAG_CHARGER_FAULT, faulty ? TIER_WARN : TIER_NONE, in->charger_state, -1);
-    if (in->clear_edge == 0u) return;
+    if (in->clear_edge == 0u || !request_may_clear(self, in->service != 0u)) return;
     in->clear_edge = 0u;
     diag_clear(self, in->service != 0u);
 }

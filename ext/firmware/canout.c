@@ -416,6 +416,19 @@ static void send_outputs(bms_t *self, ecu_out_t *out)
     if (frame != NULL) (void)bms_dbc_io_outputs_pack(frame->data, &m, 8u);
 }
 
+/* What whoever asks for closed contactors has to know. */
+static void send_authority(bms_t *self, ecu_out_t *out)
+{
+    const request_t *const r = &self->request;
+    struct bms_dbc_bms_authority_t m = {0};
+    for (uint32_t k = 0; k < REQUEST_CHALLENGE_BYTES; ++k) m.challenge |= (uint64_t)r->challenge[k] << (8u * k);
+    m.count = r->count;
+    m.refusal = r->refusal & 15u;
+    m.lock_out = u16_of((request_lock_left_ms(self) + 999u) / 1000u, 15) & 15u;
+    ecu_can_frame_t *const frame = r->phase == REQUEST_RUNS ? frame_for(self, out, BMS_DBC_BMS_AUTHORITY_FRAME_ID) : NULL;
+    if (frame != NULL) (void)bms_dbc_bms_authority_pack(frame->data, &m, 8u);
+}
+
 /* ---- schedule ----------------------------------------------------------------------------------------------------------------- */
 
 static void send(bms_t *self, ecu_out_t *out, uint32_t id)
@@ -436,6 +449,7 @@ static void send(bms_t *self, ecu_out_t *out, uint32_t id)
     case BMS_DBC_BMS_IDENTITY_FRAME_ID: send_identity(self, out); break;
     case BMS_DBC_BMS_THERMAL_FRAME_ID: send_thermal(self, out); break;
     case BMS_DBC_BMS_RATINGS_FRAME_ID: send_ratings(self, out); break;
+    case BMS_DBC_BMS_AUTHORITY_FRAME_ID: send_authority(self, out); break;
     case BMS_DBC_BMS_CELL_VOLTAGES_FRAME_ID: send_voltages(self, out); break;
     case BMS_DBC_BMS_CELL_SOC_FRAME_ID: send_socs(self, out); break;
     case BMS_DBC_BMS_CELL_TEMPERATURES_FRAME_ID: send_sensors(self, out); break;

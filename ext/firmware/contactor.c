@@ -107,6 +107,7 @@ static void standby(bms_t *self)
     const bool open = (self->pins & FEEDBACKS) == 0u && !current_is_beyond(self, self->config.set.rest_ma);
     if (soon || !known || !open) return;
     if (!link_is_plausible(self) || blocked) return; /* looked at in this order, so that an implausible link is told */
+    if (!request_may_enter(self, mode)) return;
     enter(self, STATE_PRECHARGE);
     c->link_before_mv = self->sensor.link_mv.value;
     set_coils(self, PIN_OUT_MAIN_MINUS);

@@ -224,7 +224,10 @@ static void vehicle_side(world_t *w, const loop_inputs_t *in)
     ecu_can_frame_t request;
     if (v->kind == VEHICLE_POWER || v->kind == VEHICLE_CURRENT) v->demand = profile_value(w, in);
     vehicle_tick(v, w->loop.elapsed_us, p->link_voltage_v, &request);
-    buses_put(w, ECU_BUS_VEHICLE, NODE_VEHICLE, &request);
+    if (v->is_silent == 0u) {
+        buses_put(w, ECU_BUS_VEHICLE, NODE_VEHICLE, &request);
+        if (vehicle_authority(v, w->loop.elapsed_us, &request)) buses_put(w, ECU_BUS_VEHICLE, NODE_VEHICLE, &request);
+    }
     if (vehicle_charger_status(v, w->loop.elapsed_us, p->link_voltage_v, p->pack_current_a, &request))
         buses_put(w, ECU_BUS_VEHICLE, NODE_VEHICLE, &request);
     if (v->kind == VEHICLE_CHARGE) {

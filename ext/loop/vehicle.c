@@ -1,6 +1,7 @@
 #include "loop/vehicle.h"
 
 #include "bms_dbc.h"
+#include "cmac.h"
 #include "e2e.h"
 
 #include <string.h>
@@ -86,6 +87,16 @@ static void take_soc(vehicle_t *v, const ecu_can_frame_t *f)
     v->obs_soc_low_frac = m.soc_valid ? (float)m.soc_low * 1e-4f : nan_f;
     v->obs_soc_high_frac = m.soc_valid ? (float)m.soc_high * 1e-4f : nan_f;
     v->obs_soh_frac = m.soh == 0xFFu ? nan_f : (float)m.soh * 0.005f;
+}
+
+static void take_authority(vehicle_t *v, const ecu_can_frame_t *f)
+{
+    struct bms_dbc_bms_authority_t m;
+    if (bms_dbc_bms_authority_unpack(&m, f->data, f->length) != 0) return;
+    v->obs_refusal = m.refusal;
+    if (v->has_challenge == 0u || m.challenge != v->challenge || m.count > v->authority_count) v->authority_count = m.count;
+    v->challenge = m.challenge;
+    v->has_challenge = 1;
 }
 
 static float volts_14(uint16_t raw) { return raw == 0x3FFFu ? nan_f : (float)raw * 0.0005f; }
@@ -244,6 +255,7 @@ bool vehicle_receive(vehicle_t *v, uint64_t now_us, const ecu_can_frame_t *f, ve
     case BMS_DBC_BMS_PACK_FRAME_ID: take_pack(v, f); return false;
     case BMS_DBC_BMS_LIMITS_FRAME_ID: take_limits(v, now_us, f); return false;
     case BMS_DBC_BMS_SOC_FRAME_ID: take_soc(v, f); return false;
+    case BMS_DBC_BMS_AUTHORITY_FRAME_ID: take_authority(v, f); return false;
     case BMS_DBC_BMS_EVENT_FRAME_ID: return take_event(f, event);
     default: break;
     }
@@ -292,6 +304,7 @@ void vehicle_tick(vehicle_t *v, uint64_t now_us, double link_voltage_v, ecu_can_
     memset(&m, 0, sizeof m);
     m.mode = (uint8_t)v->request;
     m.clear_request = (uint8_t)(v->clear_request != 0u);
+    m.service_clear = (uint8_t)(v->service != 0u);
     m.balance_allowed = 1;
     m.heating_allowed = 1;
     const double kw10 = amps * link_voltage_v * 0.01;
@@ -302,4 +315,31 @@ void vehicle_tick(vehicle_t *v, uint64_t now_us, double link_voltage_v, ecu_can_
     request->length = 8;
     (void)bms_dbc_vcu_request_pack(request->data, &m, 8);
     e2e_p01_protect((uint16_t)request->id, request->data, 8, &v->counter);
+}
+
+#define AUTHORITY_PERIOD_US 100000u
+
+bool vehicle_authority(vehicle_t *v, uint64_t now_us, ecu_can_frame_t *frame)
+{
+    const uint32_t clear = v->clear_request != 0u, wish = v->request | clear << 2 | (clear & (uint32_t)(v->service != 0u)) << 3;
+    const bool is_due = wish != v->authority_wish || now_us - v->authority_us >= AUTHORITY_PERIOD_US;
+    if (wish == 0u) v->authority_wish = 0;
+    if (wish == 0u || v->has_challenge == 0u || !is_due) return false;
+    v->authority_wish = wish;
+    v->authority_us = now_us;
+    v->authority_count = (v->authority_count + 1u) & 0xFFFFu;
+    uint8_t text[11] = {(uint8_t)'A', (uint8_t)(BMS_DBC_VCU_AUTHORITY_FRAME_ID & 0xFFu), (uint8_t)(BMS_DBC_VCU_AUTHORITY_FRAME_ID >> 8)};
+    uint8_t mac[16];
+    memset(frame, 0, sizeof *frame);
+    frame->id = BMS_DBC_VCU_AUTHORITY_FRAME_ID;
+    frame->bus = ECU_BUS_VEHICLE;
+    frame->length = 8;
+    frame->data[0] = (uint8_t)wish;
+    frame->data[1] = (uint8_t)v->authority_count;
+    frame->data[2] = (uint8_t)(v->authority_count >> 8);
+    for (uint32_t k = 0; k < 5u; ++k) text[3u + k] = (uint8_t)(v->challenge >> (8u * k));
+    memcpy(text + 8, frame->data, 3);
+    cmac_aes128(v->request_key, text, sizeof text, mac);
+    memcpy(frame->data + 3, mac, 5);
+    return true;
 }

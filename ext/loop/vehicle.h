@@ -44,6 +44,15 @@ enum { VEHICLE_REST = 0, VEHICLE_POWER = 1, VEHICLE_CURRENT = 2, VEHICLE_CHARGE 
     S(f64, delivered_a, "A", "current demand after the advertised limits, positive discharges")                                   \
     S(u64, silent_us, "us", "silence of the BMS's limits after which nothing is drawn or charged")                                \
     S(u64, limits_us, "us", "when the last valid limits arrived")                                                                 \
+    A(u8, request_key, 16, "1", "AES-128 key of VcuAuthority, which the BMS must have as well")                                     \
+    S(u64, challenge, "1", "challenge last told by the BMS")                                                                      \
+    S(u32, has_challenge, "1", "1 once it told one")                                                                              \
+    S(u32, authority_count, "1", "count of the last VcuAuthority sent under this challenge")                                       \
+    S(u32, authority_wish, "1", "mode, clear and service bits of the last one")                                                    \
+    S(u64, authority_us, "us", "when it was sent")                                                                                \
+    S(u32, service, "1", "1 while a clear request is a workshop's")                                                               \
+    S(u32, is_silent, "1", "1: the vehicle sleeps and sends nothing")                                                             \
+    S(u32, obs_refusal, "1", "what forbids the next step towards closed contactors, as the BMS says; BmsAuthority.Refusal")       \
     S(u8, counter, "1", "end-to-end counter of the next request")                                                                     \
     A(u8, last_counter, 8, "1", "end-to-end counters last seen from the BMS, one a protected message; 255 none")                  \
     S(u32, e2e_errors, "1", "protected frames with a wrong check code or counter")                                                \
@@ -98,6 +107,8 @@ bool vehicle_receive(vehicle_t *v, uint64_t now_us, const ecu_can_frame_t *frame
 /* Every 10 ms: the request frame, and the current that load or charger will move given the advertised limits. pack_voltage_v is
  * the vehicle's own measurement at its terminals (the link). */
 void vehicle_tick(vehicle_t *v, uint64_t now_us, double link_voltage_v, ecu_can_frame_t *request);
+/* The authority that goes with the request, every 10 ms after vehicle_tick; false when none is due. */
+bool vehicle_authority(vehicle_t *v, uint64_t now_us, ecu_can_frame_t *frame);
 /* The most voltage the charger gives now. */
 double vehicle_charge_voltage_v(const vehicle_t *v, uint64_t now_us);
 /* What an Elcon charger says of itself, due each second; false when it is not due or the charger speaks otherwise.

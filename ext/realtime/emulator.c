@@ -27,7 +27,8 @@ static void put_inputs(emulator_t *e, const ecu_in_t *in)
     const bool is_request_ours = e->fields.has_vehicle != 0u;
     line_answer(&e->line, in->uart_bytes[0], in->uart_count[0]);
     for (uint32_t k = 0; k < in->can_count; ++k)
-        if (is_request_ours || in->can[k].id != BMS_DBC_VCU_REQUEST_FRAME_ID) send(e, &in->can[k]);
+        if (is_request_ours || (in->can[k].id != BMS_DBC_VCU_REQUEST_FRAME_ID && in->can[k].id != BMS_DBC_VCU_AUTHORITY_FRAME_ID))
+            send(e, &in->can[k]);
     SHARED_STORE(e->runner.lines_out, in->pins.digital & e->fields.lines_out_mask);
     if (++e->fields.is_late < IO_PERIOD_MS || e->fields.io_is_cut) return;
     e->fields.is_late = 0;

@@ -28,6 +28,7 @@ from bms.firmware import library
 from bms.model import Cell, Pack
 from bms.plant import build as plant_build
 from bms.plant import chips as chips_build
+from bms.protocols.request import TEST_KEY
 from bms.recorder import Event, Writer
 from bms.result import Run, metadata, put_in_words, summarise
 from bms.rng import stream_key
@@ -171,6 +172,7 @@ class Simulation:
         loop["nvm"][:] = 0xFF
         vehicle["charger_slew_a_per_s"][0] = 200.0
         vehicle["silent_us"][0] = 500_000
+        vehicle["request_key"][:] = tuple(TEST_KEY)
 
     def watch(self, watch: Watch | None) -> None:
         """Let a watch (bms.invariants.Watch) look at the world after every millisecond; None ends

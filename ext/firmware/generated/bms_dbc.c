@@ -304,6 +304,115 @@ bool bms_dbc_vcu_request_power_demand_is_in_phys_range(double value)
     return ((value >= -3276.7) && (value <= 3276.7));
 }
 
+int bms_dbc_vcu_authority_pack(
+    uint8_t *dst_p,
+    const struct bms_dbc_vcu_authority_t *src_p,
+    size_t size)
+{
+    if (size < 8u) {
+        return (-EINVAL);
+    }
+
+    memset(&dst_p[0], 0, 8);
+
+    dst_p[0] |= pack_left_shift_u8(src_p->mode, 0u, 0x03u);
+    dst_p[0] |= pack_left_shift_u8(src_p->clear, 2u, 0x04u);
+    dst_p[0] |= pack_left_shift_u8(src_p->service_clear, 3u, 0x08u);
+    dst_p[1] |= pack_left_shift_u16(src_p->count, 0u, 0xffu);
+    dst_p[2] |= pack_right_shift_u16(src_p->count, 8u, 0xffu);
+    dst_p[3] |= pack_left_shift_u64(src_p->mac, 0u, 0xffu);
+    dst_p[4] |= pack_right_shift_u64(src_p->mac, 8u, 0xffu);
+    dst_p[5] |= pack_right_shift_u64(src_p->mac, 16u, 0xffu);
+    dst_p[6] |= pack_right_shift_u64(src_p->mac, 24u, 0xffu);
+    dst_p[7] |= pack_right_shift_u64(src_p->mac, 32u, 0xffu);
+
+    return (8);
+}
+
+int bms_dbc_vcu_authority_unpack(
+    struct bms_dbc_vcu_authority_t *dst_p,
+    const uint8_t *src_p,
+    size_t size)
+{
+    if (size < 8u) {
+        return (-EINVAL);
+    }
+
+    dst_p->mode = unpack_right_shift_u8(src_p[0], 0u, 0x03u);
+    dst_p->clear = unpack_right_shift_u8(src_p[0], 2u, 0x04u);
+    dst_p->service_clear = unpack_right_shift_u8(src_p[0], 3u, 0x08u);
+    dst_p->count = unpack_right_shift_u16(src_p[1], 0u, 0xffu);
+    dst_p->count |= unpack_left_shift_u16(src_p[2], 8u, 0xffu);
+    dst_p->mac = unpack_right_shift_u64(src_p[3], 0u, 0xffu);
+    dst_p->mac |= unpack_left_shift_u64(src_p[4], 8u, 0xffu);
+    dst_p->mac |= unpack_left_shift_u64(src_p[5], 16u, 0xffu);
+    dst_p->mac |= unpack_left_shift_u64(src_p[6], 24u, 0xffu);
+    dst_p->mac |= unpack_left_shift_u64(src_p[7], 32u, 0xffu);
+
+    return (0);
+}
+
+int bms_dbc_vcu_authority_init(struct bms_dbc_vcu_authority_t *msg_p)
+{
+    if (msg_p == NULL) return -1;
+
+    memset(msg_p, 0, sizeof(struct bms_dbc_vcu_authority_t));
+
+    return 0;
+}
+
+bool bms_dbc_vcu_authority_mode_is_in_range(uint8_t value)
+{
+    return (value <= 2u);
+}
+
+bool bms_dbc_vcu_authority_mode_is_in_phys_range(double value)
+{
+    return ((value >= 0.0) && (value <= 2.0));
+}
+
+bool bms_dbc_vcu_authority_clear_is_in_range(uint8_t value)
+{
+    return (value <= 1u);
+}
+
+bool bms_dbc_vcu_authority_clear_is_in_phys_range(double value)
+{
+    return ((value >= 0.0) && (value <= 1.0));
+}
+
+bool bms_dbc_vcu_authority_service_clear_is_in_range(uint8_t value)
+{
+    return (value <= 1u);
+}
+
+bool bms_dbc_vcu_authority_service_clear_is_in_phys_range(double value)
+{
+    return ((value >= 0.0) && (value <= 1.0));
+}
+
+bool bms_dbc_vcu_authority_count_is_in_range(uint16_t value)
+{
+    (void)value;
+
+    return (true);
+}
+
+bool bms_dbc_vcu_authority_count_is_in_phys_range(double value)
+{
+    return ((value >= 0.0) && (value <= 65535.0));
+}
+
+bool bms_dbc_vcu_authority_mac_is_in_range(uint64_t value)
+{
+    return (value <= 1099511627775ull);
+}
+
+bool bms_dbc_vcu_authority_mac_is_in_phys_range(double value)
+{
+    return ((value >= 0.0) && (value <= 1099511627775.0));
+}
+
 int bms_dbc_charger_status_pack(
     uint8_t *dst_p,
     const struct bms_dbc_charger_status_t *src_p,
@@ -836,12 +945,12 @@ bool bms_dbc_bms_state_counter_is_in_phys_range(double value)
 
 bool bms_dbc_bms_state_state_is_in_range(uint8_t value)
 {
-    return (value <= 10u);
+    return (value <= 13u);
 }
 
 bool bms_dbc_bms_state_state_is_in_phys_range(double value)
 {
-    return ((value >= 0.0) && (value <= 10.0));
+    return ((value >= 0.0) && (value <= 13.0));
 }
 
 bool bms_dbc_bms_state_contactor_main_plus_is_in_range(uint8_t value)
@@ -2727,6 +2836,103 @@ bool bms_dbc_bms_ratings_module_count_is_in_range(uint8_t value)
 bool bms_dbc_bms_ratings_module_count_is_in_phys_range(double value)
 {
     return ((value >= 0.0) && (value <= 255.0));
+}
+
+int bms_dbc_bms_authority_pack(
+    uint8_t *dst_p,
+    const struct bms_dbc_bms_authority_t *src_p,
+    size_t size)
+{
+    if (size < 8u) {
+        return (-EINVAL);
+    }
+
+    memset(&dst_p[0], 0, 8);
+
+    dst_p[0] |= pack_left_shift_u64(src_p->challenge, 0u, 0xffu);
+    dst_p[1] |= pack_right_shift_u64(src_p->challenge, 8u, 0xffu);
+    dst_p[2] |= pack_right_shift_u64(src_p->challenge, 16u, 0xffu);
+    dst_p[3] |= pack_right_shift_u64(src_p->challenge, 24u, 0xffu);
+    dst_p[4] |= pack_right_shift_u64(src_p->challenge, 32u, 0xffu);
+    dst_p[5] |= pack_left_shift_u16(src_p->count, 0u, 0xffu);
+    dst_p[6] |= pack_right_shift_u16(src_p->count, 8u, 0xffu);
+    dst_p[7] |= pack_left_shift_u8(src_p->refusal, 0u, 0x0fu);
+    dst_p[7] |= pack_left_shift_u8(src_p->lock_out, 4u, 0xf0u);
+
+    return (8);
+}
+
+int bms_dbc_bms_authority_unpack(
+    struct bms_dbc_bms_authority_t *dst_p,
+    const uint8_t *src_p,
+    size_t size)
+{
+    if (size < 8u) {
+        return (-EINVAL);
+    }
+
+    dst_p->challenge = unpack_right_shift_u64(src_p[0], 0u, 0xffu);
+    dst_p->challenge |= unpack_left_shift_u64(src_p[1], 8u, 0xffu);
+    dst_p->challenge |= unpack_left_shift_u64(src_p[2], 16u, 0xffu);
+    dst_p->challenge |= unpack_left_shift_u64(src_p[3], 24u, 0xffu);
+    dst_p->challenge |= unpack_left_shift_u64(src_p[4], 32u, 0xffu);
+    dst_p->count = unpack_right_shift_u16(src_p[5], 0u, 0xffu);
+    dst_p->count |= unpack_left_shift_u16(src_p[6], 8u, 0xffu);
+    dst_p->refusal = unpack_right_shift_u8(src_p[7], 0u, 0x0fu);
+    dst_p->lock_out = unpack_right_shift_u8(src_p[7], 4u, 0xf0u);
+
+    return (0);
+}
+
+int bms_dbc_bms_authority_init(struct bms_dbc_bms_authority_t *msg_p)
+{
+    if (msg_p == NULL) return -1;
+
+    memset(msg_p, 0, sizeof(struct bms_dbc_bms_authority_t));
+
+    return 0;
+}
+
+bool bms_dbc_bms_authority_challenge_is_in_range(uint64_t value)
+{
+    return (value <= 1099511627775ull);
+}
+
+bool bms_dbc_bms_authority_challenge_is_in_phys_range(double value)
+{
+    return ((value >= 0.0) && (value <= 1099511627775.0));
+}
+
+bool bms_dbc_bms_authority_count_is_in_range(uint16_t value)
+{
+    (void)value;
+
+    return (true);
+}
+
+bool bms_dbc_bms_authority_count_is_in_phys_range(double value)
+{
+    return ((value >= 0.0) && (value <= 65535.0));
+}
+
+bool bms_dbc_bms_authority_refusal_is_in_range(uint8_t value)
+{
+    return (value <= 15u);
+}
+
+bool bms_dbc_bms_authority_refusal_is_in_phys_range(double value)
+{
+    return ((value >= 0.0) && (value <= 15.0));
+}
+
+bool bms_dbc_bms_authority_lock_out_is_in_range(uint8_t value)
+{
+    return (value <= 15u);
+}
+
+bool bms_dbc_bms_authority_lock_out_is_in_phys_range(double value)
+{
+    return ((value >= 0.0) && (value <= 15.0));
 }
 
 int bms_dbc_bms_cell_voltages_pack(

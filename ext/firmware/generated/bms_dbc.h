@@ -46,6 +46,7 @@ extern "C" {
 
 /* Frame ids. */
 #define BMS_DBC_VCU_REQUEST_FRAME_ID (0x80u)
+#define BMS_DBC_VCU_AUTHORITY_FRAME_ID (0x81u)
 #define BMS_DBC_CHARGER_STATUS_FRAME_ID (0xa0u)
 #define BMS_DBC_IO_INPUTS_FRAME_ID (0xf0u)
 #define BMS_DBC_IO_OUTPUTS_FRAME_ID (0xf1u)
@@ -64,6 +65,7 @@ extern "C" {
 #define BMS_DBC_BMS_IDENTITY_FRAME_ID (0x10cu)
 #define BMS_DBC_BMS_THERMAL_FRAME_ID (0x10du)
 #define BMS_DBC_BMS_RATINGS_FRAME_ID (0x10eu)
+#define BMS_DBC_BMS_AUTHORITY_FRAME_ID (0x10fu)
 #define BMS_DBC_BMS_CELL_VOLTAGES_FRAME_ID (0x110u)
 #define BMS_DBC_BMS_CELL_SOC_FRAME_ID (0x111u)
 #define BMS_DBC_BMS_CELL_TEMPERATURES_FRAME_ID (0x112u)
@@ -72,6 +74,7 @@ extern "C" {
 
 /* Frame lengths in bytes. */
 #define BMS_DBC_VCU_REQUEST_LENGTH (8u)
+#define BMS_DBC_VCU_AUTHORITY_LENGTH (8u)
 #define BMS_DBC_CHARGER_STATUS_LENGTH (8u)
 #define BMS_DBC_IO_INPUTS_LENGTH (8u)
 #define BMS_DBC_IO_OUTPUTS_LENGTH (8u)
@@ -90,6 +93,7 @@ extern "C" {
 #define BMS_DBC_BMS_IDENTITY_LENGTH (8u)
 #define BMS_DBC_BMS_THERMAL_LENGTH (8u)
 #define BMS_DBC_BMS_RATINGS_LENGTH (8u)
+#define BMS_DBC_BMS_AUTHORITY_LENGTH (8u)
 #define BMS_DBC_BMS_CELL_VOLTAGES_LENGTH (8u)
 #define BMS_DBC_BMS_CELL_SOC_LENGTH (8u)
 #define BMS_DBC_BMS_CELL_TEMPERATURES_LENGTH (8u)
@@ -98,6 +102,7 @@ extern "C" {
 
 /* Extended or standard frame types. */
 #define BMS_DBC_VCU_REQUEST_IS_EXTENDED (0)
+#define BMS_DBC_VCU_AUTHORITY_IS_EXTENDED (0)
 #define BMS_DBC_CHARGER_STATUS_IS_EXTENDED (0)
 #define BMS_DBC_IO_INPUTS_IS_EXTENDED (0)
 #define BMS_DBC_IO_OUTPUTS_IS_EXTENDED (0)
@@ -116,6 +121,7 @@ extern "C" {
 #define BMS_DBC_BMS_IDENTITY_IS_EXTENDED (0)
 #define BMS_DBC_BMS_THERMAL_IS_EXTENDED (0)
 #define BMS_DBC_BMS_RATINGS_IS_EXTENDED (0)
+#define BMS_DBC_BMS_AUTHORITY_IS_EXTENDED (0)
 #define BMS_DBC_BMS_CELL_VOLTAGES_IS_EXTENDED (0)
 #define BMS_DBC_BMS_CELL_SOC_IS_EXTENDED (0)
 #define BMS_DBC_BMS_CELL_TEMPERATURES_IS_EXTENDED (0)
@@ -124,6 +130,7 @@ extern "C" {
 
 /* Frame cycle times in milliseconds. */
 #define BMS_DBC_VCU_REQUEST_CYCLE_TIME_MS (10u)
+#define BMS_DBC_VCU_AUTHORITY_CYCLE_TIME_MS (100u)
 #define BMS_DBC_CHARGER_STATUS_CYCLE_TIME_MS (100u)
 #define BMS_DBC_IO_INPUTS_CYCLE_TIME_MS (10u)
 #define BMS_DBC_IO_OUTPUTS_CYCLE_TIME_MS (10u)
@@ -141,6 +148,7 @@ extern "C" {
 #define BMS_DBC_BMS_IDENTITY_CYCLE_TIME_MS (1000u)
 #define BMS_DBC_BMS_THERMAL_CYCLE_TIME_MS (100u)
 #define BMS_DBC_BMS_RATINGS_CYCLE_TIME_MS (1000u)
+#define BMS_DBC_BMS_AUTHORITY_CYCLE_TIME_MS (100u)
 #define BMS_DBC_BMS_CELL_VOLTAGES_CYCLE_TIME_MS (5u)
 #define BMS_DBC_BMS_CELL_SOC_CYCLE_TIME_MS (10u)
 #define BMS_DBC_BMS_CELL_TEMPERATURES_CYCLE_TIME_MS (50u)
@@ -165,6 +173,16 @@ extern "C" {
 #define BMS_DBC_VCU_REQUEST_SERVICE_CLEAR_YES_CHOICE (1u)
 
 #define BMS_DBC_VCU_REQUEST_POWER_DEMAND_NOT_AVAILABLE_CHOICE (-32768)
+
+#define BMS_DBC_VCU_AUTHORITY_MODE_STANDBY_CHOICE (0u)
+#define BMS_DBC_VCU_AUTHORITY_MODE_DRIVE_CHOICE (1u)
+#define BMS_DBC_VCU_AUTHORITY_MODE_CHARGE_CHOICE (2u)
+
+#define BMS_DBC_VCU_AUTHORITY_CLEAR_NO_CHOICE (0u)
+#define BMS_DBC_VCU_AUTHORITY_CLEAR_CLEAR_CHOICE (1u)
+
+#define BMS_DBC_VCU_AUTHORITY_SERVICE_CLEAR_NO_CHOICE (0u)
+#define BMS_DBC_VCU_AUTHORITY_SERVICE_CLEAR_YES_CHOICE (1u)
 
 #define BMS_DBC_CHARGER_STATUS_VOLTAGE_NOT_AVAILABLE_CHOICE (65535u)
 
@@ -230,6 +248,9 @@ extern "C" {
 #define BMS_DBC_BMS_STATE_STATE_LATCHED_CHOICE (8u)
 #define BMS_DBC_BMS_STATE_STATE_ASSERTED_CHOICE (9u)
 #define BMS_DBC_BMS_STATE_STATE_REFUSED_CHOICE (10u)
+#define BMS_DBC_BMS_STATE_STATE_BALANCING_CHOICE (11u)
+#define BMS_DBC_BMS_STATE_STATE_SERVICE_CHOICE (12u)
+#define BMS_DBC_BMS_STATE_STATE_SLEEP_CHOICE (13u)
 
 #define BMS_DBC_BMS_STATE_CONTACTOR_MAIN_PLUS_NO_CHOICE (0u)
 #define BMS_DBC_BMS_STATE_CONTACTOR_MAIN_PLUS_YES_CHOICE (1u)
@@ -404,6 +425,23 @@ extern "C" {
 
 #define BMS_DBC_BMS_RATINGS_CAPACITY_NOW_NOT_AVAILABLE_CHOICE (65535u)
 
+#define BMS_DBC_BMS_AUTHORITY_REFUSAL_NOTHING_CHOICE (0u)
+#define BMS_DBC_BMS_AUTHORITY_REFUSAL_NOT_AUTHORISED_CHOICE (1u)
+#define BMS_DBC_BMS_AUTHORITY_REFUSAL_LOCKED_OUT_CHOICE (2u)
+#define BMS_DBC_BMS_AUTHORITY_REFUSAL_STARTING_CHOICE (3u)
+#define BMS_DBC_BMS_AUTHORITY_REFUSAL_STANDBY_FIRST_CHOICE (4u)
+#define BMS_DBC_BMS_AUTHORITY_REFUSAL_TOO_SOON_CHOICE (5u)
+#define BMS_DBC_BMS_AUTHORITY_REFUSAL_NOT_MEASURED_CHOICE (6u)
+#define BMS_DBC_BMS_AUTHORITY_REFUSAL_INSULATION_CHOICE (7u)
+#define BMS_DBC_BMS_AUTHORITY_REFUSAL_NOT_OPEN_CHOICE (8u)
+#define BMS_DBC_BMS_AUTHORITY_REFUSAL_LINK_VOLTAGE_CHOICE (9u)
+#define BMS_DBC_BMS_AUTHORITY_REFUSAL_DIAGNOSIS_CHOICE (10u)
+#define BMS_DBC_BMS_AUTHORITY_REFUSAL_TRIPPED_CHOICE (11u)
+#define BMS_DBC_BMS_AUTHORITY_REFUSAL_WAITS_FOR_CLEAR_CHOICE (12u)
+#define BMS_DBC_BMS_AUTHORITY_REFUSAL_OPENING_CHOICE (13u)
+#define BMS_DBC_BMS_AUTHORITY_REFUSAL_SERVICE_CHOICE (14u)
+#define BMS_DBC_BMS_AUTHORITY_REFUSAL_ASLEEP_CHOICE (15u)
+
 #define BMS_DBC_BMS_CELL_VOLTAGES_CELL0_NOT_AVAILABLE_CHOICE (16383u)
 
 #define BMS_DBC_BMS_CELL_VOLTAGES_CELL1_NOT_AVAILABLE_CHOICE (16383u)
@@ -440,6 +478,7 @@ extern "C" {
 
 /* Frame Names. */
 #define BMS_DBC_VCU_REQUEST_NAME "VcuRequest"
+#define BMS_DBC_VCU_AUTHORITY_NAME "VcuAuthority"
 #define BMS_DBC_CHARGER_STATUS_NAME "ChargerStatus"
 #define BMS_DBC_IO_INPUTS_NAME "IoInputs"
 #define BMS_DBC_IO_OUTPUTS_NAME "IoOutputs"
@@ -458,6 +497,7 @@ extern "C" {
 #define BMS_DBC_BMS_IDENTITY_NAME "BmsIdentity"
 #define BMS_DBC_BMS_THERMAL_NAME "BmsThermal"
 #define BMS_DBC_BMS_RATINGS_NAME "BmsRatings"
+#define BMS_DBC_BMS_AUTHORITY_NAME "BmsAuthority"
 #define BMS_DBC_BMS_CELL_VOLTAGES_NAME "BmsCellVoltages"
 #define BMS_DBC_BMS_CELL_SOC_NAME "BmsCellSoc"
 #define BMS_DBC_BMS_CELL_TEMPERATURES_NAME "BmsCellTemperatures"
@@ -473,6 +513,11 @@ extern "C" {
 #define BMS_DBC_VCU_REQUEST_HEATING_ALLOWED_NAME "HeatingAllowed"
 #define BMS_DBC_VCU_REQUEST_SERVICE_CLEAR_NAME "ServiceClear"
 #define BMS_DBC_VCU_REQUEST_POWER_DEMAND_NAME "PowerDemand"
+#define BMS_DBC_VCU_AUTHORITY_MODE_NAME "Mode"
+#define BMS_DBC_VCU_AUTHORITY_CLEAR_NAME "Clear"
+#define BMS_DBC_VCU_AUTHORITY_SERVICE_CLEAR_NAME "ServiceClear"
+#define BMS_DBC_VCU_AUTHORITY_COUNT_NAME "Count"
+#define BMS_DBC_VCU_AUTHORITY_MAC_NAME "Mac"
 #define BMS_DBC_CHARGER_STATUS_VOLTAGE_NAME "Voltage"
 #define BMS_DBC_CHARGER_STATUS_CURRENT_NAME "Current"
 #define BMS_DBC_CHARGER_STATUS_STATE_NAME "State"
@@ -596,6 +641,10 @@ extern "C" {
 #define BMS_DBC_BMS_RATINGS_DISCHARGE_VOLTAGE_LIMIT_NAME "DischargeVoltageLimit"
 #define BMS_DBC_BMS_RATINGS_PARALLEL_COUNT_NAME "ParallelCount"
 #define BMS_DBC_BMS_RATINGS_MODULE_COUNT_NAME "ModuleCount"
+#define BMS_DBC_BMS_AUTHORITY_CHALLENGE_NAME "Challenge"
+#define BMS_DBC_BMS_AUTHORITY_COUNT_NAME "Count"
+#define BMS_DBC_BMS_AUTHORITY_REFUSAL_NAME "Refusal"
+#define BMS_DBC_BMS_AUTHORITY_LOCK_OUT_NAME "LockOut"
 #define BMS_DBC_BMS_CELL_VOLTAGES_GROUP_NAME "Group"
 #define BMS_DBC_BMS_CELL_VOLTAGES_CELL0_NAME "Cell0"
 #define BMS_DBC_BMS_CELL_VOLTAGES_CELL1_NAME "Cell1"
@@ -699,6 +748,60 @@ struct bms_dbc_vcu_request_t {
      * Offset: 0
      */
     int16_t power_demand;
+};
+
+/**
+ * Signals in message VcuAuthority.
+ *
+ * Authority to close contactors and to clear latched diagnoses, beside the same wish in VcuRequest. Sent at once when the wish changes and while it lasts. Going to standby needs none.
+ *
+ * All signal values are as on the CAN bus.
+ */
+struct bms_dbc_vcu_authority_t {
+    /**
+     * Mode that may be entered.
+     *
+     * Range: 0..2 (0..2 -)
+     * Scale: 1
+     * Offset: 0
+     */
+    uint8_t mode;
+
+    /**
+     * ClearRequest of VcuRequest may be carried out.
+     *
+     * Range: 0..1 (0..1 -)
+     * Scale: 1
+     * Offset: 0
+     */
+    uint8_t clear;
+
+    /**
+     * ServiceClear of VcuRequest may be carried out.
+     *
+     * Range: 0..1 (0..1 -)
+     * Scale: 1
+     * Offset: 0
+     */
+    uint8_t service_clear;
+
+    /**
+     * Freshness: above the Count that BmsAuthority tells for this Challenge, one up with every frame sent.
+     *
+     * Range: 0..65535 (0..65535 -)
+     * Scale: 1
+     * Offset: 0
+     */
+    uint16_t count;
+
+    /**
+     * First five bytes, in their order, of AES-CMAC (RFC 4493) under the pack's key over the letter A, the identifier (low byte, high byte), the five bytes of BmsAuthority.Challenge, and bytes 0 to 2 of this frame.
+     *
+     * Range: 0..1099511627775 (0..1099511627775 -)
+     * Scale: 1
+     * Offset: 0
+     */
+    uint64_t mac;
 };
 
 /**
@@ -973,7 +1076,7 @@ struct bms_dbc_bms_state_t {
     /**
      * State of the contactor state machine.
      *
-     * Range: 0..10 (0..10 -)
+     * Range: 0..13 (0..13 -)
      * Scale: 1
      * Offset: 0
      */
@@ -1971,6 +2074,51 @@ struct bms_dbc_bms_ratings_t {
 };
 
 /**
+ * Signals in message BmsAuthority.
+ *
+ * What a sender of VcuAuthority has to know, and why the contactors do not close.
+ *
+ * All signal values are as on the CAN bus.
+ */
+struct bms_dbc_bms_authority_t {
+    /**
+     * Goes into the Mac of VcuAuthority. Another one after each start, after each use, and every minute.
+     *
+     * Range: 0..1099511627775 (0..1099511627775 -)
+     * Scale: 1
+     * Offset: 0
+     */
+    uint64_t challenge;
+
+    /**
+     * Highest Count accepted under this Challenge.
+     *
+     * Range: 0..65535 (0..65535 -)
+     * Scale: 1
+     * Offset: 0
+     */
+    uint16_t count;
+
+    /**
+     * What forbids the next step towards closed contactors.
+     *
+     * Range: 0..15 (0..15 -)
+     * Scale: 1
+     * Offset: 0
+     */
+    uint8_t refusal;
+
+    /**
+     * Time left of a lock-out, rounded up; 15 is 15 s and more.
+     *
+     * Range: 0..15 (0..15 s)
+     * Scale: 1
+     * Offset: 0
+     */
+    uint8_t lock_out;
+};
+
+/**
  * Signals in message BmsCellVoltages.
  *
  * Block voltages, four a frame: CellK is block 4 * Group + K. Groups take turns.
@@ -2434,6 +2582,153 @@ bool bms_dbc_vcu_request_power_demand_is_in_range(int16_t value);
  * @return true if in range, false otherwise.
  */
 bool bms_dbc_vcu_request_power_demand_is_in_phys_range(double value);
+
+/**
+ * Pack message VcuAuthority.
+ *
+ * @param[out] dst_p Buffer to pack the message into.
+ * @param[in] src_p Data to pack.
+ * @param[in] size Size of dst_p.
+ *
+ * @return Size of packed data, or negative error code.
+ */
+int bms_dbc_vcu_authority_pack(
+    uint8_t *dst_p,
+    const struct bms_dbc_vcu_authority_t *src_p,
+    size_t size);
+
+/**
+ * Unpack message VcuAuthority.
+ *
+ * @param[out] dst_p Object to unpack the message into.
+ * @param[in] src_p Message to unpack.
+ * @param[in] size Size of src_p.
+ *
+ * @return zero(0) or negative error code.
+ */
+int bms_dbc_vcu_authority_unpack(
+    struct bms_dbc_vcu_authority_t *dst_p,
+    const uint8_t *src_p,
+    size_t size);
+
+/**
+ * Init message fields to default values from VcuAuthority.
+ *
+ * @param[in] msg_p Message to init.
+ *
+ * @return zero(0) on success or (-1) in case of nullptr argument.
+ */
+int bms_dbc_vcu_authority_init(struct bms_dbc_vcu_authority_t *msg_p);
+
+/**
+ * Check that given signal is in allowed range.
+ *
+ * @param[in] value Signal to check.
+ *
+ * @return true if in range, false otherwise.
+ */
+bool bms_dbc_vcu_authority_mode_is_in_range(uint8_t value);
+
+/**
+ * Check that given physical value is in allowed range before encoding.
+ *
+ * Use this BEFORE calling _encode() to avoid silent integer overflow:
+ *   encode(-1.0) on a [0,100] signal wraps to 255 and passes is_in_range().
+ *   is_in_phys_range(-1.0) correctly returns false.
+ *
+ * @param[in] value Physical signal value to check.
+ *
+ * @return true if in range, false otherwise.
+ */
+bool bms_dbc_vcu_authority_mode_is_in_phys_range(double value);
+
+/**
+ * Check that given signal is in allowed range.
+ *
+ * @param[in] value Signal to check.
+ *
+ * @return true if in range, false otherwise.
+ */
+bool bms_dbc_vcu_authority_clear_is_in_range(uint8_t value);
+
+/**
+ * Check that given physical value is in allowed range before encoding.
+ *
+ * Use this BEFORE calling _encode() to avoid silent integer overflow:
+ *   encode(-1.0) on a [0,100] signal wraps to 255 and passes is_in_range().
+ *   is_in_phys_range(-1.0) correctly returns false.
+ *
+ * @param[in] value Physical signal value to check.
+ *
+ * @return true if in range, false otherwise.
+ */
+bool bms_dbc_vcu_authority_clear_is_in_phys_range(double value);
+
+/**
+ * Check that given signal is in allowed range.
+ *
+ * @param[in] value Signal to check.
+ *
+ * @return true if in range, false otherwise.
+ */
+bool bms_dbc_vcu_authority_service_clear_is_in_range(uint8_t value);
+
+/**
+ * Check that given physical value is in allowed range before encoding.
+ *
+ * Use this BEFORE calling _encode() to avoid silent integer overflow:
+ *   encode(-1.0) on a [0,100] signal wraps to 255 and passes is_in_range().
+ *   is_in_phys_range(-1.0) correctly returns false.
+ *
+ * @param[in] value Physical signal value to check.
+ *
+ * @return true if in range, false otherwise.
+ */
+bool bms_dbc_vcu_authority_service_clear_is_in_phys_range(double value);
+
+/**
+ * Check that given signal is in allowed range.
+ *
+ * @param[in] value Signal to check.
+ *
+ * @return true if in range, false otherwise.
+ */
+bool bms_dbc_vcu_authority_count_is_in_range(uint16_t value);
+
+/**
+ * Check that given physical value is in allowed range before encoding.
+ *
+ * Use this BEFORE calling _encode() to avoid silent integer overflow:
+ *   encode(-1.0) on a [0,100] signal wraps to 255 and passes is_in_range().
+ *   is_in_phys_range(-1.0) correctly returns false.
+ *
+ * @param[in] value Physical signal value to check.
+ *
+ * @return true if in range, false otherwise.
+ */
+bool bms_dbc_vcu_authority_count_is_in_phys_range(double value);
+
+/**
+ * Check that given signal is in allowed range.
+ *
+ * @param[in] value Signal to check.
+ *
+ * @return true if in range, false otherwise.
+ */
+bool bms_dbc_vcu_authority_mac_is_in_range(uint64_t value);
+
+/**
+ * Check that given physical value is in allowed range before encoding.
+ *
+ * Use this BEFORE calling _encode() to avoid silent integer overflow:
+ *   encode(-1.0) on a [0,100] signal wraps to 255 and passes is_in_range().
+ *   is_in_phys_range(-1.0) correctly returns false.
+ *
+ * @param[in] value Physical signal value to check.
+ *
+ * @return true if in range, false otherwise.
+ */
+bool bms_dbc_vcu_authority_mac_is_in_phys_range(double value);
 
 /**
  * Pack message ChargerStatus.
@@ -5806,6 +6101,131 @@ bool bms_dbc_bms_ratings_module_count_is_in_range(uint8_t value);
  * @return true if in range, false otherwise.
  */
 bool bms_dbc_bms_ratings_module_count_is_in_phys_range(double value);
+
+/**
+ * Pack message BmsAuthority.
+ *
+ * @param[out] dst_p Buffer to pack the message into.
+ * @param[in] src_p Data to pack.
+ * @param[in] size Size of dst_p.
+ *
+ * @return Size of packed data, or negative error code.
+ */
+int bms_dbc_bms_authority_pack(
+    uint8_t *dst_p,
+    const struct bms_dbc_bms_authority_t *src_p,
+    size_t size);
+
+/**
+ * Unpack message BmsAuthority.
+ *
+ * @param[out] dst_p Object to unpack the message into.
+ * @param[in] src_p Message to unpack.
+ * @param[in] size Size of src_p.
+ *
+ * @return zero(0) or negative error code.
+ */
+int bms_dbc_bms_authority_unpack(
+    struct bms_dbc_bms_authority_t *dst_p,
+    const uint8_t *src_p,
+    size_t size);
+
+/**
+ * Init message fields to default values from BmsAuthority.
+ *
+ * @param[in] msg_p Message to init.
+ *
+ * @return zero(0) on success or (-1) in case of nullptr argument.
+ */
+int bms_dbc_bms_authority_init(struct bms_dbc_bms_authority_t *msg_p);
+
+/**
+ * Check that given signal is in allowed range.
+ *
+ * @param[in] value Signal to check.
+ *
+ * @return true if in range, false otherwise.
+ */
+bool bms_dbc_bms_authority_challenge_is_in_range(uint64_t value);
+
+/**
+ * Check that given physical value is in allowed range before encoding.
+ *
+ * Use this BEFORE calling _encode() to avoid silent integer overflow:
+ *   encode(-1.0) on a [0,100] signal wraps to 255 and passes is_in_range().
+ *   is_in_phys_range(-1.0) correctly returns false.
+ *
+ * @param[in] value Physical signal value to check.
+ *
+ * @return true if in range, false otherwise.
+ */
+bool bms_dbc_bms_authority_challenge_is_in_phys_range(double value);
+
+/**
+ * Check that given signal is in allowed range.
+ *
+ * @param[in] value Signal to check.
+ *
+ * @return true if in range, false otherwise.
+ */
+bool bms_dbc_bms_authority_count_is_in_range(uint16_t value);
+
+/**
+ * Check that given physical value is in allowed range before encoding.
+ *
+ * Use this BEFORE calling _encode() to avoid silent integer overflow:
+ *   encode(-1.0) on a [0,100] signal wraps to 255 and passes is_in_range().
+ *   is_in_phys_range(-1.0) correctly returns false.
+ *
+ * @param[in] value Physical signal value to check.
+ *
+ * @return true if in range, false otherwise.
+ */
+bool bms_dbc_bms_authority_count_is_in_phys_range(double value);
+
+/**
+ * Check that given signal is in allowed range.
+ *
+ * @param[in] value Signal to check.
+ *
+ * @return true if in range, false otherwise.
+ */
+bool bms_dbc_bms_authority_refusal_is_in_range(uint8_t value);
+
+/**
+ * Check that given physical value is in allowed range before encoding.
+ *
+ * Use this BEFORE calling _encode() to avoid silent integer overflow:
+ *   encode(-1.0) on a [0,100] signal wraps to 255 and passes is_in_range().
+ *   is_in_phys_range(-1.0) correctly returns false.
+ *
+ * @param[in] value Physical signal value to check.
+ *
+ * @return true if in range, false otherwise.
+ */
+bool bms_dbc_bms_authority_refusal_is_in_phys_range(double value);
+
+/**
+ * Check that given signal is in allowed range.
+ *
+ * @param[in] value Signal to check.
+ *
+ * @return true if in range, false otherwise.
+ */
+bool bms_dbc_bms_authority_lock_out_is_in_range(uint8_t value);
+
+/**
+ * Check that given physical value is in allowed range before encoding.
+ *
+ * Use this BEFORE calling _encode() to avoid silent integer overflow:
+ *   encode(-1.0) on a [0,100] signal wraps to 255 and passes is_in_range().
+ *   is_in_phys_range(-1.0) correctly returns false.
+ *
+ * @param[in] value Physical signal value to check.
+ *
+ * @return true if in range, false otherwise.
+ */
+bool bms_dbc_bms_authority_lock_out_is_in_phys_range(double value);
 
 /**
  * Pack message BmsCellVoltages.

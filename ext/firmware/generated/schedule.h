@@ -12,7 +12,7 @@ typedef struct {
     bool is_protected;                /* by E2E profile 1 */
 } schedule_row_t;
 
-enum { MESSAGE_SCHEDULE_COUNT = 20 };
+enum { MESSAGE_SCHEDULE_COUNT = 21 };
 static const schedule_row_t message_schedule[MESSAGE_SCHEDULE_COUNT] = {
     {0x0F1u, 10u, 0u, true}, /* IoOutputs */
     {0x100u, 10u, 0u, true}, /* BmsState */
@@ -29,6 +29,7 @@ static const schedule_row_t message_schedule[MESSAGE_SCHEDULE_COUNT] = {
     {0x10Cu, 1000u, 70u, false}, /* BmsIdentity */
     {0x10Du, 100u, 80u, false}, /* BmsThermal */
     {0x10Eu, 1000u, 90u, false}, /* BmsRatings */
+    {0x10Fu, 100u, 60u, false}, /* BmsAuthority */
     {0x110u, 5u, 0u, false}, /* BmsCellVoltages */
     {0x111u, 10u, 0u, false}, /* BmsCellSoc */
     {0x112u, 50u, 10u, false}, /* BmsCellTemperatures */

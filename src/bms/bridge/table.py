@@ -18,7 +18,7 @@ from bms.rng import stream_key
 Range = tuple[int, int]
 Field = tuple[int, int, int, int, int, int]
 FLAGS = {"extended": _links.EXTENDED, "fd": _links.CAN_FD, "remote": _links.REMOTE}
-GUARDED = ("VcuRequest", "IoOutputs")
+GUARDED = ("VcuRequest", "VcuAuthority", "IoOutputs")
 """Messages of our own database that command contactors."""
 STANDARD_MOST, EXTENDED_MOST = 0x7FF, 0x1FFFFFFF
 RAW_LEAST, RAW_MOST = -(2**63), 2**63 - 1

@@ -19,6 +19,7 @@ from bms import _firmware
 from bms.errors import ConfigError
 from bms.firmware import leak, observer, tables
 from bms.model import Cell, CriticalCurrent, Pack, Triplet
+from bms.protocols.request import KEY_BYTES, TEST_KEY
 
 Value = float | int | bool | Sequence[float] | Sequence[int] | np.ndarray
 Values = dict[str, Value]
@@ -36,10 +37,12 @@ _OVERVOLTAGE_MV = ((0x02, 2700, 3000), (0x12, 3500, 3800), (0x22, 4175, 4475))  
 
 
 def build(
-    cell: Cell, pack: Pack, *, critical: str = "claimed", line_delay_ms: int = LINE_DELAY_MS
-) -> bytes:
+    cell: Cell, pack: Pack, *, critical: str = "claimed", line_delay_ms: int = LINE_DELAY_MS,
+    request_key: bytes = TEST_KEY,
+) -> bytes:  # fmt: skip
     """The configuration of our firmware for `cell` in `pack`; `critical` is claimed or literature,
-    `line_delay_ms` what the way to the chips and back may take beside the bytes (1 to 100).
+    `line_delay_ms` what the way to the chips and back may take beside the bytes (1 to 100),
+    `request_key` the 16 bytes that whoever asks to close must know (bms.protocols.request).
 
     Raises ConfigError naming file, key, value and rule for what the firmware or its chips cannot
     do."""
@@ -51,7 +54,9 @@ def build(
         raise ConfigError("", "critical", critical, "claimed or literature")
     if not 1 <= line_delay_ms <= LINE_DELAY_MAX_MS:
         raise ConfigError("", "line_delay_ms", line_delay_ms, f"1 to {LINE_DELAY_MAX_MS} ms")
-    values: Values = {"line_delay_ms": line_delay_ms}
+    if len(request_key) != KEY_BYTES:
+        raise ConfigError("", "request_key", f"{len(request_key)} bytes", f"{KEY_BYTES} bytes")
+    values: Values = {"line_delay_ms": line_delay_ms, "request_key": tuple(request_key)}
     values |= _topology(pack)
     values |= _chips(pack)
     values |= _cell_limits(cell, pack)

@@ -18,13 +18,14 @@ import bms.packs
 from bms import _chips, _firmware, spec
 from bms.firmware import config
 from bms.plant import chips as chips_build
+from bms.protocols import request
 
 STANDBY, DRIVE, CHARGE = 0, 1, 2
 IGNITION, INTERLOCK, CRASH, OVERCURRENT, CHIP_FAULT = 1, 2, 4, 64, 128
 MAIN_PLUS, MAIN_MINUS, PRECHARGE, FUSE = 1, 2, 4, 8
 STATES = (
     "init selftest standby precharge normal_drive normal_charge opening error latched asserted"
-    " refused"
+    " refused balancing service sleep"
 )
 STATE = {name: spec.state_number(name) for name in STATES.split()}
 
@@ -74,6 +75,8 @@ class Rig:
         self.sensor: Callable[[list], list] = lambda frames: frames
         self.request: Callable[[bytes], bytes] = lambda data: data
         self.counter = 0
+        self.operator = request.Sender(request.TEST_KEY)  # for its authority only
+        self.authority: Callable[[bytes], bytes] = lambda data: data
         self.sent: list[tuple[int, int, bytes]] = []
         self.extra: list[tuple] = []
         self.log: list[bytes] | None = None
@@ -111,6 +114,13 @@ class Rig:
         self.counter = (self.counter + 1) % 15
         return bytes(data)
 
+    def authority_frames(self) -> list[tuple[int, int, bytes]]:
+        asked = self.operator.frames(
+            request.MODES[self.mode % 3], self.ms * 1e-3, clear=bool(self.clear),
+            service=bool(self.service),
+        )  # fmt: skip
+        return [(0, identifier, self.authority(data)) for identifier, data in asked[1:]]
+
     def step(self) -> Rig:
         """One millisecond."""
         at = self.ms * 1000
@@ -124,6 +134,7 @@ class Rig:
         into = [(1, identifier, data) for identifier, data in self.sensor(frames)]
         if self.ms % 10 == 3 and not self.mute_vcu:
             into.append((0, 0x80, self.request(self.vcu_frame())))
+            into += self.authority_frames()
         into += self.extra
         self.extra = []
         feedback = (self.closed << 3) if self.feedback is None else self.feedback
@@ -143,6 +154,8 @@ class Rig:
         self.fuse_blown |= bool(out.pins & FUSE)
         self.bytes_out, self.low_us = out.uart, out.low_us
         self.sent = out.frames
+        for _bus, identifier, data in self.sent:
+            self.operator.hear(identifier, data)
         return self
 
     def run(self, ms: int) -> Rig:
