@@ -1,0 +1,35 @@
+/* Shared by the files of the oracle. */
+#ifndef BMS_INVARIANTS_INTERNAL_H
+#define BMS_INVARIANTS_INTERNAL_H
+
+#include "invariants/invariants.h"
+#include "pins.h"
+
+#define COILS (PIN_OUT_MAIN_PLUS | PIN_OUT_MAIN_MINUS | PIN_OUT_PRECHARGE)
+enum { BEYOND_VOLTAGE = 1, BEYOND_TEMPERATURE = 2, BEYOND_CURRENT = 4, BEYOND_PRESSURE = 8 };
+
+static inline bool bit_of(uint32_t word, uint32_t bit) { return bit < 32u && (word >> bit & 1u) != 0u; }
+static inline double size_of(double x) { return x < 0.0 ? -x : x; }
+static inline double larger(double a, double b) { return a > b ? a : b; }
+static inline double smaller(double a, double b) { return a < b ? a : b; }
+static inline uint32_t older(uint32_t age_ms, uint32_t by_ms) { return age_ms < 100000000u ? age_ms + by_ms : age_ms; }
+
+/* Current can flow between pack and link. */
+static inline bool path_is_closed(const plant_t *p)
+{
+    const bool plus = (p->contactor_closed & (PLANT_MAIN_PLUS | PLANT_PRECHARGE)) != 0u;
+    return plus && (p->contactor_closed & PLANT_MAIN_MINUS) != 0u && p->fuse_blown == 0u;
+}
+
+void rule_broken(watch_rules_t *s, const world_t *w, uint32_t rule, double value, int32_t place);
+/* Counts `by_ms` while `bad`; the rule is broken once a stretch, when it has lasted longer than `limit_ms`. */
+void rule_held(watch_rules_t *s, const world_t *w, uint32_t rule, uint32_t slot, bool bad, uint32_t by_ms, uint32_t limit_ms, double value,
+               int32_t place);
+
+void watch_truth_fast(watch_rules_t *s, const world_t *w);  /* every millisecond: current, contacts */
+void watch_truth_tick(watch_rules_t *s, const world_t *w);  /* every 10 ms: voltages, inputs that are missing */
+void watch_truth_slow(watch_rules_t *s, const world_t *w);  /* every 100 ms: heat, pressure, balancing */
+void watch_frames(watch_rules_t *s, const world_t *w);      /* every millisecond: what the BMS says */
+void watch_pins(watch_rules_t *s, const world_t *w);        /* every millisecond: what it drives */
+
+#endif
