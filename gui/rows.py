@@ -14,7 +14,7 @@ from typing import Protocol
 from bms_gui.theme import Theme, mixed, numbers_font
 from pyqtgraph.Qt import QtCore, QtGui, QtWidgets
 
-INDENT = 26
+INDENT, DETAIL_WIDTH, NAME_WIDTH = 26, 320, 168
 WHEEL_LINES = 3
 
 
@@ -99,7 +99,7 @@ class Rows(QtWidgets.QAbstractScrollArea):
             if k < 0:
                 del self.open_keys[key]
             else:
-                self._open.append((k, len(source.details(k))))
+                self._open.append((k, -(-len(source.details(k)) // self._across())))
         self._open.sort()
         lines = source.count() + sum(n for _, n in self._open)
         fit = max(1, (self.viewport().height() - self.head) // self.height_of_line)
@@ -112,6 +112,10 @@ class Rows(QtWidgets.QAbstractScrollArea):
         elif self._anchor is not None and (k := source.place(self._anchor)) >= 0:
             bar.setValue(self._line_of(k))
         self.viewport().update()
+
+    def _across(self) -> int:
+        """Details beside each other."""
+        return max(1, (self.viewport().width() - INDENT) // DETAIL_WIDTH)
 
     def _line_of(self, row: int) -> int:
         return row + sum(n for k, n in self._open[: bisect_left(self._open, (row, -1))])
@@ -165,7 +169,9 @@ class Rows(QtWidgets.QAbstractScrollArea):
                 break
             self._painted.append((row, detail))
             if detail:
-                self._detail(p, y, source.details(row)[detail - 1])
+                details, across = source.details(row), self._across()
+                lines = -(-len(details) // across)
+                self._detail(p, y, details[detail - 1 :: lines])
             else:
                 self._row(p, y, row, widths)
             y, line = y + self.height_of_line, line + 1
@@ -213,24 +219,28 @@ class Rows(QtWidgets.QAbstractScrollArea):
             p.drawText(box, align, text)
             x += width
 
-    def _detail(self, p: QtGui.QPainter, y: int, cells: Sequence[str]) -> None:
+    def _detail(self, p: QtGui.QPainter, y: int, beside: Sequence[Sequence[str]]) -> None:
+        """One line of details: name, value and unit, as many beside each other as fit."""
         theme, h = self.theme, self.height_of_line
         p.fillRect(0, y, 3, h, QtGui.QColor(theme.accent))
         align = QtCore.Qt.AlignmentFlag.AlignLeft | QtCore.Qt.AlignmentFlag.AlignVCenter
-        if not cells[0]:
-            p.setPen(QtGui.QColor(theme.faint))
+        metrics, elide = QtGui.QFontMetrics(self.font()), QtCore.Qt.TextElideMode.ElideRight
+        x = INDENT
+        for name, *told in beside:
             p.setFont(self.font())
+            p.setPen(QtGui.QColor(theme.faint))
+            text = " ".join(told).rstrip()
+            if not name:
+                p.drawText(QtCore.QRect(x, y, self.viewport().width() - x, h), align, text)
+                continue
+            shown = metrics.elidedText(name, elide, NAME_WIDTH - 8)
+            p.drawText(QtCore.QRect(x, y, NAME_WIDTH, h), align, shown)
+            p.setFont(self.number_font)
+            p.setPen(QtGui.QColor(theme.text))
             p.drawText(
-                QtCore.QRect(INDENT, y, self.viewport().width() - INDENT, h), align, cells[1]
+                QtCore.QRect(x + NAME_WIDTH, y, DETAIL_WIDTH - NAME_WIDTH - 6, h), align, text
             )
-            return
-        p.setFont(self.font())
-        p.setPen(QtGui.QColor(theme.faint))
-        p.drawText(QtCore.QRect(INDENT, y, 190, h), align, cells[0])
-        p.setFont(self.number_font)
-        p.setPen(QtGui.QColor(theme.text))
-        text = " ".join(cells[1:]).rstrip()
-        p.drawText(QtCore.QRect(INDENT + 196, y, self.viewport().width(), h), align, text)
+            x += DETAIL_WIDTH
 
     # ---- hands ----
 

@@ -29,25 +29,26 @@ from bms.protocols import e2e
 
 TITLE, AREA, ORDER = "CAN trace", "bottom", 32
 TIMED = (
-    Column("time / s", 122, True),
-    Column("Δ / ms", 96, True),
+    Column("time / s", 112, True),
+    Column("Δ / ms", 92, True),
     Column("bus", 66),
-    Column("direction", 104),
-    Column("id", 84),
+    Column("way", 72),
+    Column("id", 78),
     Column("message", 0),
-    Column("data", 220),
-    Column("check", 118),
+    Column("data", 186),
+    Column("check", 110),
 )
 PLACED = (
-    Column("id", 104),
+    Column("id", 96),
     Column("bus", 66),
-    Column("direction", 104),
+    Column("way", 72),
     Column("message", 0),
-    Column("count", 84, True),
+    Column("count", 74, True),
     Column("cycle / ms", 128, True),
-    Column("data", 220),
-    Column("check", 118),
+    Column("data", 186),
+    Column("check", 110),
 )
+WAYS = ("to BMS", "by BMS", "by us")
 NOTHING = (
     "No frames yet. They appear as soon as the source runs; a recording shows them if it was made "
     "with frames."
@@ -103,7 +104,7 @@ class Timed:
         check, check_tone = _check(int(t.verdict[at]))
         is_error = bool(talker.flags & decode.ERROR)
         cells = (
-            f"{t.time_s[at]:.6f}", pace, decode.name_of(talker.bus), DIRECTIONS[talker.direction],
+            f"{t.time_s[at]:.6f}", pace, decode.name_of(talker.bus), WAYS[talker.direction],
             "" if is_error else decode.id_text(talker.id, talker.flags),
             talker.kind.name or "not in the database", _hex(t.data[at], int(t.length[at])), check,
         )  # fmt: skip
@@ -166,7 +167,7 @@ class Placed:
             check, check_tone = f"{check or 'odd'}, {talker.odd} odd", "warn"
         cells = (
             decode.id_text(talker.id, talker.flags), decode.name_of(talker.bus),
-            DIRECTIONS[talker.direction], talker.kind.name or "not in the database",
+            WAYS[talker.direction], talker.kind.name or "not in the database",
             f"{talker.count}", f"{pace}{of}",
             _hex(t.data[at], int(t.length[at])) if held else UNKNOWN, check,
         )  # fmt: skip
