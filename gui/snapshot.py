@@ -11,6 +11,40 @@ from typing import Any, Protocol
 
 import numpy as np
 
+COMMANDS: Mapping[str, str] = {
+    "pause": "be paused",  # ()
+    "speed": "run at another speed",  # (times real time)
+    "step": "go on in steps",  # (seconds)
+    "seek": "be looked at elsewhere",  # (time_s)
+    "loop": "be played in a loop",  # (on)
+    "restart": "begin again",  # ()
+    "record": "be recorded",  # (path), "" ends it
+    "request": "be asked for another mode",  # ("standby", "drive" or "charge")
+    "inject": "have faults put into it",  # (id, index, value, after_s, ramp_s, for_s); None: as is
+    "withdraw": "have faults taken back",  # (handle)
+    "clear": "be asked to clear diagnoses",  # (as service)
+    "transmit": "be sent frames",  # (((bus, id, data), ...))
+    "registers": "show registers of its chips",  # (wanted)
+    "write_register": "have registers written",  # (chip, address, value)
+}
+"""What `View.ask` may be asked, in the words of a refusal; arguments in brackets."""
+
+BECAUSE = {
+    "recording": "what is recorded has happened",
+    "live": "it is looked at over the bus, nothing more",
+    "simulation": "a simulation has no way to do it",
+    "": "there is no source; open one first",
+}
+
+
+def refusal(source: str, word: str) -> str:
+    """A sentence for somebody who asked for what a source cannot do."""
+    what = {"": "Nothing", "live": "A live bus"}.get(source, f"A {source}")
+    can = "can" if not source else "cannot"
+    because = next((text for key, text in BECAUSE.items() if key and key in source), BECAUSE[""])
+    return f"{what} {can} {COMMANDS.get(word, word)}: {because}."
+
+
 STALE_S = 1.0
 """A value older than this is grey: the slowest message of a header value comes each second."""
 
@@ -39,20 +73,37 @@ class Shape:
 
 
 @dataclass(frozen=True)
-class Fault:
-    """One fault in the world, as it was put there."""
+class Injected:
+    """One fault of the catalogue that was put into the world.
 
-    name: str
-    target: str
+    state: "armed" (waits for its time), "active" or "over". on_s, off_s: when it begins and ends;
+    infinity where nobody said. value: NaN for the catalogue's own.
+    """
+
+    handle: int
+    id: str
+    index: int
     value: float
-    from_s: float
-    to_s: float
-    is_active: bool
+    state: str
+    on_s: float
+    off_s: float
+
+
+@dataclass(frozen=True)
+class Registers:
+    """Registers of the monitor chips. values: (chips, 512) uint8. known: False while they are
+    asked for and have not come."""
+
+    values: np.ndarray
+    time_s: float
+    known: bool = True
 
 
 @dataclass(frozen=True)
 class Status:
-    """How the source is doing. state: empty, running, paused, ended, lost."""
+    """How the source is doing. state: empty, running, paused, ended, lost. message: what somebody
+    who looks should know now. recording: path of what is being recorded, or "". speed: times real
+    time, as reached and as wanted (inf: as fast as it goes)."""
 
     state: str = "empty"
     message: str = ""
@@ -63,7 +114,11 @@ class Status:
 
 @dataclass(frozen=True)
 class Frames:
-    """CAN frames, newest last; arrays of one length. direction 1: sent by the BMS; 2: by us."""
+    """CAN frames of both buses, newest last; arrays of one length, data (n, 8) bytes.
+
+    bus 0: vehicle, 1: sensors. direction 0: received by the BMS; 1: sent by it; 2: sent by us.
+    flags as in a recording (1 extended, 2 remote, 4 FD, 16 error).
+    """
 
     time_s: np.ndarray
     id: np.ndarray
@@ -89,7 +144,14 @@ class Data(Protocol):
         self, name: str, t0_s: float, t1_s: float, columns: int
     ) -> tuple[np.ndarray, np.ndarray]:
         """(time_s (n,), values (count, n)) that show [t0_s, t1_s] in so many columns: all samples,
-        or where those are far more, lows and highs in turn so that no spike is lost."""
+        or where those are far more, lows and highs in turn so that no spike is lost. A vector
+        that is shown so has one row: the least and most of all its elements."""
+
+    def moment(self, time_s: float) -> tuple[Mapping[str, Any], Mapping[str, float]]:
+        """(latest, heard_s), as in a snapshot, of a moment that is held."""
+
+    def frames(self, until_s: float = float("inf")) -> Frames:
+        """The newest frames up to a time."""
 
 
 @dataclass(frozen=True)
@@ -97,8 +159,9 @@ class Snapshot:
     """One moment.
 
     latest: name -> value, a float or (count,) array, as known at time_s; NaN where unknown.
-    heard_s: name -> when it was last told; a name that is absent was never told. offers: what
-    `View.ask` may be asked ("pause", "speed", "seek", "act", "request", "transmit", "clear").
+    heard_s: name -> when it was last told; a name that is absent was never told. span_s: what is
+    held. events: all that are known, of a recording also those after time_s. is_past: time_s is
+    not the newest there is. offers: words of COMMANDS that the source can meet.
     """
 
     title: str = ""
@@ -111,7 +174,9 @@ class Snapshot:
     heard_s: Mapping[str, float] = field(default_factory=dict)
     events: Sequence[Any] = ()
     frames: Frames = field(default_factory=no_frames)
-    faults: tuple[Fault, ...] = ()
+    injected: tuple[Injected, ...] = ()
+    registers: Registers | None = None
+    is_past: bool = False
     status: Status = Status()
     offers: frozenset[str] = frozenset()
     data: Data | None = None

@@ -6,7 +6,7 @@ oldest. Views are slices of the arrays, never copies, and are read-only.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 import numpy as np
 
@@ -84,9 +84,23 @@ class Table:
 
     def at(self, name: str, time_s: float) -> np.ndarray:
         """(count,) the last sample at or before a time; NaN before the first."""
-        times, values = self.view(name)
-        k = int(np.searchsorted(times, time_s, "right")) - 1
-        return values[:, k] if k >= 0 else np.full(self.counts[name], np.nan, np.float32)
+        return np.asarray(self.row(time_s, (name,))[1][name])
+
+    def row(
+        self, time_s: float, names: Collection[str] = ()
+    ) -> tuple[float, dict[str, np.ndarray]]:
+        """(its time, name -> (count,)) of the last sample at or before a time; NaN before the
+        first. Of all signals, unless some are named."""
+        times = self._time_s[self._start : self._end]
+        k = self._start + int(np.searchsorted(times, time_s, "right")) - 1
+        known = k >= self._start
+        row = {
+            name: self._values[name][:, k].copy()
+            if known
+            else np.full(self.counts[name], np.nan, np.float32)
+            for name in names or self.counts
+        }
+        return (float(self._time_s[k]) if known else float("nan")), row
 
 
 def _moved(old: np.ndarray, kept: slice, size: int) -> np.ndarray:

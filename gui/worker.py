@@ -2,10 +2,10 @@
 
 Messages over a pipe, as tuples with a word first.
 
-    to it     ("speed", times real time; 0 pauses, inf as fast as it goes)  ("act", field, index,
-              value)  ("request", "drive" ...)  ("step", seconds)  ("taken",)  ("stop",)
-    from it   ("hello", Hello)  ("piece", Piece, speed reached, frames left out)  ("acted", field,
-              index, value, time_s)  ("refused", text)  ("over",)  ("failed", text)
+    to it     ("speed", times real time; 0 pauses)  ("request", "drive" ...)  ("step", seconds)
+              ("record", path or "")  ("taken",)  ("stop",)  and what hands.py does
+    from it   ("hello", Hello)  ("piece", Piece, speed reached, frames left out, hands.tell())
+              ("recording", path or "")  ("refused", text)  ("over",)  ("failed", text)
 
 A piece is answered by "taken"; at most `AHEAD` are under way, so neither side can drown the other.
 """
@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from typing import Any
 
-import numpy as np
+from bms_gui import hands
 
 AHEAD = 3
 FRAMES_A_PIECE = 4000
@@ -38,8 +38,6 @@ class Hello:
     blocks_per_module: int
     limits: dict[str, tuple[float, ...]]
     signals: tuple[tuple[str, str, str, str, int, str], ...]
-    fields: dict[str, dict[str, int]]
-    """Fields of the world that can be written: part -> name -> number of elements."""
 
 
 @dataclass
@@ -73,22 +71,123 @@ def main(pipe: Connection, options: dict[str, Any]) -> None:
 
 
 def _hello(tap: Any) -> Hello:
+    from bms import why
+
     simulation = tap.simulation
-    shape, limits = simulation.pack.topology, simulation.cell.limits
-    names = ("voltage_max_v", "voltage_min_v", "temperature_max_discharge_degc")
+    shape = simulation.pack.topology
+    signals = [(s.name, s.unit, s.kind, s.text, int(s.source.size), s.rate) for s in tap.signals]
+    signals += [(e.name, e.unit, e.kind, e.text, 1, "pack") for e in tap.extremes]
     return Hello(
         simulation.plan.title,
         simulation.pack.name,
         shape.blocks,
         shape.parallel,
         shape.blocks_per_module,
-        {name: tuple(getattr(limits, name)) for name in names},
-        tuple((s.name, s.unit, s.kind, s.text, int(s.source.size), s.rate) for s in tap.signals),
-        {
-            part: {name: int(array.size) for name, array in fields.items()}
-            for part, fields in simulation.world.parts.items()
-        },
+        why.limits(simulation.cell, simulation.pack),
+        tuple(signals),
     )
+
+
+class Worker:
+    """The loop: messages, the next piece, a nap."""
+
+    def __init__(self, pipe: Connection, tap: Any, speed: float) -> None:
+        self.pipe, self.tap, self.simulation = pipe, tap, tap.simulation
+        self.pace, self.under_way, self.is_over, self.ended = Pace(), 0, False, False
+        self.writer: Any = None
+        self.size_s, self.wall_s = 0.02, time.perf_counter()
+        self.pace.set(speed, self.simulation.time_s)
+
+    def run(self) -> None:
+        """Until "stop"."""
+        try:
+            while not self.ended:
+                behind_s = self._behind_s()
+                wait = 0.5 if self._is_idle() else (0.0 if behind_s >= 0.01 else 0.005)
+                while not self.ended and self.pipe.poll(wait):
+                    wait = 0.0
+                    self._hear(self.pipe.recv())
+                behind_s = self._behind_s()
+                if not self.ended and not self._is_idle() and behind_s >= 0.01:
+                    self._go_on(behind_s)
+        finally:
+            self._end_recording()
+
+    def _is_idle(self) -> bool:
+        return self.is_over or self.under_way >= AHEAD or self.pace.speed == 0.0
+
+    def _behind_s(self) -> float:
+        now_s = self.simulation.time_s
+        return min(self.pace.due_s(), now_s + self.size_s) - now_s
+
+    def _go_on(self, behind_s: float) -> None:
+        began = time.perf_counter()
+        piece, left_out = _fewer_frames(self.tap.run(behind_s))
+        spent = time.perf_counter() - began
+        reached = behind_s / max(1e-9, time.perf_counter() - self.wall_s)
+        self.wall_s = time.perf_counter()
+        self.size_s = min(60.0, max(0.02, behind_s * PIECE_WALL_S / max(1e-4, spent)))
+        if self.pace.due_s() - self.simulation.time_s > 1.0:  # too slow: no debt is carried
+            self.pace.set(self.pace.speed, self.simulation.time_s)
+        self._send(piece, reached, left_out)
+        self.is_over = piece.is_over
+        if self.is_over:
+            self.pipe.send(("over",))
+
+    def _send(self, piece: Any, reached: float, left_out: int) -> None:
+        self.pipe.send(("piece", piece, reached, left_out, hands.tell(self.tap)))
+        self.under_way += 1
+
+    def _hear(self, message: tuple[Any, ...]) -> None:
+        refused = ""
+        match message:
+            case ("stop",):
+                self.ended = True
+            case ("taken",):
+                self.under_way -= 1
+            case ("step", seconds):
+                self._send(self.tap.run(min(60.0, seconds)), 0.0, 0)
+            case ("speed", speed):
+                self.pace.set(min(float(speed), 1e6), self.simulation.time_s)
+            case ("record", path):
+                refused = self._record(path)
+                self.pipe.send(("recording", path if self.writer else ""))
+            case ("request", word) if word in REQUESTS:
+                self.simulation.world.parts["vehicle"]["request"][0] = REQUESTS.index(word)
+            case _:
+                refused = hands.do(self.tap, message)
+                self._send(self.tap.run(0.0), 0.0, 0)  # what was done is seen while paused too
+        if refused:
+            self.pipe.send(("refused", refused))
+
+    def _record(self, path: str) -> str:
+        """From now on into a file, or no longer; "" or why not."""
+        from bms import RecorderError
+        from bms.recorder import Writer
+        from bms.result import metadata
+
+        self._end_recording()
+        if not path:
+            return ""
+        try:
+            about = metadata(self.simulation)
+            self.writer = Writer(path, self.tap.signals, about, cells_every_s=0.1, frames=True)
+        except RecorderError as error:
+            return str(error)
+        self.tap.record(self.writer)
+        return ""
+
+    def _end_recording(self) -> None:
+        from bms.result import summarise
+
+        if self.writer is None:
+            return
+        writer, self.writer = self.writer, None
+        self.tap.record(None)
+        try:
+            writer.close(summarise(self.simulation, 1.0))
+        except Exception as error:  # the simulation goes on
+            self.pipe.send(("refused", str(error)))
 
 
 def _run(pipe: Connection, options: dict[str, Any]) -> None:
@@ -97,41 +196,8 @@ def _run(pipe: Connection, options: dict[str, Any]) -> None:
 
     speed = float(options.pop("speed", 1.0))
     tap = Tap(Simulation(**options), cells_every_s=0.5)
-    simulation, pace, under_way, is_over = tap.simulation, Pace(), 0, False
     pipe.send(("hello", _hello(tap)))
-    pace.set(speed, simulation.time_s)
-    size_s, wall_s = 0.02, time.perf_counter()
-    while True:
-        idle = is_over or under_way >= AHEAD or pace.speed == 0.0
-        behind_s = min(pace.due_s(), simulation.time_s + size_s) - simulation.time_s
-        wait = 0.5 if idle else (0.0 if behind_s >= 0.01 else 0.005)
-        while pipe.poll(wait):
-            wait, message = 0.0, pipe.recv()
-            if message[0] == "stop":
-                return
-            if message[0] == "taken":
-                under_way -= 1
-            elif message[0] == "step":
-                pipe.send(("piece", tap.run(message[1]), 0.0, 0))
-                under_way += 1
-            else:
-                _do(pipe, simulation, pace, message)
-        behind_s = min(pace.due_s(), simulation.time_s + size_s) - simulation.time_s
-        if is_over or under_way >= AHEAD or pace.speed == 0.0 or behind_s < 0.01:
-            continue
-        began = time.perf_counter()
-        piece, left_out = _fewer_frames(tap.run(behind_s))
-        spent = time.perf_counter() - began
-        reached = behind_s / max(1e-9, time.perf_counter() - wall_s)
-        wall_s = time.perf_counter()
-        size_s = min(60.0, max(0.02, behind_s * PIECE_WALL_S / max(1e-4, spent)))
-        if pace.due_s() - simulation.time_s > 1.0:  # too slow for this speed: no debt is carried
-            pace.set(pace.speed, simulation.time_s)
-        pipe.send(("piece", piece, reached, left_out))
-        under_way += 1
-        is_over = piece.is_over
-        if is_over:
-            pipe.send(("over",))
+    Worker(pipe, tap, speed).run()
 
 
 def _fewer_frames(piece: Any) -> tuple[Any, int]:
@@ -142,22 +208,3 @@ def _fewer_frames(piece: Any) -> tuple[Any, int]:
     fields = dataclasses.fields(piece.frames)
     frames = {f.name: getattr(piece.frames, f.name)[excess:] for f in fields}
     return dataclasses.replace(piece, frames=type(piece.frames)(**frames)), excess
-
-
-def _do(pipe: Connection, simulation: Any, pace: Pace, message: tuple[Any, ...]) -> None:
-    match message:
-        case ("speed", speed):
-            pace.set(min(float(speed), 1e6), simulation.time_s)
-        case ("request", word) if word in REQUESTS:
-            simulation.world.parts["vehicle"]["request"][0] = REQUESTS.index(word)
-        case ("act", field, index, value):
-            part, _, name = str(field).partition(".")
-            array = simulation.world.parts.get(part, {}).get(name)
-            if array is None or not 0 <= index < array.size:
-                pipe.send(("refused", f"there is no {field}[{index}] in this world"))
-                return
-            before = float(np.ravel(array)[index])
-            np.ravel(array)[index] = value
-            pipe.send(("acted", field, index, value, before, simulation.time_s))
-        case _:
-            pipe.send(("refused", f"{message[0]} is not something a simulation does"))

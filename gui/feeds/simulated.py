@@ -8,11 +8,11 @@ from typing import Any
 
 from bms_gui import worker
 from bms_gui.samples import Samples
-from bms_gui.snapshot import Fault, Shape, Signal, Snapshot, Status, no_frames
+from bms_gui.snapshot import COMMANDS, Shape, Signal, Snapshot, Status, no_frames
 from bms_gui.words import choices_of
 
 HOUR_TICKS = 360_000
-OFFERS = frozenset({"pause", "speed", "step", "act", "request", "restart"})
+OFFERS = frozenset(COMMANDS)
 
 
 class SimulatedFeed:
@@ -35,8 +35,8 @@ class SimulatedFeed:
         self._shape, self._title = Shape(), "starting the simulation"
         self._signals: dict[str, Signal] = {}
         self._events: list[Any] = []
-        self._faults: list[Fault] = []
-        self._before_fault: dict[tuple[str, int], float] = {}
+        self._told: dict[str, Any] = {}
+        self._recording = ""
         self._reached = 0.0
         self._state, self._message = "running", ""
 
@@ -63,14 +63,15 @@ class SimulatedFeed:
         match message:
             case ("hello", hello):
                 self._greet(hello)
-            case ("piece", piece, reached, _):
+            case ("piece", piece, reached, _, told):
+                self._told = told
                 self._pipe.send(("taken",))
                 if self._samples is not None:
                     self._samples.add(piece)
                 self._events += piece.events
                 self._reached = 0.7 * self._reached + 0.3 * reached
-            case ("acted", field, index, value, before, time_s):
-                self._acted(field, index, value, before, time_s)
+            case ("recording", path):
+                self._recording = path
             case ("over",):
                 self._state, self._message = "ended", "The scenario has come to its end."
             case ("refused", text):
@@ -91,16 +92,6 @@ class SimulatedFeed:
         scalars = {s[0]: 1 for s in hello.signals if s[5] != "cells"}
         self._samples = Samples(scalars, cells, HOUR_TICKS)
 
-    def _acted(self, field: str, index: int, value: float, before: float, time_s: float) -> None:
-        key = (field, index)
-        original = self._before_fault.setdefault(key, before)
-        target = f"{field}[{index}]"
-        self._faults = [
-            f if f.target != target or not f.is_active else _ended(f, time_s) for f in self._faults
-        ]
-        if value != original:
-            self._faults.append(Fault(field, target, value, time_s, float("inf"), True))
-
     def snapshot(self) -> Snapshot:
         """As it is now."""
         samples = self._samples
@@ -119,14 +110,15 @@ class SimulatedFeed:
             heard_s=samples.heard_s if samples else {},
             events=self._events,
             frames=samples.frames() if samples else no_frames(),
-            faults=tuple(self._faults),
-            status=Status(state, self._message, self._reached, self.speed),
+            injected=self._told.get("injected", ()),
+            registers=self._told.get("registers"),
+            status=Status(state, self._message, self._reached, self.speed, self._recording),
             offers=OFFERS,
             data=samples,
         )
 
     def ask(self, word: str, *arguments: Any) -> None:
-        """See OFFERS. Anything else, or a worker that is gone, changes nothing."""
+        """See snapshot.COMMANDS. Anything else, or a worker that is gone, changes nothing."""
         if word == "restart":
             self.close()
             self._start()
@@ -154,7 +146,3 @@ class SimulatedFeed:
         if self._process.is_alive():
             self._process.kill()
             self._process.join(2.0)
-
-
-def _ended(fault: Fault, time_s: float) -> Fault:
-    return Fault(fault.name, fault.target, fault.value, fault.from_s, time_s, False)

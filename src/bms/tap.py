@@ -9,12 +9,12 @@ For screens and scripts that want values as they come and no file:
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from bms._recorder import Recorder
-from bms.recorder import Event, Signal
+from bms.recorder import Event, Signal, Writer
 from bms.signals import bind
 from bms.sim import Simulation
 
@@ -80,7 +80,9 @@ class Tap:
         self, simulation: Simulation, *, cells_every_s: float = 0.1, ticks: int = 500
     ) -> None:
         self.simulation = simulation
-        self.signals: list[Signal] = bind(simulation.world.parts, simulation.pack)
+        bound = bind(simulation.world.parts, simulation.pack)
+        self.signals: list[Signal] = [replace(s, raster=None) for s in bound]
+        self._writer: Writer | None = None
         self.extremes = _extremes(self.signals)
         self.thin = max(1, round(cells_every_s / TICK_S))
         sources = [(s.source, s.scale, s.offset) for s in self.signals]
@@ -92,7 +94,15 @@ class Tap:
     @property
     def address(self) -> int:
         """For the compiled loop."""
-        return self._recorder.address
+        return self._filled_one.address
+
+    @property
+    def _filled_one(self) -> Recorder:
+        return self._writer.low_level if self._writer else self._recorder
+
+    def record(self, writer: Writer | None) -> None:
+        """From now on everything also goes to a writer, made with `signals` and frames."""
+        self._writer = writer
 
     def run(self, seconds: float) -> Piece:
         """The next stretch of the plan, at most `seconds` of simulated time."""
@@ -105,14 +115,22 @@ class Tap:
 
     def drain(self) -> None:
         """Takes what the loop has written so far, so that it can go on."""
-        rows, frames, _ = self._recorder.filled()
-        batch = self._recorder.batch
+        recorder = self._filled_one
+        rows, frames, _ = recorder.filled()
+        batch = recorder.batch
         if rows:
             self._pieces.append(self._piece(batch, rows, frames))
-        self._recorder.install(batch)
+        if self._writer:
+            self._writer.drain()
+        else:
+            recorder.install(batch)
 
-    def event(self, *_: object) -> None:
-        """Events are taken from the simulation itself."""
+    def event(
+        self, t_ns: int, kind: str, name: str, index: int, value: float, text: str, /
+    ) -> None:
+        """Events of the pieces are taken from the simulation itself."""
+        if self._writer:
+            self._writer.event(t_ns, kind, name, index, value, text)
 
     def _piece(self, batch: object, rows: int, frames: int) -> Piece:
         time_s = batch.t_ns[:rows] * 1e-9  # type: ignore[attr-defined]

@@ -73,11 +73,14 @@ def test_a_simulated_pack_is_shown_paused_and_changed(
     QtTest.QTest.keyClick(window, QtCore.Qt.Key.Key_Period)
     until(app, lambda: view.snapshot.time_s > stopped_s, "a step did nothing")
     assert view.snapshot.time_s == pytest.approx(stopped_s + 0.1, abs=0.02)
-    view.ask("act", "plant.cell_short_siemens", 3, 0.05)
-    until(app, lambda: view.snapshot.faults, "the fault was not told")
-    assert view.snapshot.faults[0].target == "plant.cell_short_siemens[3]"
-    view.ask("act", "plant.no_such_field", 0, 1.0)
-    until(app, lambda: "no_such_field" in view.snapshot.status.message, "no refusal")
+    view.ask("request", "standby")
+    view.ask("step", 2.0)
+    until(app, lambda: view.snapshot.word("cmd_request") == "standby", "it was not asked")
+    view.ask("seek", 5.0)
+    assert view.snapshot.is_past and view.snapshot.time_s == 5.0
+    assert view.snapshot.word("cmd_request") == "drive", "looking back does not show the past"
+    view.ask("seek", 1e9)
+    assert not view.snapshot.is_past
 
 
 @pytest.mark.slow("starts a worker process twice")
