@@ -23,7 +23,8 @@ cdef extern from "ecu_api.h":
         uint32_t digital
         uint16_t heater_pptt, pump_pptt
     ctypedef struct ecu_nvm_t:
-        uint8_t op
+        uint8_t op, status
+        uint16_t page
     ctypedef struct ecu_uart_out_t:
         uint32_t baud, low_us
         uint16_t count
@@ -66,6 +67,12 @@ cdef extern from "ecu_api.h":
         int (*init)(ecu_t *, const ecu_boot_t *) noexcept nogil
         void (*step)(ecu_t *, const ecu_in_t *, ecu_out_t *) noexcept nogil
         const ecu_probe_t *(*probes)(size_t *) noexcept nogil
+
+cdef extern from "loop/flash.h":
+    enum:
+        FLASH_BYTES
+    uint32_t flash_ms(const ecu_nvm_t *) nogil
+    void flash_operate(uint8_t *, ecu_nvm_t *) nogil
 
 cdef extern from "ecu.h":
     uint32_t ecu_abi() noexcept nogil
@@ -231,7 +238,9 @@ cdef class Firmware:
 
     `code` is what ecu_init returned: 0, or why the configuration was refused. `step` feeds one millisecond and returns what came
     out; the same attributes stay readable until the next step: `pins`, `heater_pptt`, `pump_pptt`, `uart` (bytes), `low_us`,
-    `baud`, `frames` (list of (bus, id, data)).
+    `baud`, `frames` (list of (bus, id, data)), `sleep_ms`.
+
+    `nvm` is its memory (a bytearray of 16 KiB, erased bytes FF), served as in the loop; hand it to the next instance for a reset.
     """
 
     cdef object _memory
@@ -241,8 +250,11 @@ cdef class Firmware:
     cdef readonly int code
     cdef readonly uint64_t now_us
     cdef readonly dict probes
+    cdef readonly bytearray nvm
+    cdef ecu_nvm_t _pending
+    cdef uint32_t _nvm_left_ms
 
-    def __init__(self, bytes config, uint64_t now_us=0, int reset_cause=0):
+    def __init__(self, bytes config, uint64_t now_us=0, int reset_cause=0, bytearray nvm=None, bytes entropy=bytes(16)):
         cdef ecu_boot_t boot
         memset(&boot, 0, sizeof(boot))
         self._memory = np.zeros(ecu_size() + 16, dtype=np.uint8)
@@ -253,6 +265,10 @@ cdef class Firmware:
         memset(&self._out, 0, sizeof(self._out))
         boot.now_us = now_us
         boot.reset_cause = reset_cause
+        memcpy(boot.entropy, <const char *>entropy, min(len(entropy), 16))
+        self.nvm = bytearray(b"\xff" * FLASH_BYTES) if nvm is None else nvm
+        if len(self.nvm) != FLASH_BYTES:
+            raise ValueError(f"a memory has {FLASH_BYTES} bytes")
         boot.config = <const char *>config
         boot.config_size = len(config)
         self.now_us = now_us
@@ -286,6 +302,7 @@ cdef class Firmware:
         self._in.can_count = 0
         for frame in frames:
             self._put(frame)
+        self._serve_memory()
         self._clear()
         ecu_step(self._self, &self._in, &self._out)
         self.now_us = now_us
@@ -301,10 +318,23 @@ cdef class Firmware:
         memcpy(into.data, <const char *>data, min(len(data), 64))
         self._in.can_count += 1
 
+    cdef _serve_memory(self):
+        self._in.nvm_done.op = 0
+        if self._nvm_left_ms == 0 and self._out.nvm_want.op:
+            memcpy(&self._pending, &self._out.nvm_want, sizeof(ecu_nvm_t))
+            self._nvm_left_ms = flash_ms(&self._pending)
+        if self._nvm_left_ms == 0:
+            return
+        self._nvm_left_ms -= 1
+        if self._nvm_left_ms == 0:
+            memcpy(&self._in.nvm_done, &self._pending, sizeof(ecu_nvm_t))
+            flash_operate(<uint8_t *>self.nvm, &self._in.nvm_done)
+
     cdef _clear(self):
         memset(&self._out.pins, 0, sizeof(self._out.pins))
         self._out.watchdog_kick = self._out.reset_wanted = False
         self._out.sleep_ms = 0
+        self._out.nvm_want.op = 0
         self._out.can_count = 0
         for k in range(2):
             self._out.uart[k].count = 0
@@ -316,6 +346,7 @@ cdef class Firmware:
 
         cdef int k
         self._in.uart_count[0] = self._in.can_count = 0
+        self._in.nvm_done.op = 0
         began = time.perf_counter_ns()
         with nogil:
             for k in range(steps):
@@ -346,6 +377,11 @@ cdef class Firmware:
     def watchdog_kick(self):
         """Whether the watchdog was served."""
         return bool(self._out.watchdog_kick)
+
+    @property
+    def sleep_ms(self):
+        """How long it may be left alone; 0: until the next millisecond."""
+        return self._out.sleep_ms
 
     @property
     def uart(self):

@@ -20,7 +20,16 @@ class Firmware:
     low_us: int
     baud: int
     frames: list[tuple[int, int, bytes]]
-    def __init__(self, config: bytes, now_us: int = 0, reset_cause: int = 0) -> None: ...
+    nvm: bytearray
+    sleep_ms: int
+    def __init__(
+        self,
+        config: bytes,
+        now_us: int = 0,
+        reset_cause: int = 0,
+        nvm: bytearray | None = None,
+        entropy: bytes = ...,
+    ) -> None: ...
     def step(
         self,
         now_us: int,
