@@ -1,4 +1,4 @@
-# distutils: sources = ext/loop/loop.c ext/loop/buses.c ext/canbus/canbus.c ext/canbus/length.c ext/canbus/confine.c ext/canbus/trouble.c ext/loop/nvm.c ext/loop/vehicle.c ext/firmware/aes.c ext/firmware/cmac.c ext/plant/plant.c ext/plant/electric.c ext/plant/slow.c ext/plant/path.c ext/plant/heat.c ext/plant/events.c ext/chips/chips.c ext/chips/line.c ext/chips/frame.c ext/chips/registers.c ext/chips/adc.c ext/chips/balance.c ext/chips/faults.c ext/chips/ivt.c ext/chips/imd.c ext/recorder/record.c ext/recorder/steps.c ext/firmware/generated/bms_dbc.c
+# distutils: sources = ext/loop/loop.c ext/loop/buses.c ext/canbus/canbus.c ext/canbus/length.c ext/canbus/confine.c ext/canbus/trouble.c ext/loop/nvm.c ext/loop/inject.c ext/loop/seam.c ext/loop/vehicle.c ext/firmware/aes.c ext/firmware/cmac.c ext/plant/plant.c ext/plant/electric.c ext/plant/slow.c ext/plant/path.c ext/plant/heat.c ext/plant/events.c ext/chips/chips.c ext/chips/line.c ext/chips/frame.c ext/chips/registers.c ext/chips/adc.c ext/chips/balance.c ext/chips/faults.c ext/chips/ivt.c ext/chips/imd.c ext/recorder/record.c ext/recorder/steps.c ext/firmware/generated/bms_dbc.c
 """The closed loop as one block of memory: see ext/loop/loop.h, and sim.py for how it is filled."""
 
 include "fields.pxi"
@@ -53,7 +53,8 @@ cdef extern from *:
     #define WORLD_BUS(part, number) {#part, offsetof(world_t, bus[number]), canbus_fields, &canbus_field_count}
     static const world_part_t world_parts[] = {WORLD_PART(loop), WORLD_PART(plant), WORLD_PART(chips), WORLD_PART(ivt),
                                                WORLD_PART(imd), WORLD_PART(vehicle),
-                                               WORLD_BUS(vehicle_bus, ECU_BUS_VEHICLE), WORLD_BUS(sensor_bus, ECU_BUS_SENSOR)};
+                                               WORLD_BUS(vehicle_bus, ECU_BUS_VEHICLE), WORLD_BUS(sensor_bus, ECU_BUS_SENSOR),
+                                               WORLD_PART(inject)};
     #define WORLD_PART_COUNT (sizeof world_parts / sizeof world_parts[0])
     """
     ctypedef struct world_part_t:
@@ -70,7 +71,7 @@ FRAME_DTYPE = np.dtype(
 if FRAME_DTYPE.itemsize != sizeof(bus_frame_t):
     raise ImportError("FRAME_DTYPE does not have the layout of bus_frame_t")
 DONE, RECORDER_FULL, EVENTS_FULL, CONDITION = 0, 1, 2, 3
-EVENT_STATE, EVENT_DIAGNOSIS, EVENT_CONTACTOR, EVENT_FUSE, EVENT_RESET = 1, 2, 3, 4, 5
+EVENT_STATE, EVENT_DIAGNOSIS, EVENT_CONTACTOR, EVENT_FUSE, EVENT_RESET, EVENT_FAULT = 1, 2, 3, 4, 5, 6
 UNTIL_SOC_ABOVE, UNTIL_SOC_BELOW, UNTIL_CURRENT_BELOW, UNTIL_STATE, UNTIL_TEMPERATURE_ABOVE = 1, 2, 4, 8, 16
 
 
@@ -80,6 +81,20 @@ def describe():
         world_parts[k].name.decode(): _describe(world_parts[k].table, world_parts[k].count[0])
         for k in range(WORLD_PART_COUNT)
     }
+
+
+def places():
+    """{(part, field): (offset from the start of the arena, count, dtype)} of every field of the world."""
+    return {
+        (world_parts[k].name.decode(), name): (world_parts[k].place + offset, count, dtype)
+        for k in range(WORLD_PART_COUNT)
+        for name, _unit, _text, offset, count, dtype in _describe(world_parts[k].table, world_parts[k].count[0])
+    }
+
+
+def firmware_offset():
+    """Where the firmware's state begins in the arena."""
+    return (sizeof(world_t) + 63) // 64 * 64
 
 
 cdef class World:

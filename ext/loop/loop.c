@@ -232,10 +232,11 @@ static void vehicle_side(world_t *w, const loop_inputs_t *in)
         buses_put(w, ECU_BUS_VEHICLE, NODE_VEHICLE, &request);
     if (v->kind == VEHICLE_CHARGE) {
         p->load_mode = PLANT_LOAD_CHARGER;
-        p->charger_current_a = v->charger_now_a;
+        p->charger_current_a = v->charger_now_a - v->extra_a;
         p->charger_voltage_v = vehicle_charge_voltage_v(v, w->loop.elapsed_us);
     } else {
-        p->load_mode = v->kind == VEHICLE_REST ? PLANT_LOAD_OPEN : PLANT_LOAD_CURRENT;
+        const bool is_idle = v->kind == VEHICLE_REST && v->extra_a * v->extra_a <= 0.0;
+        p->load_mode = is_idle ? PLANT_LOAD_OPEN : PLANT_LOAD_CURRENT;
         p->load_current_a = v->delivered_a;
     }
 }
@@ -333,6 +334,7 @@ static uint32_t run(world_t *w, const loop_inputs_t *in, uint32_t milliseconds, 
     buses_look(w);
     for (uint32_t done = 0; done < milliseconds; ++done) {
         const bool is_tick = l->steps % 10u == 0u;
+        if (inject_is_due(&w->inject, l->elapsed_us)) loop_inject(w, in);
         if (is_tick) vehicle_side(w, in);
         if (l->plant_is_held == 0u) plant_step_ms(&w->plant);
         uart_step(w, in);

@@ -18,6 +18,7 @@
 #include "ecu_api.h"
 #include "field.h"
 #include "loop/buses.h"
+#include "loop/inject.h"
 #include "loop/vehicle.h"
 #include "plant/plant.h"
 #include "recorder/record.h"
@@ -25,7 +26,8 @@
 #define LOOP_EVENTS_MAX 512
 #define LOOP_NVM_BYTES (ECU_NVM_PAGES * ECU_NVM_PAGE)
 
-enum { LOOP_EVENT_STATE = 1, LOOP_EVENT_DIAGNOSIS = 2, LOOP_EVENT_CONTACTOR = 3, LOOP_EVENT_FUSE = 4, LOOP_EVENT_RESET = 5 };
+enum { LOOP_EVENT_STATE = 1, LOOP_EVENT_DIAGNOSIS = 2, LOOP_EVENT_CONTACTOR = 3, LOOP_EVENT_FUSE = 4, LOOP_EVENT_RESET = 5,
+       LOOP_EVENT_FAULT = 6 };
 
 /* Why loop_run came back before its time. */
 enum { LOOP_DONE = 0, LOOP_RECORDER_FULL = 1, LOOP_EVENTS_FULL = 2, LOOP_CONDITION = 3 };
@@ -106,6 +108,7 @@ typedef struct {
     imd_t imd;
     vehicle_t vehicle;
     canbus_t bus[ECU_CAN_BUS_COUNT];
+    inject_t inject;
     ecu_in_t in;
     ecu_out_t out;
 } world_t;
@@ -140,6 +143,8 @@ void buses_put(world_t *w, uint32_t bus, uint32_t node, const ecu_can_frame_t *f
 uint32_t buses_put_foreign(world_t *w, uint32_t bus, const bus_frame_t *frames, uint32_t count);
 /* One millisecond of both: what was carried arrives, at the firmware (w->in.can) and at the vehicle. */
 void buses_step(world_t *w, const loop_inputs_t *in);
+/* Faults that begin, change or end now (seam.c). */
+void loop_inject(world_t *w, const loop_inputs_t *in);
 /* One millisecond of the ECU's memory: takes what the firmware wanted, gives back what is done. */
 void loop_nvm_step(world_t *w);
 /* Hash of the plant's state as it is now, from the given start value. */

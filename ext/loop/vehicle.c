@@ -214,7 +214,7 @@ double vehicle_charge_voltage_v(const vehicle_t *v, uint64_t now_us)
     double most = v->charge_voltage_v;
     if (v->charger_speaks) most = is_commanded(v, now_us) && v->elcon_voltage_v < most ? v->elcon_voltage_v : most;
     else if (v->obeys_limits && (double)v->obs_charge_voltage_limit_v < most) most = (double)v->obs_charge_voltage_limit_v;
-    return most;
+    return most + v->charger_error_v;
 }
 
 static void put_word(uint8_t *to, double value)
@@ -277,11 +277,23 @@ static double wanted_charge_a(const vehicle_t *v)
     return step < wanted ? step : wanted;
 }
 
+/* Keeps the limits of now; the place of those that are obeyed now. */
+static uint32_t late_limits(vehicle_t *v)
+{
+    const uint64_t ticks = v->deaf_us / 10000u, back = ticks < VEHICLE_LATE ? ticks : VEHICLE_LATE - 1u;
+    const uint32_t now = v->late_next % VEHICLE_LATE;
+    v->late_charge_a[now] = v->obs_charge_limit_a;
+    v->late_discharge_a[now] = v->obs_discharge_limit_a;
+    v->late_next = (now + 1u) % VEHICLE_LATE;
+    return (now + VEHICLE_LATE - (uint32_t)back) % VEHICLE_LATE;
+}
+
 void vehicle_tick(vehicle_t *v, uint64_t now_us, double link_voltage_v, ecu_can_frame_t *request)
 {
     const bool is_heard = v->limits_us != 0u && now_us - v->limits_us <= v->silent_us;
-    const double charge_limit = is_heard ? (double)v->obs_charge_limit_a : 0.0;
-    const double discharge_limit = is_heard ? (double)v->obs_discharge_limit_a : 0.0;
+    const uint32_t heard = late_limits(v);
+    const double charge_limit = is_heard ? (double)v->late_charge_a[heard] : 0.0;
+    const double discharge_limit = is_heard ? (double)v->late_discharge_a[heard] : 0.0;
 
     double amps = 0.0;
     if (v->kind == VEHICLE_CURRENT) amps = v->demand;
@@ -290,7 +302,7 @@ void vehicle_tick(vehicle_t *v, uint64_t now_us, double link_voltage_v, ecu_can_
         amps = amps > discharge_limit ? discharge_limit : amps;
         amps = amps < -charge_limit ? -charge_limit : amps;
     }
-    v->delivered_a = amps;
+    v->delivered_a = amps + v->extra_a;
 
     double charge = v->kind == VEHICLE_CHARGE ? wanted_charge_a(v) : 0.0;
     const double told = is_commanded(v, now_us) ? v->elcon_current_a : 0.0;

@@ -10,6 +10,7 @@
 #define VEHICLE_SENSORS_MAX 192
 #define VEHICLE_MODULES_MAX 32
 #define VEHICLE_STEPS_MAX 16
+#define VEHICLE_LATE 1024 /* limits kept for one who obeys late: 10 s */
 
 enum { VEHICLE_REQUEST_STANDBY = 0, VEHICLE_REQUEST_DRIVE = 1, VEHICLE_REQUEST_CHARGE = 2 };
 /* obs_flags */
@@ -41,6 +42,12 @@ enum { VEHICLE_REST = 0, VEHICLE_POWER = 1, VEHICLE_CURRENT = 2, VEHICLE_CHARGE 
     S(f64, elcon_voltage_v, "V", "charger: voltage last commanded")                                                               \
     S(f64, elcon_current_a, "A", "charger: current last commanded; 0 when told to stop")                                          \
     S(u64, elcon_us, "us", "when the last command came; 0 never")                                                                 \
+    S(f64, extra_a, "A", "current that load or charger move beside what they should, positive discharges")                       \
+    S(f64, charger_error_v, "V", "charger: what it gives above the voltage it means to")                                         \
+    S(u64, deaf_us, "us", "load and charger obey limits only so long after they came")                                            \
+    S(u32, late_next, "1", "next place in the two below")                                                                         \
+    A(f32, late_charge_a, VEHICLE_LATE, "A", "charge limits heard lately, one each 10 ms")                                        \
+    A(f32, late_discharge_a, VEHICLE_LATE, "A", "discharge limits heard lately")                                                  \
     S(f64, delivered_a, "A", "current demand after the advertised limits, positive discharges")                                   \
     S(u64, silent_us, "us", "silence of the BMS's limits after which nothing is drawn or charged")                                \
     S(u64, limits_us, "us", "when the last valid limits arrived")                                                                 \

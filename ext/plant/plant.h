@@ -58,6 +58,7 @@ enum { PLANT_MAIN_PLUS = 1, PLANT_MAIN_MINUS = 2, PLANT_PRECHARGE = 4 };
     S(u32, heater_stuck, "1", "1: heater on whatever the duty")                                                                   \
     S(f64, link_short_siemens, "S", "short across the link, behind the contactors")                                               \
     A(f64, cell_short_siemens, PLANT_CELLS_MAX, "S", "internal short between the terminals of a cell")                            \
+    A(f64, cell_bias_v, PLANT_CELLS_MAX, "V", "added to the electromotive force of a cell; a source outside the balance of energy")    \
     A(f64, cell_heat_w, PLANT_CELLS_MAX, "W", "heat forced into a cell's core from outside")                                      \
     S(f64, insulation_plus_kohm, "kohm", "positive pole to chassis")                                                              \
     S(f64, insulation_minus_kohm, "kohm", "negative pole to chassis")

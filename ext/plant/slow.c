@@ -139,7 +139,7 @@ KERNEL begin_body(plant_t *restrict p)
             p->cell_diffusion_s[c] = out;
             p->cell_entropic_v_per_k[c] = entropic;
             p->cell_damp_2[c] = damp;
-            p->cell_base_v[c] = ocv - p->hysteresis_v * p->cell_hysteresis[c] - damp * p->cell_v2_v[c];
+            p->cell_base_v[c] = ocv - p->hysteresis_v * p->cell_hysteresis[c] - damp * p->cell_v2_v[c] + p->cell_bias_v[c];
             p->cell_slope_v_per_c[c] = slope * p->cell_per_as[c] + damp * per_farad + hysteresis_slope(p, c, per_swing);
             p->cell_charge_c[c] = 0.0;
             p->cell_square_a2s[c] = 0.0;

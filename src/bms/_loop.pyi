@@ -11,6 +11,7 @@ EVENT_DIAGNOSIS: int
 EVENT_CONTACTOR: int
 EVENT_FUSE: int
 EVENT_RESET: int
+EVENT_FAULT: int
 UNTIL_SOC_ABOVE: int
 UNTIL_SOC_BELOW: int
 UNTIL_CURRENT_BELOW: int
@@ -18,6 +19,9 @@ UNTIL_STATE: int
 UNTIL_TEMPERATURE_ABOVE: int
 
 def describe() -> dict[str, list[tuple[str, str, str, int, int, str]]]: ...
+
+def places() -> dict[tuple[str, str], tuple[int, int, str]]: ...
+def firmware_offset() -> int: ...
 
 class World:
     parts: dict[str, dict[str, np.ndarray]]

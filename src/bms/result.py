@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import numpy as np
 
-from bms import __version__, _loop, spec
+from bms import __version__, _loop, faults, spec
 from bms.recorder import Event, Recording
 
 if TYPE_CHECKING:
@@ -74,6 +74,9 @@ def put_in_words(loop: dict[str, np.ndarray], k: int) -> Event:
         return Event(at_ns, "contactor", ", ".join(moved), -1, value, f"at {value:.1f} A")
     if kind == _loop.EVENT_FUSE:
         return Event(at_ns, "fuse", "fuse blown", -1, value, f"at {value:.1f} A")
+    if kind == _loop.EVENT_FAULT:
+        name = faults.from_number(code)
+        return Event(at_ns, "fault", name, index, value, "on" if level else "off")
     cause = RESET_CAUSES[code] if code < len(RESET_CAUSES) else str(code)
     return Event(at_ns, "reset", "ecu reset", -1, float(code), cause)
 

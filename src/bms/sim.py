@@ -21,8 +21,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
-from bms import _firmware, _loop, cells, packs, replay, scenarios, spec
+from bms import _firmware, _loop, cells, faults, packs, replay, scenarios, spec
 from bms.errors import ConfigError, RecorderError
+from bms.faults import ActiveFault
 from bms.firmware import config as firmware_config
 from bms.firmware import library
 from bms.model import Cell, Pack
@@ -342,6 +343,36 @@ class Simulation:
                 "a field of the world and an index inside it",
             ) from None
         self._event("act", act.field, index=act.index, value=act.value, text=act.text)
+
+    # ---- faults ----
+
+    def inject(
+        self, fault: str, *, index: int = 0, value: float | None = None,
+        after_s: float = 0.0, ramp_s: float | None = None, for_s: float | None = None,
+    ) -> int:  # fmt: skip
+        """Put a fault of the catalogue into the world (see bms.faults); returns its handle.
+
+        index: which cell, sensor, module ... None for value, ramp_s, for_s: as the catalogue says.
+        Raises ConfigError for what does not exist or is out of range, BmsError when 64 moves are
+        under way."""
+        return faults.inject(
+            self.world.parts["inject"], self._places(), faults.fault(fault), self.pack, self.cell,
+            int(self.time_s * 1e6 + 0.5), index=index, value=value,
+            after_s=after_s, ramp_s=ramp_s, for_s=for_s,
+        )  # fmt: skip
+
+    def withdraw(self, handle: int) -> None:
+        """End an injection; what it changed comes back in the next millisecond."""
+        faults.withdraw(self.world.parts["inject"], handle)
+
+    def faults(self) -> tuple[ActiveFault, ...]:
+        """Injections that wait, act, or are over and not yet forgotten."""
+        return faults.active(self.world.parts["inject"])
+
+    def _places(self) -> dict[tuple[str, str], tuple[int, int, str]]:
+        """Where every field lies in the arena, the firmware's memory as one of them."""
+        memory = (_loop.firmware_offset(), len(self.world.firmware_bytes), "u1")
+        return _loop.places() | {("firmware", "memory"): memory}
 
     # ---- events ----
 

@@ -17,8 +17,9 @@ from typing import Any
 
 import numpy as np
 
-from bms import _loop, _realtime, spec
+from bms import _loop, _realtime, faults, spec
 from bms.errors import ConfigError
+from bms.faults import ActiveFault
 from bms.realtime.afe import ChipsEnd, state_folder
 from bms.realtime.buses import Buses
 from bms.realtime.live import Shadow
@@ -125,6 +126,26 @@ class Emulation(Simulation):
             except (TypeError, ValueError, OverflowError):
                 raise ConfigError("request", place, value, f"a number for {values.dtype}") from None
         self.shadow.commit()
+
+    def inject(self, fault: str, **how: Any) -> int:
+        """As Simulation.inject; the runner takes it between two steps."""
+        self.shadow.refresh()
+        handle = super().inject(fault, **how)
+        self.shadow.commit()
+        return handle
+
+    def withdraw(self, handle: int) -> None:
+        """As Simulation.withdraw."""
+        self.shadow.refresh()
+        super().withdraw(handle)
+        self.shadow.commit()
+
+    def faults(self) -> tuple[ActiveFault, ...]:
+        """As Simulation.faults."""
+        return faults.active(self.live.parts["inject"])
+
+    def _places(self) -> dict[tuple[str, str], tuple[int, int, str]]:
+        return _loop.places()  # the firmware's memory is elsewhere
 
     def look_up(self, place: str) -> float | int:
         """The present value of a field."""
