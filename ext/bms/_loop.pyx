@@ -44,6 +44,7 @@ cdef extern from "loop/loop.h" nogil:
     int loop_start(world_t *, const loop_inputs_t *)
     uint32_t loop_run(world_t *, const loop_inputs_t *, uint32_t, uint32_t *)
     uint64_t loop_truth_hash(const world_t *, uint64_t)
+    bint loop_write_register(world_t *, uint32_t, uint32_t, uint8_t)
 
 cdef extern from *:
     """
@@ -240,6 +241,13 @@ cdef class World:
     def truth_hash_now(self):
         """The truth hash including the plant's present state."""
         return loop_truth_hash(self._world, int(self.parts["loop"]["truth_hash"][0]))
+
+    def write_register(self, uint32_t chip, uint32_t address, uint8_t value):
+        """Write a register of a monitor chip past its line, as a debug probe on the board would, with all that sets off.
+
+        False when there is no such chip, or nothing that can be written at this address.
+        """
+        return bool(loop_write_register(self._world, chip, address, value))
 
     def snapshot(self):
         """Everything that changes, as bytes."""

@@ -129,4 +129,8 @@ void chips_init(chips_t *c);
 void chips_exchange(chips_t *c, uint64_t now_us, const chips_view_t *view, const ecu_uart_out_t *host,
                     uint8_t to_host[ECU_UART_IN_MAX], uint16_t *to_host_count);
 
+/* A register of one chip written past the line, as a debug probe on the board would: with all that a written register sets off.
+ * false when there is no such chip, or nothing that can be written at this address. */
+bool chips_write(chips_t *c, uint64_t now_us, const chips_view_t *view, uint32_t chip, uint32_t address, uint8_t value);
+
 #endif

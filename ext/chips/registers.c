@@ -86,3 +86,10 @@ void register_write(chips_t *c, uint32_t chip, uint32_t address, uint8_t value, 
     default: *reg_at(c, chip, address) = value; return;
     }
 }
+
+bool chips_write(chips_t *c, uint64_t now_us, const chips_view_t *view, uint32_t chip, uint32_t address, uint8_t value)
+{
+    if (chip >= c->chip_count || bank_slot(address) == CHIPS_REGISTERS || address >= 0x500u) return false;
+    register_write(c, chip, address, value, view, now_us);
+    return true;
+}

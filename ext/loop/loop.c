@@ -186,6 +186,12 @@ static void uart_step(world_t *w, const loop_inputs_t *in)
     }
 }
 
+bool loop_write_register(world_t *w, uint32_t chip, uint32_t address, uint8_t value)
+{
+    const chips_view_t view = {w->plant.block_voltage_v, w->plant.cell_surface_degc, w->plant.module_pressure_kpa, w->plant.ambient_degc};
+    return chips_write(&w->chips, w->loop.elapsed_us, &view, chip, address, value);
+}
+
 static void sensor_frames(world_t *w, uint32_t node, ecu_can_frame_t *frames, uint32_t count)
 {
     for (uint32_t k = 0; k < count; ++k) {

@@ -150,4 +150,7 @@ void loop_nvm_step(world_t *w);
 /* Hash of the plant's state as it is now, from the given start value. */
 uint64_t loop_truth_hash(const world_t *w, uint64_t hash);
 
+/* A register of a monitor chip written from outside, see chips_write; between two runs of the loop. */
+bool loop_write_register(world_t *w, uint32_t chip, uint32_t address, uint8_t value);
+
 #endif
