@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from typing import Any
 
-from bms_gui import hands
+from bms_gui.hands import Hands
 
 AHEAD = 3
 FRAMES_A_PIECE = 4000
@@ -95,6 +95,7 @@ class Worker:
         self.pipe, self.tap, self.simulation = pipe, tap, tap.simulation
         self.pace, self.under_way, self.is_over, self.ended = Pace(), 0, False, False
         self.writer: Any = None
+        self.hands = Hands(tap)
         self.size_s, self.wall_s = 0.02, time.perf_counter()
         self.pace.set(speed, self.simulation.time_s)
 
@@ -122,7 +123,7 @@ class Worker:
 
     def _go_on(self, behind_s: float) -> None:
         began = time.perf_counter()
-        piece, left_out = _fewer_frames(self.tap.run(behind_s))
+        piece, left_out = _fewer_frames(self.hands.run(behind_s))
         spent = time.perf_counter() - began
         reached = behind_s / max(1e-9, time.perf_counter() - self.wall_s)
         self.wall_s = time.perf_counter()
@@ -135,7 +136,7 @@ class Worker:
             self.pipe.send(("over",))
 
     def _send(self, piece: Any, reached: float, left_out: int) -> None:
-        self.pipe.send(("piece", piece, reached, left_out, hands.tell(self.tap)))
+        self.pipe.send(("piece", piece, reached, left_out, self.hands.tell()))
         self.under_way += 1
 
     def _hear(self, message: tuple[Any, ...]) -> None:
@@ -146,7 +147,7 @@ class Worker:
             case ("taken",):
                 self.under_way -= 1
             case ("step", seconds):
-                self._send(self.tap.run(min(60.0, seconds)), 0.0, 0)
+                self._send(self.hands.run(min(60.0, seconds)), 0.0, 0)
             case ("speed", speed):
                 self.pace.set(min(float(speed), 1e6), self.simulation.time_s)
             case ("record", path):
@@ -155,7 +156,7 @@ class Worker:
             case ("request", word) if word in REQUESTS:
                 self.simulation.world.parts["vehicle"]["request"][0] = REQUESTS.index(word)
             case _:
-                refused = hands.do(self.tap, message)
+                refused = self.hands.do(message)
                 self._send(self.tap.run(0.0), 0.0, 0)  # what was done is seen while paused too
         if refused:
             self.pipe.send(("refused", refused))
