@@ -113,6 +113,10 @@ class Tap:
         self._told += len(events)
         return _joined(pieces, events, self.simulation.is_over)
 
+    def skip_events(self) -> None:
+        """What has happened so far belongs to no piece."""
+        self._told = len(self.simulation.events)
+
     def drain(self) -> None:
         """Takes what the loop has written so far, so that it can go on."""
         recorder = self._filled_one
