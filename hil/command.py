@@ -38,9 +38,9 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Runs pytest with the plugin; its exit code."""
     import pytest
+    from bms_hil import rig
 
     from bms.errors import ConfigError
-    from bms_hil import rig
 
     file = rig.load(args.rig)  # refused before anything else happens
     if args.repeat < 1 or args.jobs < 1:
@@ -59,12 +59,14 @@ def run(args: argparse.Namespace) -> int:
         asked += ["--hil-events", args.events]
     if args.events == "-":
         asked += ["-p", "no:terminal"]
+    else:
+        asked += ["-q"]
     if args.jobs > 1:
         asked += ["-n", str(args.jobs)]
     return int(
         pytest.main(
             [
-                "-p", "bms_hil.plugin", "-p", "no:cacheprovider", "-q",
+                "-p", "bms_hil.plugin", "-p", "no:cacheprovider",
                 "--rig", args.rig, "--hil-rounds", str(args.repeat),
                 "--hil-report", str(report), "--hil-keep", str(report.parent / "recordings"),
                 "--junit-xml", args.junit or str(report.with_name("junit.xml")),

@@ -1,4 +1,4 @@
-"""Curves of a test as an SVG element, drawn here: a report of hundreds needs no plotting library."""
+"""Curves of a test as an SVG element, drawn here: hundreds of them need no plotting library."""
 
 from __future__ import annotations
 

@@ -31,7 +31,7 @@ LOG = pytest.StashKey[Any]()
 RESULT = "bms_hil"
 
 
-class RigDied(Exception):  # noqa: N818, a rig raises it: the rest of the run is not run
+class RigDied(Exception):
     """The rig can do nothing more."""
 
 
@@ -68,7 +68,9 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     if SESSION in config.stash:
-        config.stash[SESSION].collected({i.nodeid: requirements_of(i) for i in items}, inline(items))
+        config.stash[SESSION].collected(
+            {i.nodeid: requirements_of(i) for i in items}, inline(items)
+        )
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
@@ -93,8 +95,9 @@ def inline(items: list[pytest.Item]) -> dict[str, dict[str, str]]:
 @pytest.fixture(scope="session")
 def hil_rig(request: pytest.FixtureRequest) -> Iterator[Rig]:
     """The rig of the run, opened once."""
-    from bms.errors import BmsError
     from bms_hil import rig
+
+    from bms.errors import BmsError
 
     try:
         opened = rig.open_rig(rig.load(request.config.getoption("--rig")))
@@ -172,10 +175,8 @@ def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
 
 
 @pytest.hookimpl(wrapper=True)
-def pytest_runtest_makereport(
-    item: pytest.Item, call: pytest.CallInfo[None]
-) -> Iterator[Any]:
-    report = yield
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Iterator[Any]:
+    report: Any = yield
     is_told = report.when == "call" or (report.when == "setup" and not report.passed)
     if is_told and (LOG in item.stash or "rig" in getattr(item, "fixturenames", ())):
         from bms_hil.session import result_of

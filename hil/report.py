@@ -8,14 +8,19 @@ from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bms import __version__
 from bms_hil import requirements
 from bms_hil.picture import svg
+
+from bms import __version__
 
 if TYPE_CHECKING:
     from bms_hil.session import Result, Session
 
 STYLE = (Path(__file__).parent / "report.css").read_text("utf-8")
+HOLDS = {
+    True: '<td class="pass">holds</td>',
+    False: '<td class="fail">does not hold</td>',
+}
 WORDS = {"pass": "passed", "fail": "failed", "skip": "skipped", "not_run": "not run"}
 
 
@@ -62,7 +67,8 @@ def _gaps(session: Session) -> str:
     if not session.gaps:
         return ""
     lines = "".join(f"<li>{escape(g)}</li>" for g in session.gaps)
-    return f'<section><h2>Gaps between requirements and tests</h2><ul class="fail">{lines}</ul></section>'
+    title = "Gaps between requirements and tests"
+    return f'<section><h2>{title}</h2><ul class="fail">{lines}</ul></section>'
 
 
 def _matrix(session: Session) -> str:
@@ -81,9 +87,8 @@ def _matrix(session: Session) -> str:
         for one in ids:
             rows.append(_matrix_row(session, one, by_id.get(one, [])))
     head = "<tr><th>Requirement</th><th>What is asked</th><th>Verdict</th><th>Tests</th></tr>"
-    return (
-        f"<section><h2>Requirements</h2><table class='matrix'>{head}{''.join(rows)}</table></section>"
-    )
+    table = f"<table class='matrix'>{head}{''.join(rows)}</table>"
+    return f"<section><h2>Requirements</h2>{table}</section>"
 
 
 def _matrix_row(session: Session, one: str, results: list[Result]) -> str:
@@ -92,7 +97,7 @@ def _matrix_row(session: Session, one: str, results: list[Result]) -> str:
     known = session.known.get(one)
     text, source = (known.text, known.source) if known else ("", "")
     links = ", ".join(
-        f'<a class="{r["verdict"]}" href="#{_anchor(r)}">{escape(_short(r["id"]))}</a>'
+        f'<a class="{r["verdict"]}" href="#{_anchor(r)}">{escape(_words(r["id"]))}</a>'
         for r in results
     )
     return (
@@ -116,7 +121,7 @@ def _reactions(session: Session) -> str:
                 )
     if not rows:
         return ""
-    head = "<tr><th>Reaction</th><th>Measured</th><th>Limit</th><th></th><th>Used</th></tr>"
+    head = _header("Reaction", "#Measured", "#Limit", "", "Used")
     return f"<section><h2>Reaction times</h2><table>{head}{''.join(rows)}</table></section>"
 
 
@@ -135,7 +140,7 @@ def _bar(v: dict[str, Any]) -> str:
 def _skips(session: Session) -> str:
     found = [r for r in session.results if r["verdict"] in ("skip", "not_run")]
     rows = "".join(
-        f"<tr><td>{escape(_short(r['id']))}</td><td>{escape(r['text'])}</td></tr>" for r in found
+        f"<tr><td>{escape(_words(r['id']))}</td><td>{escape(r['text'])}</td></tr>" for r in found
     )
     if not rows:
         return ""
@@ -153,22 +158,19 @@ def _test(session: Session, result: Result) -> str:
         f'<tr><td>{escape(v["text"])}</td><td class="number">{_number(v["measured"])}</td>'
         f'<td class="number">{_number(v["limit"])}</td><td>{escape(v["unit"])}</td>'
         f'<td class="number">{_number(v["margin"]) if v["limit"] == v["limit"] else ""}</td>'
-        f'<td class="{"pass" if v["passed"] else "fail"}">{"holds" if v["passed"] else "does not hold"}'
-        "</td></tr>"
+        f"{HOLDS[v['passed']]}</tr>"
         for v in result["verdicts"]
     )
-    head = (
-        "<tr><th>Verdict</th><th>Measured</th><th>Limit</th><th></th><th>Margin</th><th></th></tr>"
-    )
+    head = "<tr><th>Verdict</th><th class='number'>Measured</th><th class='number'>Limit</th><th></th><th class='number'>Margin</th><th></th></tr>"
     table = f"<table>{head}{rows}</table>" if rows else ""
-    again = f"bms hil --rig {session.rig} -k \"{_short(result['id']).partition('[')[0]}\""
+    again = f'bms hil --rig {session.rig} -k "{_short(result["id"]).partition("[")[0]}"'
     kept = f"<p>Recording: {escape(result['recording'])}</p>" if result["recording"] else ""
     pictures = "".join(svg(p) for p in result["pictures"])
     is_open = " open" if result["verdict"] == "fail" else ""
     said = f"<p class='fail'>{escape(result['text'])}</p>" if result["verdict"] == "fail" else ""
     return (
         f'<details id="{_anchor(result)}"{is_open}><summary><b class="{result["verdict"]}">'
-        f"{WORDS[result['verdict']]}</b> {escape(_short(result['id']))} "
+        f"{WORDS[result['verdict']]}</b> {escape(_words(result['id']))} "
         f"<small>{escape(', '.join(result['requirements']))}, {result['seconds']:.2f} s</small>"
         f"</summary>{said}{table}{pictures}{kept}<p><code>{escape(again)}</code></p></details>"
     )
@@ -176,6 +178,18 @@ def _test(session: Session, result: Result) -> str:
 
 def _short(test: str) -> str:
     return test.rpartition("::")[2]
+
+
+def _header(*names: str) -> str:
+    """A row of headings; one that begins with # stands over numbers."""
+    cells = (
+        f"<th class='number'>{n[1:]}</th>" if n.startswith("#") else f"<th>{n}</th>" for n in names
+    )
+    return f"<tr>{''.join(cells)}</tr>"
+
+
+def _words(test: str) -> str:
+    return _short(test).removeprefix("test_").replace("_", " ")
 
 
 def _anchor(result: Result) -> str:

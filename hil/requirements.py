@@ -51,9 +51,7 @@ def load(folder: Path = FOLDER) -> dict[str, Requirement]:
 
 def groups(folder: Path = FOLDER) -> dict[str, tuple[str, ...]]:
     """Title of each file and the ids in it."""
-    files = [
-        config.convert(config.load_toml(p), File, p) for p in sorted(folder.glob("*.toml"))
-    ]
+    files = [config.convert(config.load_toml(p), File, p) for p in sorted(folder.glob("*.toml"))]
     return {f.title: tuple(r.id for r in f.requirement) for f in files}
 
 

@@ -19,11 +19,11 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import msgspec
+from bms_hil.traces import Recording
+from bms_hil.verdicts import Log
 
 from bms import config
 from bms.errors import ConfigError
-from bms_hil.traces import Recording
-from bms_hil.verdicts import Log
 
 FOLDER = Path(__file__).parent / "rigs"
 STATES = ("standby", "normal", "charge")
@@ -86,8 +86,9 @@ class Rig(Protocol):
     def begin(self, log: Log) -> None:
         """A new test: nothing of the one before is left."""
 
-    def bring_to(self, state: str, *, soc_frac: float | None = None,
-                 temperature_degc: float | None = None) -> None:
+    def bring_to(
+        self, state: str, *, soc_frac: float | None = None, temperature_degc: float | None = None
+    ) -> None:
         """Into one of STATES, from a fresh start; recording begins there."""
 
     def request(self, what: str) -> None:
@@ -96,8 +97,13 @@ class Rig(Protocol):
     def clear(self) -> None:
         """Asks the BMS to clear what is latched."""
 
-    def load(self, *, current_a: float | None = None, power_w: float | None = None,
-             obeys_limits: bool = True) -> None:
+    def load(
+        self,
+        *,
+        current_a: float | None = None,
+        power_w: float | None = None,
+        obeys_limits: bool = True,
+    ) -> None:
         """Current or power from now on, positive discharges."""
 
     def wait(self, seconds: float) -> None:
@@ -106,9 +112,16 @@ class Rig(Protocol):
     def set(self, field: str, value: float, index: int = 0) -> None:
         """Writes a field of the world ("plant.cell_short_siemens")."""
 
-    def inject(self, fault: str, *, index: int = 0, value: float | None = None,
-               after_s: float = 0.0, ramp_s: float | None = None,
-               for_s: float | None = None) -> Injection:
+    def inject(
+        self,
+        fault: str,
+        *,
+        index: int = 0,
+        value: float | None = None,
+        after_s: float = 0.0,
+        ramp_s: float | None = None,
+        for_s: float | None = None,
+    ) -> Injection:
         """A fault of the catalogue (`bms faults`)."""
 
     def withdraw(self, injection: Injection) -> None:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import time
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-
 from bms_hil import requirements
 from bms_hil.plugin import tell
 from bms_hil.requirements import Requirement
@@ -15,7 +15,6 @@ from bms_hil.verdicts import Log, Picture
 
 if TYPE_CHECKING:
     import pytest
-
     from bms_hil.rig import Rig
 
 POINTS = 400  # of a curve in the report: least and most of each stretch
@@ -63,7 +62,9 @@ def result_of(
 def _first_line(report: pytest.TestReport) -> str:
     crash = getattr(report.longrepr, "reprcrash", None)
     text = str(crash.message if crash else report.longrepr)
-    return text.splitlines()[0].removeprefix("bms_hil.verdicts.VerdictError: ") if text else "failed"
+    return (
+        text.splitlines()[0].removeprefix("bms_hil.verdicts.VerdictError: ") if text else "failed"
+    )
 
 
 def _file_name(test: str) -> str:
@@ -93,8 +94,8 @@ def _envelope(time_s: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, np.nd
     if values.size <= POINTS:
         return time_s, values
     ends = np.linspace(0, values.size, POINTS // 2 + 1).astype(int)
-    kept = []
-    for a, b in zip(ends[:-1], ends[1:], strict=True):
+    kept: list[int] = []
+    for a, b in pairwise(ends):
         kept += sorted({a + int(values[a:b].argmin()), a + int(values[a:b].argmax())})
     return time_s[kept], values[kept]
 
@@ -111,8 +112,10 @@ class Session:
         self._events = None if where in (None, "-") else Path(where)
         self._tells = where is not None
         self.rounds = int(option("--hil-rounds"))
-        self.is_whole = not option("keyword") and not option("markexpr") and not any(
-            "::" in a for a in config.args
+        self.is_whole = (
+            not option("keyword")
+            and not option("markexpr")
+            and not any("::" in a for a in config.args)
         )
         self.results: list[Result] = []
         self.known: dict[str, Requirement] = requirements.load(self.folder) if self.folder else {}
@@ -123,9 +126,7 @@ class Session:
             self._events.parent.mkdir(parents=True, exist_ok=True)
             self._events.write_text("")
 
-    def collected(
-        self, tests: dict[str, tuple[str, ...]], own: dict[str, dict[str, str]]
-    ) -> None:
+    def collected(self, tests: dict[str, tuple[str, ...]], own: dict[str, dict[str, str]]) -> None:
         """All tests, before any is deselected."""
         self.tests |= tests
         for one, about in own.items():

@@ -11,6 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from bms_hil.rig import Injection, RigFile
+from bms_hil.traces import NAN, Recording
+from bms_hil.verdicts import Log
 
 from bms import __version__, packs, spec
 from bms.errors import BmsError, ConfigError
@@ -18,9 +21,6 @@ from bms.recorder import Event, Signal, Writer
 from bms.result import metadata
 from bms.sim import REQUESTS, Simulation, Snapshot
 from bms.tap import Piece, Tap
-from bms_hil.rig import Injection, RigFile
-from bms_hil.traces import NAN, Recording
-from bms_hil.verdicts import Log
 
 KIND = True
 SCENARIO = Path(__file__).parent / "scenarios" / "bench.toml"
@@ -44,7 +44,15 @@ class Sil:
     """See bms_hil.rig.Rig."""
 
     capabilities = frozenset(
-        {"virtual_time", "truth", "faults", "contactor_feedback", "world", "events_1ms", "any_start"}
+        {
+            "virtual_time",
+            "truth",
+            "faults",
+            "contactor_feedback",
+            "world",
+            "events_1ms",
+            "any_start",
+        }
     )
     resolution_s = 0.001
 
@@ -153,7 +161,9 @@ class Sil:
         try:
             self._running.world.parts[part][name][index] = value
         except (KeyError, IndexError):
-            raise ConfigError("rig.set", field, index, "a field of the world and an index") from None
+            raise ConfigError(
+                "rig.set", field, index, "a field of the world and an index"
+            ) from None
 
     def load(
         self, *, current_a: float | None = None, power_w: float | None = None,

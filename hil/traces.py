@@ -17,13 +17,13 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+from bms_hil.verdicts import Log, NotMeasurable, Picture, Verdict
 
 from bms.recorder import Event
-from bms_hil.verdicts import Log, NotMeasurable, Picture, Verdict
 
 NAN = float("nan")
 Moment = Any
-"""A time in seconds of the recording, or something with `at_s`: an injected fault, an Occurrence."""
+"""A time in seconds of the recording, or something with `at_s`: a fault, an Occurrence."""
 
 
 def at_s(moment: Moment) -> float:
@@ -89,7 +89,7 @@ class Trace:
         return self.stays_below(high)
 
     def stays_near(self, other: Trace, tolerance: float) -> Verdict:
-        """Never farther from another signal than the tolerance; both at the times of this one. `other`
+        """Never farther from another signal than the tolerance, at the times of this one; `other`
         holds its value between its samples."""
         place = np.clip(np.searchsorted(other.time_s, self.time_s, "right") - 1, 0, None)
         away = np.abs(self._flat() - other._flat()[place])
@@ -127,7 +127,9 @@ class Trace:
         """Some sample for which `holds` is true."""
         found = np.flatnonzero(holds(self._flat()))
         when = float(self.time_s[found[0]]) if found.size else NAN
-        verdict = Verdict(f"{self.name} {text} at least once", bool(found.size), NAN, NAN, "", 0.0, when)
+        verdict = Verdict(
+            f"{self.name} {text} at least once", bool(found.size), NAN, NAN, "", 0.0, when
+        )
         return self.log.add(verdict)
 
     def never(self, holds: Callable[[np.ndarray], np.ndarray], text: str) -> Verdict:
@@ -201,7 +203,8 @@ class Happening:
         start_s, limit_s = at_s(since), ms * 1e-3
         if limit_s < self.resolution_s:
             raise NotMeasurable(
-                f"{self.name} within {ms:g} ms: this rig tells {self.resolution_s * 1e3:.3g} ms apart"
+                f"{self.name} within {ms:g} ms: this rig tells times to "
+                f"{self.resolution_s * 1e3:.3g} ms"
             )
         later = [t for t in self.times if t.at_s >= start_s - 1e-9]
         took_ms = (later[0].at_s - start_s) * 1e3 if later else NAN
@@ -252,8 +255,8 @@ class Recording:
         self.resolution_s, self.log = resolution_s, log
 
     def signal(self, name: str) -> Trace:
-        """A recorded signal by its name (`bms signals` and docs/signals.md list them). KeyError with
-        the nearest names when there is none."""
+        """A recorded signal by its name, see docs/signals.md. KeyError with the nearest names when
+        there is none."""
         found = self._read(name)
         if found is None:
             from difflib import get_close_matches
@@ -281,7 +284,7 @@ class Recording:
 
     @property
     def opens(self) -> Happening:
-        """When a main contactor really opened (truth, or its feedback where the rig has no truth)."""
+        """When a main contactor really opened; by its feedback where the rig has no truth."""
         chosen = [e for e in self.events if e.kind == "contactor" and "opened" in e.name
                   and "main" in e.name]  # fmt: skip
         return self._happening("a main contactor opens", chosen)

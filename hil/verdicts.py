@@ -14,14 +14,14 @@ class VerdictError(AssertionError):
     """A comparison that did not hold; the message carries measured value and limit."""
 
 
-class NotMeasurable(Exception):  # noqa: N818, it is no error: the rig says what it cannot do
+class NotMeasurable(Exception):
     """The rig cannot measure what a verdict asks for; the message says what it can."""
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """One comparison. measured, limit: in `unit`; NaN where a comparison has no number. margin: what
-    is left to the limit, negative when it does not hold. at_s: when the measured value was seen."""
+    """One comparison. measured, limit: in `unit`; NaN where a comparison has no number. margin:
+    what is left to the limit, negative when it does not hold. at_s: when it was seen."""
 
     text: str
     passed: bool

@@ -263,23 +263,30 @@ uint64_t loop_truth_hash(const world_t *w, uint64_t hash)
     return hash_bytes(hash, (const uint8_t *)pack, sizeof pack);
 }
 
-static void watch(world_t *w)
+/* Every millisecond: reaction times are told from these. */
+static void watch_contacts(world_t *w)
 {
     loop_t *l = &w->loop;
-    const vehicle_t *v = &w->vehicle;
     const plant_t *p = &w->plant;
     if (p->contactor_closed != l->seen_contactors) {
         loop_event(l, LOOP_EVENT_CONTACTOR, p->contactor_closed, l->seen_contactors, -1, (float)p->pack_current_a);
         l->seen_contactors = p->contactor_closed;
     }
-    if (v->obs_state != l->seen_state) {
-        loop_event(l, LOOP_EVENT_STATE, v->obs_state, l->seen_state, -1, 0.0f);
-        l->seen_state = v->obs_state;
+    if (w->vehicle.obs_state != l->seen_state) {
+        loop_event(l, LOOP_EVENT_STATE, w->vehicle.obs_state, l->seen_state, -1, 0.0f);
+        l->seen_state = w->vehicle.obs_state;
     }
     if (p->fuse_blown != l->seen_fuse) {
         loop_event(l, LOOP_EVENT_FUSE, p->fuse_blown, 0, -1, (float)p->pack_current_a);
         l->seen_fuse = p->fuse_blown;
     }
+}
+
+static void watch(world_t *w)
+{
+    loop_t *l = &w->loop;
+    const vehicle_t *v = &w->vehicle;
+    const plant_t *p = &w->plant;
     const uint32_t trip = v->obs_flags & VEHICLE_FLAG_TRIP;
     if (trip && !l->seen_trip) l->trips++;
     l->seen_trip = trip;
@@ -351,6 +358,7 @@ static uint32_t run(world_t *w, const loop_inputs_t *in, uint32_t milliseconds, 
         if (is_tick) sensors_step(w); /* what is measured now is on the bus in the next millisecond */
         firmware_step(w, in);
         apply_output(w, in);
+        watch_contacts(w);
         if (in->watch) in->watch(in->watch_state, w);
         if (!is_tick) continue;
         watch(w);

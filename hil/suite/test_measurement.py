@@ -24,7 +24,9 @@ def test_pack_current(rig, recording, current_a):
     rig.load(current_a=current_a)
     rig.wait(10.0)
     measured = recording.signal("meas_pack_current_a").after(1.0)
-    measured.stays_near(recording.signal("true_pack_current_a"), 0.02 * rig.pack.sensors.current_range_a)
+    measured.stays_near(
+        recording.signal("true_pack_current_a"), 0.02 * rig.pack.sensors.current_range_a
+    )
 
 
 @pytest.mark.requirement("MEA-003")

@@ -28,7 +28,7 @@ def test_a_cell_emptied_under_load_trips(rig, recording):
 @pytest.mark.requirement("PRO-004")
 def test_too_much_discharge_current_trips(rig, recording):
     rig.bring_to("normal")
-    limit_a = rig.cell.limits.current_discharge_a.trip * rig.pack.topology.parallel
+    limit_a = rig.cell.limits.current_discharge_a[2] * rig.pack.topology.parallel
     start_s = rig.now_s
     rig.load(current_a=1.08 * limit_a, obeys_limits=False)
     rig.wait(1.0)
@@ -39,7 +39,7 @@ def test_too_much_discharge_current_trips(rig, recording):
 @pytest.mark.needs("virtual_time")
 def test_a_burst_of_regeneration_shorter_than_the_debounce_is_ridden_through(rig, recording):
     rig.bring_to("normal")
-    limit_a = rig.cell.limits.current_charge_a.trip * rig.pack.topology.parallel
+    limit_a = rig.cell.limits.current_charge_a[2] * rig.pack.topology.parallel
     rig.load(current_a=-1.2 * limit_a, obeys_limits=False)
     rig.wait(0.06)
     rig.load(current_a=10.0)
@@ -101,7 +101,7 @@ def test_thermal_runaway_is_reported(rig, recording):
     rig.bring_to("normal")
     rig.inject("THM-09", index=3)
     rig.wait(60.0)
-    limit = rig.cell.limits.temperature_max_discharge_degc.trip
+    limit = rig.cell.limits.temperature_max_discharge_degc[2]
     surface = recording.signal("true_cell_temperature_surface_degc").element(3)
     above = surface.time_s[surface.values > limit]
     recording.trips.reacts_within(ms=10_000, since=float(above[0]))
