@@ -145,8 +145,8 @@ def _cause(case: _Case) -> tuple[Link, Any]:
     ]  # fmt: skip
     event = (led or done)[-1]
     fault = case.faults.get(event.name)
-    title = f"{event.name} {fault.title}" if fault is not None else event.name.replace("_", " ")
-    where = f" [{event.index}]" if event.index >= 0 else ""
+    title = f"{event.name} {fault.title}" if fault is not None else event.name
+    where = f"[{event.index}]" if event.index >= 0 else ""
     value = f" = {event.value:.6g}" if np.isfinite(event.value) else ""
     note = f", {event.text}" if event.kind == "act" and event.text else ""
     doubt = "" if led or fault is None else " (the catalogue does not expect this diagnosis of it)"
@@ -320,7 +320,7 @@ def _start(cause: Link, event: Any, world: Link, measurement: Link) -> tuple[flo
             return world.time_s, "world"
         if event is not None and world.time_s - world.within_s <= cause.time_s <= world.time_s:
             return cause.time_s, "cause"
-    elif world.is_known and event is not None and event.kind == "fault":
+    elif world.is_known and event is not None and not event.name.startswith("plant."):
         return cause.time_s, "cause"  # the world was fine: the fault is in the measuring
     if np.isfinite(measurement.time_s):
         return measurement.time_s, "measurement"

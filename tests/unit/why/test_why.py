@@ -50,7 +50,7 @@ def test_a_wrong_reading_is_told_from_a_true_overvoltage(wrong_reading: Run) -> 
     assert "what was measured was not what is" in chain.text
     assert np.isnan(links["world"].time_s) and "stayed inside 4.3 V" in links["world"].text
     assert links["cause"].time_s == pytest.approx(CLOSED_S)
-    assert "chips.cell offset v [5] = 0.8, a test" in links["cause"].text
+    assert "chips.cell_offset_v[5] = 0.8, a test" in links["cause"].text
     assert "cell 6 at 4.8 V" in links["decision"].text
 
 
