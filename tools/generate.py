@@ -109,7 +109,8 @@ DIAGNOSIS_ROW = """\
 typedef struct {
     uint8_t id, group, reaction; uint8_t tiers;   /* bit n: has tier n, so 1u << TIER_TRIP */
     uint8_t latch;   /* 1: stays until a clear request */ uint8_t service; /* 1: the clear request
-    must come with ServiceClear */ uint16_t debounce_samples; uint32_t debounce_ms, deadline_ms;
+    must come with ServiceClear */ uint16_t debounce_samples; uint32_t window_ms, debounce_ms,
+    deadline_ms;
     int32_t threshold[4]; /* by tier, in the unit of the diagnosis; 0: none, or the limit is in the
     configuration */
 } diagnosis_row_t;"""
@@ -154,7 +155,8 @@ def _diagnosis_row(row: spec.Diagnosis) -> str:
         f"    {{DIAG_{row.name.upper()}, DIAG_GROUP_{row.group.upper()}, "
         f"REACTION_{row.reaction.upper()}, {tiers}, "
         f"{int(row.latch)}, {int(row.service)},\n     "
-        f"{row.debounce_samples}u, {row.debounce_ms}u, {row.deadline_ms}u, {{{thresholds}}}}},"
+        f"{row.debounce_samples}u, {row.window_ms}u, {row.debounce_ms}u, {row.deadline_ms}u, "
+        f"{{{thresholds}}}}},"
     )
 
 
@@ -257,14 +259,15 @@ def diagnoses_md() -> str:
         (
             row.id, f"`{row.name}`", row.title, ", ".join(row.tiers),
             row.trigger + _thresholds(row),
-            f"{row.debounce_samples} x {row.sample}, {row.debounce_ms} ms", row.reaction,
+            row.window_ms or "", f"{row.debounce_samples} x {row.sample}, {row.debounce_ms} ms",
+            row.reaction,
             "service" if row.service else "yes" if row.latch else "", row.clear, row.deadline_ms,
             row.source,
         )
         for row in spec.diagnoses()
     ]  # fmt: skip
     head = (
-        "id", "name", "title", "tiers", "raised by", "debounce", "reaction", "latched",
+        "id", "name", "title", "tiers", "raised by", "window ms", "debounce", "reaction", "latched",
         "cleared by", "deadline ms", "source",
     )  # fmt: skip
     intro = (

@@ -26,12 +26,25 @@ enum {
     REG_ACTIVE_CELL = 0x003, REG_OV_THRESH = 0x009, REG_GPIO_CONF1 = 0x00E, REG_FAULT_MSK1 = 0x016, REG_COMM_TIMEOUT = 0x019,
     REG_DIR0_ADDR = 0x306, REG_COMM_CTRL = 0x308, REG_CONTROL1 = 0x309, REG_CONTROL2 = 0x30A, REG_ADC_CTRL1 = 0x30D,
     REG_CB_CELL16 = 0x318, REG_OVUV_CTRL = 0x32C, REG_BAL_CTRL2 = 0x32F, REG_FAULT_RST1 = 0x331, REG_OTP_ECC_DATAIN1 = 0x343,
-    REG_PARTID = 0x500, REG_DEV_STAT = 0x52C, REG_VCELL16 = 0x568, REG_TSREF = 0x58C
+    REG_PARTID = 0x500, REG_DEV_STAT = 0x52C, REG_VCELL16 = 0x568, REG_TSREF = 0x58C, REG_AUX_BAT = 0x5B6
 };
 enum { INIT_SINGLE_WRITE = 0x90, INIT_BROADCAST_READ = 0xC0, INIT_BROADCAST_WRITE = 0xD0 };
 enum { CONTROL1_ADDR_WR = 0x01, CONTROL1_SEND_WAKE = 0x20, COMM_STACK = 0x02, COMM_TOP = 0x01 };
 
 static const uint8_t ALL_FAULTS[2] = {0xFFu, 0xFFu};
+static const uint8_t FAULT_MASKS[2] = {0x00u, 0x5Fu}; /* hidden from the fault line: our own configuration's CRC, disturbed bytes */
+enum { SLEEP_AFTER_2_S = 0x02, CONFIG_BYTES = REG_COMM_TIMEOUT + 1 - REG_ACTIVE_CELL, IDENTITY_BYTES = 5 };
+
+/* GPIO_CONF1 to 4: 010 makes a pin an ADC input. */
+static void gpio_functions(const bms_t *self, uint8_t conf[4])
+{
+    const bms_settings_t *const set = &self->config.set;
+    memset(conf, 0, 4u);
+    for (uint32_t k = 0; k < 7u; ++k) {
+        const bool used = k < 6u ? k < set->thermistors : set->pressure_is_fitted != 0u;
+        if (used) conf[k / 2u] |= (uint8_t)(k % 2u ? 2u << 3 : 2u);
+    }
+}
 
 /* ---- commands ------------------------------------------------------------------------------------------------------------- */
 
@@ -101,6 +114,28 @@ static void restart(bms_t *self)
 
 /* ---- answers -------------------------------------------------------------------------------------------------------------- */
 
+/* Registers from ACTIVE_CELL to COMM_TIMEOUT as configure() wrote them; those it leaves alone are at their reset values and not looked
+ * at. */
+static bool config_is_as_written(const bms_t *self, const uint8_t *data)
+{
+    const bms_settings_t *const set = &self->config.set;
+    uint8_t gpio[4];
+    gpio_functions(self, gpio);
+    const bool cells = data[0] == set->blocks_per_module - 6u && data[REG_COMM_TIMEOUT - REG_ACTIVE_CELL] == SLEEP_AFTER_2_S;
+    const bool limits = data[REG_OV_THRESH - REG_ACTIVE_CELL] == set->chip_overvoltage_code &&
+                        data[REG_OV_THRESH + 1u - REG_ACTIVE_CELL] == set->chip_undervoltage_code;
+    const bool pins = memcmp(data + REG_GPIO_CONF1 - REG_ACTIVE_CELL, gpio, sizeof gpio) == 0;
+    return cells && limits && pins && memcmp(data + REG_FAULT_MSK1 - REG_ACTIVE_CELL, FAULT_MASKS, sizeof FAULT_MASKS) == 0;
+}
+
+/* Ones in every byte, with a right checksum: a chip that answers and has nothing to say, which is no answer. */
+static bool is_blank(const uint8_t *data, uint32_t bytes)
+{
+    uint32_t ones = 0xFFu;
+    for (uint32_t k = 0; k < bytes; ++k) ones &= data[k];
+    return ones == 0xFFu;
+}
+
 static void take_frame(bms_t *self, uint32_t chip, const uint8_t *data, uint16_t crc)
 {
     afe_t *const afe = &self->afe;
@@ -109,8 +144,13 @@ static void take_frame(bms_t *self, uint32_t chip, const uint8_t *data, uint16_t
     switch (afe->asked) {
     case AFE_ASK_IDENTITY:
         if (data[0] != PART_79616) return;
+        afe->order_wrong[chip] = set->chip_identity[chip] != 0u && (uint32_t)get_i32_be(data + 1) != set->chip_identity[chip];
+        break;
+    case AFE_ASK_MODULE:
+        measure_module(self, chip, data);
         break;
     case AFE_ASK_CELLS:
+        if (is_blank(data, afe->expect_bytes)) return;
         measure_cells(self, chip, data, crc);
         break;
     case AFE_ASK_GPIO:
@@ -121,7 +161,7 @@ static void take_frame(bms_t *self, uint32_t chip, const uint8_t *data, uint16_t
         afe->fault_summary[chip] = data[1];
         break;
     case AFE_ASK_CONFIG:
-        afe->config_wrong[chip] = data[0] != set->chip_overvoltage_code || data[1] != set->chip_undervoltage_code;
+        afe->config_wrong[chip] = !config_is_as_written(self, data);
         break;
     default:
         return;
@@ -180,6 +220,13 @@ static bool any_chip(const bms_t *self, const uint8_t *flags)
     return any != 0u;
 }
 
+static void tell_order(bms_t *self)
+{
+    int32_t wrong = -1;
+    for (uint32_t chip = 0; chip < self->config.set.modules && wrong < 0; ++chip) wrong = self->afe.order_wrong[chip] ? (int32_t)chip : -1;
+    diag_sample(self, DIAG_AFE_ORDER, wrong >= 0 ? TIER_TRIP : TIER_NONE, 1, wrong);
+}
+
 /* The answer is complete, or too late for what is missing. */
 static void finish(bms_t *self, ecu_out_t *out)
 {
@@ -195,6 +242,7 @@ static void finish(bms_t *self, ecu_out_t *out)
     switch (asked) {
     case AFE_ASK_IDENTITY:
         afe->identity_failures = complete ? 0u : (uint8_t)min_i32(afe->identity_failures + 1, 255);
+        if (complete) tell_order(self);
         if (complete) enter(self, AFE_CONFIGURE, 0u);
         else restart(self);
         break;
@@ -205,6 +253,10 @@ static void finish(bms_t *self, ecu_out_t *out)
         break;
     case AFE_ASK_GPIO:
         measure_gpio_done(self);
+        break;
+    case AFE_ASK_MODULE:
+        self->measure.module_taken = complete;
+        self->measure.module_scan = self->measure.scan;
         break;
     case AFE_ASK_CONFIG:
         if (complete) afe->config_failures = any_chip(self, afe->config_wrong) ? (uint8_t)(afe->config_failures + 1u) : 0u;
@@ -246,19 +298,15 @@ static void give_addresses(bms_t *self, ecu_out_t *out)
 static void configure(bms_t *self, ecu_out_t *out)
 {
     const bms_settings_t *const set = &self->config.set;
-    static const uint8_t masks[2] = {0x00u, 0x5Fu}; /* hidden from the fault line: our own configuration's CRC, disturbed bytes */
     const uint8_t thresholds[2] = {(uint8_t)set->chip_overvoltage_code, (uint8_t)set->chip_undervoltage_code};
-    uint8_t gpio[4] = {0};
+    uint8_t gpio[4];
     switch (self->afe.step++) {
-    case 0: send(out, INIT_BROADCAST_WRITE, 0u, REG_FAULT_MSK1, masks, 2u); break;
-    case 1: write_all(out, REG_COMM_TIMEOUT, 0x02u); break; /* 2 s of silence: sleep, and balancing ends */
+    case 0: send(out, INIT_BROADCAST_WRITE, 0u, REG_FAULT_MSK1, FAULT_MASKS, 2u); break;
+    case 1: write_all(out, REG_COMM_TIMEOUT, SLEEP_AFTER_2_S); break; /* 2 s of silence: sleep, and balancing ends */
     case 2: write_all(out, REG_ACTIVE_CELL, (uint8_t)(set->blocks_per_module - 6u)); break;
     case 3: send(out, INIT_BROADCAST_WRITE, 0u, REG_OV_THRESH, thresholds, 2u); break;
     case 4:
-        for (uint32_t k = 0; k < 7u; ++k) {
-            const bool used = k < 6u ? k < set->thermistors : set->pressure_is_fitted != 0u;
-            if (used) gpio[k / 2u] |= (uint8_t)(k % 2u ? 2u << 3 : 2u); /* 010: ADC input */
-        }
+        gpio_functions(self, gpio);
         send(out, INIT_BROADCAST_WRITE, 0u, REG_GPIO_CONF1, gpio, 4u);
         break;
     case 5: write_all(out, REG_CONTROL2, 0x01u); break; /* TSREF on */
@@ -267,7 +315,7 @@ static void configure(bms_t *self, ecu_out_t *out)
     case 8: send(out, INIT_BROADCAST_WRITE, 0u, REG_FAULT_RST1, ALL_FAULTS, 2u); break;
     default:
         enter(self, AFE_RUN, 3000u); /* two conversions of everything */
-        self->afe.cells_us = self->afe.gpio_us = self->afe.status_us = self->afe.wait_us;
+        self->afe.cells_us = self->afe.gpio_us = self->afe.module_us = self->afe.status_us = self->afe.wait_us;
         self->afe.config_us = self->afe.wait_us + (self->afe.config_failures != 0u ? 50000u : CONFIG_PERIOD_US);
         memset(self->afe.bleed_set, 0, sizeof self->afe.bleed_set);
         break;
@@ -291,7 +339,7 @@ static bool write_bleeds(bms_t *self, ecu_out_t *out)
 {
     afe_t *const afe = &self->afe;
     const uint32_t chip = afe->bleed_next;
-    const uint16_t wanted = afe->bleed_wanted[chip];
+    const uint16_t wanted = (uint16_t)(afe->bleed_wanted[chip] | selfcheck_wants(self, chip));
     if (afe->bleed_part == 0u) {
         const bool renew = wanted != 0u && elapsed_ms(self->now_us, afe->bleed_us[chip]) >= BLEED_REFRESH_MS;
         if (wanted == afe->bleed_set[chip] && !renew) {
@@ -326,12 +374,14 @@ static void run(bms_t *self, ecu_out_t *out)
         ask(self, out, AFE_ASK_CELLS, REG_VCELL16 + 2u * (16u - per_module), 2u * per_module);
     } else if (is_due(now_us, &afe->gpio_us, GPIO_PERIOD_US)) {
         ask(self, out, AFE_ASK_GPIO, REG_TSREF, 16u);
+    } else if (is_due(now_us, &afe->module_us, GPIO_PERIOD_US)) {
+        ask(self, out, AFE_ASK_MODULE, REG_AUX_BAT, 2u);
     } else if (is_due(now_us, &afe->status_us, STATUS_PERIOD_US)) {
         /* A chip that stopped converting or lost its settings (brown-out) is set up again, and all with it. */
         if (any_chip(self, afe->adc_stopped) || any_chip(self, afe->config_wrong)) restart(self);
         else ask(self, out, AFE_ASK_STATUS, REG_DEV_STAT, 2u);
     } else if (is_due(now_us, &afe->config_us, CONFIG_PERIOD_US)) {
-        ask(self, out, AFE_ASK_CONFIG, REG_OV_THRESH, 2u);
+        ask(self, out, AFE_ASK_CONFIG, REG_ACTIVE_CELL, CONFIG_BYTES);
     } else if (afe->clear_faults != 0u) {
         send(out, INIT_BROADCAST_WRITE, 0u, REG_FAULT_RST1, ALL_FAULTS, 2u); /* what lasts comes back */
         afe->clear_faults = 0u;
@@ -344,7 +394,7 @@ void afe_init(bms_t *self)
 {
     const uint32_t modules = self->config.set.modules;
     self->afe.all_chips = modules >= 32u ? UINT32_MAX : (1u << modules) - 1u;
-    self->afe.scan_period_us = modules <= 12u ? 20000u : 100000u;
+    self->afe.scan_period_us = modules <= 12u ? 20000u : 40000u;
     enter(self, AFE_WAKE, 0u);
 }
 
@@ -365,7 +415,7 @@ void afe_step(bms_t *self, const ecu_in_t *in, ecu_out_t *out)
         break;
     case AFE_WAKE_STACK: wake_stack(self, out); break;
     case AFE_ADDRESS: give_addresses(self, out); break;
-    case AFE_IDENTIFY: ask(self, out, AFE_ASK_IDENTITY, REG_PARTID, 1u); break;
+    case AFE_IDENTIFY: ask(self, out, AFE_ASK_IDENTITY, REG_PARTID, IDENTITY_BYTES); break;
     case AFE_CONFIGURE: configure(self, out); break;
     default: run(self, out); break;
     }

@@ -129,6 +129,7 @@ int ecu_init(ecu_t *self, const ecu_boot_t *boot)
     measure_init(self);
     sensor_init(self);
     protect_init(self);
+    plausible_init(self);
     afe_init(self);
     leak_init(&self->leak, self->config.set.blocks);
     watch_init(self);
@@ -245,6 +246,7 @@ void ecu_step(ecu_t *self, const ecu_in_t *in, ecu_out_t *out)
     const uint32_t slot = self->steps;
     self->steps = slot + 1u < 1000u ? slot + 1u : 0u;
     BMS_ASSERT(self, in->now_us >= self->now_us);
+    plausible_time(self, in->now_us);
     self->now_us = in->now_us;
     self->pins = in->pins.digital;
     self->supply_mv = in->pins.supply_mv;
@@ -257,6 +259,7 @@ void ecu_step(ecu_t *self, const ecu_in_t *in, ecu_out_t *out)
     run_estimator(self);
     if (in->can_count != 0u) take_frames(self, in);
     afe_step(self, in, out);
+    plausible_memory(self);
     protect_pins(self);
     protect_fresh(self);
     if (slot % 10u == 0u) every_10_ms(self);
@@ -267,6 +270,8 @@ void ecu_step(ecu_t *self, const ecu_in_t *in, ecu_out_t *out)
     if (self->contactor.state >= STATE_ASSERTED) return;
     out->pins.digital = self->contactor.coils;
     if (self->contactor.fuse != 0u) out->pins.digital |= PIN_OUT_FUSE_TRIGGER;
+    if (self->plausible.heater_cut != 0u) out->pins.digital |= PIN_OUT_HEATER_CUT;
+    self->plausible.asked_sleep = out->sleep_ms != 0u;
     out->pins.heater_pptt = self->thermal.heater_pptt;
     out->pins.pump_pptt = self->thermal.pump_pptt;
 }
@@ -303,7 +308,7 @@ static const ecu_probe_t PROBES[] = {
     PROBE("used_uc", "uC", charge.used_uc, 1, PROBE_I64),
     PROBE("charge_limit_ma", "mA", limits.charge_ma, 1, PROBE_I32),
     PROBE("discharge_limit_ma", "mA", limits.discharge_ma, 1, PROBE_I32),
-    PROBE("active_diagnoses", "bits", protect.active_bits, 1, PROBE_U64),
+    PROBE("active_diagnoses", "bits", protect.active_bits, DIAG_PAGES, PROBE_U64),
     PROBE("first_trip", "1", protect.first_trip, 1, PROBE_U8),
     PROBE("leak_sure_a", "A", leak.worst_a, 1, PROBE_F32),
     PROBE("block_core_degc", "degC", watch.obs.core_degc, BMS_CELLS_MAX, PROBE_F32),

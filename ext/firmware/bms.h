@@ -8,7 +8,8 @@
  *       -> charge.c      microcoulombs;  estimator.c  state of charge and its interval, joined by stack pressure (witness.c)
  *       -> leak.c        blocks that lose charge
  *       -> watch.c       temperatures inside (observer.c), resistance and capacity (health.c), power for seconds (power.c)
- *       -> protect.c     diagnoses (generated/diagnoses.h) with debounce, deadline, latch
+ *       -> protect.c     diagnoses (generated/diagnoses.h) with debounce, deadline, latch; plausible.c  readings against each
+ *                        other; selfcheck.c  sense wires and balancing switches
  *       -> limits.c      what may be charged and discharged now
  *       -> contactor.c   state machine, coils;  thermal.c  heater and pump;  balance.c  bleeding
  *       -> canout.c      all of it told, with end-to-end protection;  canin.c  what the vehicle asks;  request.c  whether it may
@@ -58,7 +59,10 @@
 #define BMS_UNKNOWN INT32_MIN /* a min, max or sum of which nothing is known */
 
 #define BMS_CONFIG_MAGIC 0x42534F4Cu
-#define BMS_CONFIG_VERSION 2u
+#define BMS_CONFIG_VERSION 3u
+
+#include "plausible.h"
+#include "readings.h"
 
 enum { LIMIT_OPERATE = 0, LIMIT_WARN = 1, LIMIT_TRIP = 2, LIMITS = 3 }; /* places in a triplet; TIER_... are one higher */
 
@@ -122,7 +126,20 @@ enum { LIMIT_OPERATE = 0, LIMIT_WARN = 1, LIMIT_TRIP = 2, LIMITS = 3 }; /* place
     S(i32, ramp_ma_per_s, "mA/s", "how fast an advertised limit may rise")                                                     \
     A(u8, request_key, REQUEST_KEY_BYTES, "1", "AES-128 key of VcuAuthority; the shipped one says in its bytes that it is for tests")  \
     S(u32, line_delay_ms, "ms", "what turnaround and the way through the rig may add to an answer's time on the line")     \
-    S(u32, readings_move, "bool", "conversion noise is large enough that equal readings again and again mean a frozen chip")
+    S(u32, frozen_scans, "1", "scans with one code after which a channel is taken as frozen; 0: noise is too small to tell")     \
+    S(u32, frozen_frames, "1", "frames of a chip with one content after which it is taken as frozen; 0: too small to tell")       \
+    S(u32, current_moves, "bool", "the current sensor's noise moves its value")                                                   \
+    S(u32, pressure_moves, "bool", "a pressure sensor's noise moves its value")                                                   \
+    S(i32, current_offset_ma, "mA", "mean current with contactors open beyond which the sensor's offset is wrong")               \
+    S(u32, link_weld_ms, "ms", "after the coils went off, the link has fallen by more than link_weld_mv")                         \
+    S(i32, link_weld_mv, "mV", "link as near to the pack voltage as this is held up by it")                                       \
+    S(f32, precharge_ohm, "ohm", "precharge resistor")                                                                            \
+    S(f32, precharge_energy_j, "J", "it survives so much at once")                                                                \
+    S(u32, heater_feedback_is_fitted, "bool", "current in the heater's supply is sensed")                                         \
+    S(u32, flow_switch_is_fitted, "bool", "coolant flow is sensed")                                                               \
+    S(u32, gas_detector_is_fitted, "bool", "gas and aerosol")                                                                     \
+    S(u32, h2s_detector_is_fitted, "bool", "hydrogen sulphide")                                                                   \
+    A(u32, chip_identity, BMS_MODULES_MAX, "1", "die identities of the chips from the bottom up; all 0: not compared")
 
 FIELD_STRUCT(bms_settings_t, BMS_CONFIG_FIELDS);
 
@@ -147,89 +164,6 @@ enum {
 
 /* ---- state of each part -------------------------------------------------------------------------------------------------- */
 
-enum { AFE_WAKE, AFE_WAKE_STACK, AFE_ADDRESS, AFE_IDENTIFY, AFE_CONFIGURE, AFE_RUN };
-enum { AFE_ASK_NOTHING, AFE_ASK_IDENTITY, AFE_ASK_CELLS, AFE_ASK_GPIO, AFE_ASK_STATUS, AFE_ASK_CONFIG };
-
-typedef struct {
-    uint8_t phase, step;     /* AFE_WAKE ..., and the place within it */
-    uint8_t asked;           /* AFE_ASK_..., the question that waits for its answer */
-    uint8_t failed_scans;    /* cell scans in a row with a chip missing */
-    uint8_t bleed_next;      /* chip whose switches are looked at next */
-    uint8_t bleed_part;      /* half of a chip's switches that is written next; 2: go */
-    uint16_t expect_register, expect_bytes;
-    uint16_t rx_count;
-    uint32_t answered;       /* chips that answered the question, one bit each */
-    uint32_t all_chips;      /* the same, all */
-    uint64_t wait_us;        /* nothing is sent before */
-    uint64_t deadline_us;    /* of the answer */
-    uint64_t cells_us, gpio_us, status_us, config_us; /* when each is asked next */
-    uint32_t scan_period_us;
-    uint32_t frames, crc_errors, skipped_bytes, timeouts, restarts; /* only rise */
-    uint16_t bleed_wanted[BMS_MODULES_MAX], bleed_set[BMS_MODULES_MAX]; /* channels, one bit each */
-    uint64_t bleed_us[BMS_MODULES_MAX];   /* when the switches were written last: their timers run out */
-    uint8_t fault_summary[BMS_MODULES_MAX];
-    uint8_t adc_stopped[BMS_MODULES_MAX]; /* the chip says that its converter does not run: its readings are old */
-    uint8_t config_wrong[BMS_MODULES_MAX];
-    uint8_t config_failures, identity_failures, clear_faults, reserved;
-    uint8_t rx[ECU_UART_IN_MAX + 160u];
-} afe_t;
-
-typedef struct {
-    /* one scan of all cells */
-    uint32_t scan;                  /* completed scans */
-    uint64_t scan_us;
-    uint32_t cells_unknown;         /* in the last scan */
-    int32_t cell_min_uv, cell_max_uv; /* over the valid ones; BMS_UNKNOWN without any */
-    int64_t cell_sum_uv;            /* BMS_UNKNOWN unless all are valid */
-    int32_t cell_uv[BMS_CELLS_MAX];
-    uint32_t cell_valid[BMS_CELLS_MAX]; /* all ones: fresh in the last scan */
-    uint32_t cell_rested[BMS_CELLS_MAX]; /* as valid, and not disturbed by bleeding: for the estimator */
-    uint64_t chip_us[BMS_MODULES_MAX];  /* last cell reading of each chip */
-    uint32_t chip_scan[BMS_MODULES_MAX]; /* scan it belonged to */
-    uint16_t chip_crc[BMS_MODULES_MAX]; /* of its last frame: equal means equal readings */
-    uint16_t chip_same[BMS_MODULES_MAX]; /* frames in a row with equal readings */
-    int32_t chip_same_ma[BMS_MODULES_MAX]; /* current when they began to be equal */
-    /* temperature and pressure, every 100 ms */
-    uint32_t gpio_scan;
-    uint32_t temperatures_unknown, pressures_unknown;
-    int32_t temperature_min_cdegc, temperature_max_cdegc, temperature_mean_cdegc, temperature_rate_cdegc; /* BMS_UNKNOWN */
-    int32_t pressure_min_kpa, pressure_max_kpa, pressure_rise_kpa; /* BMS_UNKNOWN; rise within the last one to two seconds */
-    uint16_t temperature_min_at, temperature_max_at, pressure_min_at, pressure_max_at;
-    uint16_t cell_min_at, cell_max_at; /* as found for found_scan */
-    uint32_t found_scan;
-    uint32_t gpio_answered;             /* chips heard in this scan */
-    int32_t sensor_cdegc[BMS_SENSORS_MAX]; /* thermistors * module + place */
-    int32_t sensor_old_cdegc[BMS_SENSORS_MAX]; /* of the last rate sample */
-    uint8_t sensor_valid[BMS_SENSORS_MAX];
-    int32_t pressure_kpa[BMS_MODULES_MAX], pressure_old_kpa[BMS_MODULES_MAX], pressure_older_kpa[BMS_MODULES_MAX];
-    int32_t temperature_module_unknown; /* most unknown thermistors in one module */
-    uint32_t pressure_rise_at;
-    uint8_t pressure_valid[BMS_MODULES_MAX];
-    uint64_t rate_us;
-    int32_t block_cdegc[BMS_CELLS_MAX]; /* between thermistors; the last known where a module has none valid */
-} measure_t;
-
-typedef struct {
-    int32_t value;
-    uint32_t seq;      /* readings so far; a reading is fresh once */
-    uint64_t us;       /* of the last good one */
-    uint8_t valid, counter, seen, reserved[5];
-} reading_t;
-
-typedef struct {
-    reading_t current_ma, pack_mv, link_mv, insulation_kohm;
-    uint32_t rejected;      /* frames with wrong length, counter or error flags */
-    uint8_t insulation_fault, reserved[3];
-} sensor_t;
-
-typedef struct {
-    int64_t used_uc;          /* left the pack since start, less what came back */
-    uint64_t out_uc, in_uc;   /* counters that only rise */
-    int64_t carry;            /* parts of a microcoulomb */
-    uint64_t started;
-    uint64_t last_us;
-} charge_t;
-
 /* One diagnosis. A sample says which tier it crosses; bad[t] counts samples in a row at tier t or above. */
 typedef struct {
     uint64_t bad_us[4];       /* when such a row began, by tier */
@@ -239,17 +173,18 @@ typedef struct {
     uint8_t tier, sampled;    /* concluded; of the last sample */
     uint8_t latched, gone;    /* gone: the cause has been gone long enough to clear */
     uint8_t told_tier, told_latched; /* as last told by BmsEvent */
-    uint8_t busy, reserved;   /* a count runs or a tier is held: the tick must look at it */
+    uint8_t reserved[2];
 } diagnosis_t;
 
 typedef struct {
     diagnosis_t diag[DIAG_COUNT];
-    uint64_t active_bits;     /* bit n: diagnosis n is active or latched */
+    uint64_t active_bits[DIAG_PAGES]; /* active or latched; bit k of word w: diagnosis w * DIAG_PER_PAGE + k, as in BmsDiagnosis */
+    uint64_t busy_bits[DIAG_PAGES];   /* a count runs or a tier is held: the tick must look at it */
     uint32_t trip_groups;     /* one bit a DIAG_GROUP_... */
     uint8_t trip, inhibit, inhibit_charge, derate, warn; /* what follows from all; derate: tier of the worst that only derates */
     uint8_t needs_clear, needs_service, cause_present; /* cause_present: a latched trip still has its cause */
     uint8_t first_trip, active_count, changed, reserved;
-    uint32_t scan_seen, gpio_seen, current_seen, pack_seen, insulation_seen;
+    uint32_t scan_seen, gpio_seen, current_seen, pack_seen, link_seen, insulation_seen;
     /* correlation of steps in current and voltage */
     float sign_sum, sign_weight;
     int32_t sign_ma;
@@ -337,6 +272,8 @@ typedef struct ecu {
     sensor_t sensor;
     charge_t charge;
     protect_t protect;
+    plausible_t plausible;
+    selfcheck_t selfcheck;
     limits_t limits;
     contactor_t contactor;
     thermal_t thermal;
@@ -367,6 +304,7 @@ static inline bool afe_runs(const bms_t *self)
 void measure_init(bms_t *self);
 void measure_cells(bms_t *self, uint32_t chip, const uint8_t *data, uint16_t crc); /* one chip's answer, highest channel first */
 void measure_scan_done(bms_t *self);
+void measure_module(bms_t *self, uint32_t chip, const uint8_t *data); /* a chip's reading of its whole module */
 void measure_gpio(bms_t *self, uint32_t chip, const uint8_t *data); /* TSREF, GPIO1 to GPIO7 */
 void measure_gpio_done(bms_t *self);
 void measure_block_temperatures(bms_t *self, uint32_t chip);

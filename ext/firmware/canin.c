@@ -6,6 +6,7 @@
 #include "util.h"
 
 #define MODE_LAST 2u
+#define REQUEST_LEAST_MS 4
 #define SILENCE_MS 500u     /* after it the vehicle asks for nothing */
 
 static void reject(bms_t *self, uint32_t *counter)
@@ -36,6 +37,9 @@ static void take_request(bms_t *self, const ecu_can_frame_t *frame)
         reject(self, &in->malformed);
         return;
     }
+    const int32_t gap_ms = (int32_t)elapsed_ms(self->now_us, in->request_us);
+    const bool in_time = in->known == 0u || (gap_ms >= REQUEST_LEAST_MS && gap_ms <= diagnosis_table[DIAG_VCU_TIMING].threshold[TIER_WARN]);
+    diag_sample(self, DIAG_VCU_TIMING, in_time ? TIER_NONE : TIER_WARN, gap_ms, -1);
     in->good += 1u;
     in->bad_in_row = 0u;
     in->known = 1u;

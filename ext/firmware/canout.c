@@ -321,7 +321,7 @@ static void send_diagnoses(bms_t *self, ecu_out_t *out)
     struct bms_dbc_bms_diagnosis_t m = {0};
     m.page = self->canout.page;
     self->canout.page = (uint8_t)(m.page + 1u < DIAG_PAGES ? m.page + 1u : 0u);
-    m.active = self->protect.active_bits >> (m.page * DIAG_PER_PAGE) & (((uint64_t)1 << DIAG_PER_PAGE) - 1u);
+    m.active = self->protect.active_bits[m.page];
     ecu_can_frame_t *const frame = frame_for(self, out, BMS_DBC_BMS_DIAGNOSIS_FRAME_ID);
     if (frame != NULL) (void)bms_dbc_bms_diagnosis_pack(frame->data, &m, 8u);
 }

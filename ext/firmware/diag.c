@@ -13,11 +13,33 @@ static uint32_t highest_tier(const diagnosis_row_t *row)
     return (row->tiers >> TIER_TRIP & 1u) != 0u ? TIER_TRIP : ((row->tiers >> TIER_WARN & 1u) != 0u ? TIER_WARN : TIER_OPERATE);
 }
 
+static void set_bit(uint64_t *words, uint32_t id)
+{
+    words[id / DIAG_PER_PAGE] |= (uint64_t)1u << id % DIAG_PER_PAGE;
+}
+
+static void clear_bit(uint64_t *words, uint32_t id)
+{
+    words[id / DIAG_PER_PAGE] &= ~((uint64_t)1u << id % DIAG_PER_PAGE);
+}
+
+static bool has_bit(const uint64_t *words, uint32_t id)
+{
+    return (words[id / DIAG_PER_PAGE] >> id % DIAG_PER_PAGE & 1u) != 0u;
+}
+
+static bool has_any(const uint64_t *words)
+{
+    uint64_t any = 0u;
+    for (uint32_t w = 0; w < DIAG_PAGES; ++w) any |= words[w];
+    return any != 0u;
+}
+
 static void conclude(bms_t *self, diagnosis_t *d, const diagnosis_row_t *row, uint32_t tier)
 {
     d->tier = (uint8_t)tier;
     d->gone = 0u;
-    self->protect.active_bits |= (uint64_t)1u << row->id;
+    set_bit(self->protect.active_bits, row->id);
     if (row->latch != 0u && tier == highest_tier(row)) d->latched = 1u;
     if (tier == TIER_TRIP && row->reaction == REACTION_TRIP) {
         if (self->protect.first_trip == 0u) self->protect.first_trip = row->id;
@@ -30,10 +52,10 @@ static void conclude(bms_t *self, diagnosis_t *d, const diagnosis_row_t *row, ui
 void diag_sample(bms_t *self, uint32_t id, uint32_t tier, int32_t value, int32_t place)
 {
     diagnosis_t *const d = &self->protect.diag[id];
-    if (tier == TIER_NONE && d->busy == 0u) return; /* nearly always */
+    if (tier == TIER_NONE && !has_bit(self->protect.busy_bits, id)) return; /* nearly always */
     const diagnosis_row_t *const row = &diagnosis_table[id];
     const uint32_t cleared_below = row->latch != 0u && d->latched != 0u ? TIER_WARN : d->tier;
-    d->busy = 1u;
+    set_bit(self->protect.busy_bits, id);
     if (tier >= cleared_below || d->sampled >= cleared_below) d->good_us = self->now_us;
     d->sampled = (uint8_t)tier;
     if (tier >= d->tier) {
@@ -73,13 +95,13 @@ static void age(bms_t *self, uint32_t id)
         d->tier = (uint8_t)held;
         self->protect.changed = 1u;
     }
-    d->busy = counting != 0u || d->tier != TIER_NONE || d->latched != 0u;
+    if (counting == 0u && d->tier == TIER_NONE && d->latched == 0u) clear_bit(self->protect.busy_bits, id);
 }
 
 static void summarise(bms_t *self)
 {
     protect_t *const p = &self->protect;
-    p->active_bits = 0u;
+    memset(p->active_bits, 0, sizeof p->active_bits);
     p->trip_groups = 0u;
     p->trip = p->inhibit = p->inhibit_charge = p->derate = p->warn = 0u;
     p->needs_clear = p->needs_service = p->cause_present = p->active_count = 0u;
@@ -88,7 +110,7 @@ static void summarise(bms_t *self)
         const diagnosis_row_t *const row = &diagnosis_table[id];
         if (d->tier == TIER_NONE && d->latched == 0u) continue;
         const bool worst = d->tier == highest_tier(row);
-        p->active_bits |= (uint64_t)1u << id;
+        set_bit(p->active_bits, id);
         p->active_count += 1u;
         p->warn |= d->tier >= TIER_WARN;
         p->inhibit |= worst && row->reaction == REACTION_INHIBIT;
@@ -107,10 +129,12 @@ static void summarise(bms_t *self)
 
 void diag_tick(bms_t *self)
 {
-    for (uint32_t id = 1; id < DIAG_COUNT; ++id) {
-        if (self->protect.diag[id].busy != 0u) age(self, id);
+    if (has_any(self->protect.busy_bits)) {
+        for (uint32_t id = 1; id < DIAG_COUNT; ++id) {
+            if (has_bit(self->protect.busy_bits, id)) age(self, id);
+        }
     }
-    if (self->protect.active_bits != 0u || self->protect.changed != 0u) summarise(self);
+    if (has_any(self->protect.active_bits) || self->protect.changed != 0u) summarise(self);
 }
 
 void diag_clear(bms_t *self, bool service)

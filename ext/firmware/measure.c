@@ -47,11 +47,12 @@ void measure_cells(bms_t *self, uint32_t chip, const uint8_t *data, uint16_t crc
     const uint32_t per_module = self->config.set.blocks_per_module, first = chip * per_module, channels = channels_of(self, chip);
     const uint32_t rested = self->afe.bleed_set[chip] == 0u ? UINT32_MAX : 0u;
     int32_t *const uv = m->cell_uv + first;
-    uint32_t *const valid = m->cell_valid + first, *const rest = m->cell_rested + first;
+    uint32_t *const valid = m->cell_valid + first, *const rest = m->cell_rested + first, *const same_code = m->cell_same + first;
     for (uint32_t c = 0; c < channels; ++c) {
-        const int32_t raw = (int16_t)get_u16_be(data + 2u * (per_module - 1u - c));
+        const int32_t raw = (int16_t)get_u16_be(data + 2u * (per_module - 1u - c)), now_uv = cell_uv_of(raw);
         const uint32_t known = raw != RAW_NONE ? UINT32_MAX : 0u;
-        uv[c] = cell_uv_of(raw);
+        same_code[c] = now_uv == uv[c] ? same_code[c] + 1u : 0u;
+        uv[c] = now_uv;
         valid[c] = known;
         rest[c] = known & rested;
     }
@@ -65,17 +66,19 @@ void measure_cells(bms_t *self, uint32_t chip, const uint8_t *data, uint16_t crc
 
 /* Minimum, maximum and count in one pass without branches. */
 BMS_CLONES
-static void scan_extremes(const int32_t *restrict uv, const uint32_t *restrict valid, uint32_t n, int32_t *low, int32_t *high,
-                          uint32_t *known)
+static void scan_extremes(const int32_t *restrict uv, const uint32_t *restrict valid, const uint32_t *restrict same, uint32_t n,
+                          int32_t *low, int32_t *high, uint32_t *known, uint32_t *same_most)
 {
     int32_t least = INT32_MAX, most = INT32_MIN;
-    uint32_t count = 0;
+    uint32_t count = 0, longest = 0;
     for (uint32_t b = 0; b < n; ++b) {
         const int32_t as_least = valid[b] ? uv[b] : INT32_MAX, as_most = valid[b] ? uv[b] : INT32_MIN;
         least = as_least < least ? as_least : least;
         most = as_most > most ? as_most : most;
         count += valid[b] & 1u;
+        longest = same[b] > longest ? same[b] : longest;
     }
+    *same_most = longest;
     *low = least;
     *high = most;
     *known = count;
@@ -102,12 +105,21 @@ void measure_scan_done(bms_t *self)
     }
     uint32_t known = 0;
     int32_t low = 0, high = 0;
-    scan_extremes(m->cell_uv, m->cell_valid, blocks, &low, &high, &known);
+    scan_extremes(m->cell_uv, m->cell_valid, m->cell_same, blocks, &low, &high, &known, &m->cell_same_most);
     m->cells_unknown = blocks - known;
     m->cell_min_uv = known != 0u ? low : BMS_UNKNOWN;
     m->cell_max_uv = known != 0u ? high : BMS_UNKNOWN;
     m->cell_sum_uv = known == blocks ? sum_of(m->cell_uv, blocks) : BMS_UNKNOWN;
     self->est_due = 1u;
+}
+
+/* Counts of 3.05 mV. */
+void measure_module(bms_t *self, uint32_t chip, const uint8_t *data)
+{
+    measure_t *const m = &self->measure;
+    const int32_t raw = (int16_t)get_u16_be(data);
+    m->module_valid[chip] = raw != RAW_NONE && raw != -1;
+    m->module_uv[chip] = raw * 3050;
 }
 
 uint32_t measure_cells_age_ms(const bms_t *self)

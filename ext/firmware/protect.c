@@ -4,6 +4,7 @@
 #include "util.h"
 
 #define START_MS 2500u        /* chips, sensors and vehicle may be silent so long after start */
+#define INSULATION_START_MS 7000u /* a monitor tests itself for so long; no contactor closes before it has a value */
 #define CURRENT_AGE_MS 100u   /* a current older than this is none */
 #define TRAVEL_MS 100u        /* contactors open, arc out, sensor filter */
 #define RUNAWAY_CDEGC 15000   /* a thermistor above 150 degC needs no rate */
@@ -59,6 +60,7 @@ void protect_init(bms_t *self)
 {
     self->protect.full_scan_us = self->protect.can_ok_us = self->protect.limit_us = self->now_us;
     self->protect.sign_ma = BMS_UNKNOWN;
+    self->selfcheck.due_us = self->now_us + 1000u * (uint64_t)START_MS;
 }
 
 /* ---- every step ----------------------------------------------------------------------------------------------------------- */
@@ -125,7 +127,7 @@ static void check_chips(bms_t *self)
     int32_t missing = -1, frozen = -1;
     for (uint32_t chip = 0; chip < self->config.set.modules; ++chip) {
         if (m->chip_scan[chip] != m->scan) missing = (int32_t)chip;
-        else if (m->chip_same[chip] != 0u && self->config.set.readings_move != 0u) frozen = (int32_t)chip;
+        else if (self->config.set.frozen_frames != 0u && m->chip_same[chip] >= self->config.set.frozen_frames) frozen = (int32_t)chip;
     }
     diag_sample(self, DIAG_AFE_LINK, missing >= 0 ? TIER_TRIP : TIER_NONE, (int32_t)measure_cells_age_ms(self), missing);
     diag_sample(self, DIAG_AFE_FROZEN, frozen >= 0 ? TIER_TRIP : TIER_NONE, frozen >= 0 ? m->chip_same[frozen] : 0, frozen);
@@ -211,6 +213,7 @@ static void check_insulation(bms_t *self)
     const int32_t value = ohm_per_v > INT32_MAX ? INT32_MAX : (int32_t)ohm_per_v;
     const uint32_t tier = tier_below(self, DIAG_INSULATION_LOW, value, self->config.set.insulation_ohm_per_v, 0);
     diag_sample(self, DIAG_INSULATION_LOW, tier >= TIER_WARN ? tier : TIER_NONE, self->sensor.insulation_kohm.value, -1);
+    plausible_insulation(self, value);
 }
 
 /* ---- temperature and pressure: every scan of the GPIOs ---------------------------------------------------------------------- */
@@ -287,10 +290,16 @@ void protect_fresh(bms_t *self)
         p->current_seen = s->current_ma.seq;
         check_current(self);
         check_limits(self);
+        plausible_current(self);
     }
     if (p->pack_seen != s->pack_mv.seq) {
         p->pack_seen = s->pack_mv.seq;
         check_pack_voltage(self);
+        plausible_pack(self);
+    }
+    if (p->link_seen != s->link_mv.seq) {
+        p->link_seen = s->link_mv.seq;
+        plausible_link(self);
     }
     if (p->scan_seen != self->measure.scan) {
         p->scan_seen = self->measure.scan;
@@ -299,13 +308,18 @@ void protect_fresh(bms_t *self)
         if (self->measure.cell_min_uv != BMS_UNKNOWN) check_cells(self);
         check_sum(self);
         check_sign(self);
+        plausible_scan(self);
+        selfcheck_scan(self);
     }
     if (p->gpio_seen != self->measure.gpio_scan) {
         p->gpio_seen = self->measure.gpio_scan;
         check_temperatures(self);
         check_thermistors(self);
         check_runaway(self);
-        if (self->config.set.pressure_is_fitted != 0u) check_pressures(self);
+        if (self->config.set.pressure_is_fitted != 0u) {
+            check_pressures(self);
+            plausible_pressures(self);
+        }
     }
     if (p->insulation_seen != s->insulation_kohm.seq) {
         p->insulation_seen = s->insulation_kohm.seq;
@@ -349,7 +363,8 @@ static void check_silence(bms_t *self)
     if (chips_lost) diag_sample(self, DIAG_AFE_LINK, TIER_TRIP, (int32_t)measure_cells_age_ms(self), -1);
     const int32_t ms = (int32_t)elapsed_ms(self->now_us, insulation->us);
     const bool insulation_lost = insulation->valid == 0u || ms > threshold(DIAG_INSULATION_UNKNOWN, TIER_WARN);
-    diag_sample(self, DIAG_INSULATION_UNKNOWN, insulation_lost && late ? TIER_WARN : TIER_NONE, ms, -1);
+    const bool measured = elapsed_ms(self->now_us, self->boot_us) >= INSULATION_START_MS;
+    diag_sample(self, DIAG_INSULATION_UNKNOWN, insulation_lost && measured ? TIER_WARN : TIER_NONE, ms, -1);
 }
 
 static void check_outside(bms_t *self)
@@ -377,5 +392,6 @@ void protect_tick(bms_t *self)
     check_afe(self);
     check_silence(self);
     check_outside(self);
+    plausible_tick(self);
     diag_tick(self);
 }

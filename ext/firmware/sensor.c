@@ -27,6 +27,19 @@ static bool counter_moves(reading_t *reading, uint8_t counter)
     return moves;
 }
 
+/* Two senders under one identifier make the counter jump again and again; single losses are forgiven by the frames after them. A
+ * counter that only stands still is a sensor that hangs, which ageing shows. */
+static void watch_order(bms_t *self, uint8_t counter)
+{
+    sensor_t *const s = &self->sensor;
+    const uint8_t step = s->current_ma.seen == 0u ? 1u : (uint8_t)((counter - s->current_ma.counter) & 15);
+    const bool steps = step == 1u || (step == 0u && s->last_step == 0u);
+    s->last_step = step;
+    s->jumps = (uint8_t)(steps ? max_i32(s->jumps - 1, 0) : min_i32(s->jumps + 2, 60));
+    const bool many = s->jumps > diagnosis_table[DIAG_SENSOR_CONFLICT].threshold[TIER_TRIP];
+    diag_sample(self, DIAG_SENSOR_CONFLICT, many ? TIER_TRIP : TIER_NONE, s->jumps, -1);
+}
+
 static void accept(bms_t *self, reading_t *reading, int32_t value)
 {
     reading->value = value;
@@ -68,6 +81,7 @@ void sensor_receive(bms_t *self, const ecu_can_frame_t *frame)
     sensor_t *const s = &self->sensor;
     switch (frame->id) {
     case ID_CURRENT:
+        if (frame->length == 6u) watch_order(self, frame->data[1] & 15u);
         if (take_ivt(self, &s->current_ma, frame, self->config.set.current_range_ma)) charge_take(self, s->current_ma.value);
         break;
     case ID_PACK: (void)take_ivt(self, &s->pack_mv, frame, INT32_MAX); break;

@@ -31,6 +31,11 @@ static inline int32_t clamp_i32(int32_t x, int32_t low, int32_t high)
     return x < low ? low : (x > high ? high : x);
 }
 
+static inline int64_t clamp_i64(int64_t x, int64_t low, int64_t high)
+{
+    return x < low ? low : (x > high ? high : x);
+}
+
 static inline int32_t abs_i32(int32_t x)
 {
     return x == INT32_MIN ? INT32_MAX : (x < 0 ? -x : x);

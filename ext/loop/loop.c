@@ -64,6 +64,13 @@ static void firmware_reset(world_t *w, uint8_t cause)
     loop_event(l, LOOP_EVENT_RESET, cause, 0, -1, 0.0f);
 }
 
+static bool has_vented(const plant_t *p)
+{
+    double kpa = 0.0;
+    for (uint32_t m = 0; m < p->modules; ++m) kpa += p->module_gas_kpa[m];
+    return kpa > 0.0;
+}
+
 static uint32_t input_pins(const world_t *w)
 {
     const loop_t *l = &w->loop;
@@ -78,6 +85,10 @@ static uint32_t input_pins(const world_t *w)
     if (p->contactor_closed & 4u) pins |= PIN_IN_PRECHARGE_FEEDBACK;
     if (current > l->comparator_a) pins |= PIN_IN_OVERCURRENT;
     if (w->chips.fault_line) pins |= PIN_IN_CHIP_FAULT;
+    if (p->heater_frac > 0.0) pins |= PIN_IN_HEATER_ON;
+    if (l->flow_fault == 1u || (l->flow_fault == 0u && p->pump_frac > 0.05)) pins |= PIN_IN_COOLANT_FLOW;
+    if (l->gas_alarm || has_vented(p)) pins |= PIN_IN_GAS;
+    if (l->h2s_alarm) pins |= PIN_IN_H2S;
     return pins;
 }
 
@@ -161,8 +172,11 @@ static void apply_output(world_t *w, const loop_inputs_t *in)
     l->commanded_pins = pins->digital;
     p->coil_command = pins->digital & COIL_PINS;
     p->fuse_trigger = pins->digital & PIN_OUT_FUSE_TRIGGER ? 1u : 0u;
-    p->heater_frac = (double)(pins->heater_pptt > 10000u ? 10000u : pins->heater_pptt) * 1e-4;
-    p->pump_frac = (double)(pins->pump_pptt > 10000u ? 10000u : pins->pump_pptt) * 1e-4;
+    const double heater = (double)(pins->heater_pptt > 10000u ? 10000u : pins->heater_pptt) * 1e-4;
+    const double pump = (double)(pins->pump_pptt > 10000u ? 10000u : pins->pump_pptt) * 1e-4;
+    const bool heats = l->heater_fault != 2u && (pins->digital & PIN_OUT_HEATER_CUT) == 0u;
+    p->heater_frac = !heats ? 0.0 : (l->heater_fault == 1u ? 1.0 : heater);
+    p->pump_frac = l->pump_fault ? 0.0 : pump;
     const ecu_uart_out_t *line = &w->out.uart[0];
     if (line->count || line->low_us) {
         l->trace_hash = hash_bytes(hash_word(l->trace_hash, line->low_us), line->bytes, line->count);

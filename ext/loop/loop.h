@@ -54,6 +54,11 @@ enum { LOOP_UNTIL_SOC_ABOVE = 1, LOOP_UNTIL_SOC_BELOW = 2, LOOP_UNTIL_CURRENT_BE
     S(u32, supply_mv, "mV", "12 V supply")                                                                                        \
     S(u32, interlock, "1", "1 closed")                                                                                            \
     S(u32, crash, "1", "1 crash line asserted")                                                                                   \
+    S(u32, heater_fault, "enum", "heater: 0 follows its duty, 1 stuck on, 2 dead")                                                 \
+    S(u32, pump_fault, "bool", "coolant pump stands still whatever its duty")                                                     \
+    S(u32, flow_fault, "enum", "flow switch: 0 follows the coolant, 1 stuck closed (flows), 2 stuck open")                        \
+    S(u32, gas_alarm, "bool", "gas detector alarms, beside what cells have vented")                                               \
+    S(u32, h2s_alarm, "bool", "hydrogen-sulphide detector alarms")                                                                \
     S(u32, ignition, "1", "1 on")                                                                                                 \
     S(f64, comparator_a, "A", "threshold of the hardware over-current comparator")                                                \
     S(u32, boot_ms, "ms", "time between a reset and the first step")                                                              \

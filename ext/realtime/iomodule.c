@@ -39,6 +39,10 @@ void io_pack_inputs(io_t *io, const ecu_pins_in_t *pins, ecu_can_frame_t *frame)
     m.precharge_feedback = (pins->digital & PIN_IN_PRECHARGE_FEEDBACK) != 0u;
     m.overcurrent = (pins->digital & PIN_IN_OVERCURRENT) != 0u;
     m.chip_fault = (pins->digital & PIN_IN_CHIP_FAULT) != 0u;
+    m.heater_on = (pins->digital & PIN_IN_HEATER_ON) != 0u;
+    m.coolant_flow = (pins->digital & PIN_IN_COOLANT_FLOW) != 0u;
+    m.gas = (pins->digital & PIN_IN_GAS) != 0u;
+    m.h2s = (pins->digital & PIN_IN_H2S) != 0u;
     m.supply_voltage = (uint16_t)(pins->supply_mv < SUPPLY_UNKNOWN ? pins->supply_mv : SUPPLY_UNKNOWN - 1u);
     memset(frame, 0, sizeof *frame);
     (void)bms_dbc_io_inputs_pack(frame->data, &m, 8u);
@@ -53,6 +57,7 @@ void io_pack_outputs(io_t *io, const ecu_pins_out_t *pins, ecu_can_frame_t *fram
     m.main_minus = (pins->digital & PIN_OUT_MAIN_MINUS) != 0u;
     m.precharge = (pins->digital & PIN_OUT_PRECHARGE) != 0u;
     m.fuse_trigger = (pins->digital & PIN_OUT_FUSE_TRIGGER) != 0u;
+    m.heater_cut = (pins->digital & PIN_OUT_HEATER_CUT) != 0u;
     m.heater_duty = (uint16_t)(pins->heater_pptt < 10000u ? pins->heater_pptt : 10000u);
     m.pump_duty = (uint16_t)(pins->pump_pptt < 10000u ? pins->pump_pptt : 10000u);
     memset(frame, 0, sizeof *frame);
@@ -84,7 +89,8 @@ bool io_take_inputs(io_t *io, uint64_t now_us, const ecu_can_frame_t *frame)
     io->digital = (m.ignition ? PIN_IN_IGNITION : 0u) | (m.interlock ? PIN_IN_INTERLOCK : 0u) | (m.crash ? PIN_IN_CRASH : 0u)
                 | (m.main_plus_feedback ? PIN_IN_MAIN_PLUS_FEEDBACK : 0u) | (m.main_minus_feedback ? PIN_IN_MAIN_MINUS_FEEDBACK : 0u)
                 | (m.precharge_feedback ? PIN_IN_PRECHARGE_FEEDBACK : 0u) | (m.overcurrent ? PIN_IN_OVERCURRENT : 0u)
-                | (m.chip_fault ? PIN_IN_CHIP_FAULT : 0u);
+                | (m.chip_fault ? PIN_IN_CHIP_FAULT : 0u) | (m.heater_on ? PIN_IN_HEATER_ON : 0u)
+                | (m.coolant_flow ? PIN_IN_COOLANT_FLOW : 0u) | (m.gas ? PIN_IN_GAS : 0u) | (m.h2s ? PIN_IN_H2S : 0u);
     io->supply_mv = m.supply_voltage == SUPPLY_UNKNOWN ? 0u : m.supply_voltage;
     return true;
 }
@@ -95,7 +101,8 @@ bool io_take_outputs(io_t *io, uint64_t now_us, const ecu_can_frame_t *frame)
     if (!is_good(io, now_us, BMS_DBC_IO_OUTPUTS_FRAME_ID, frame)) return false;
     (void)bms_dbc_io_outputs_unpack(&m, frame->data, 8u);
     io->digital = (m.main_plus ? PIN_OUT_MAIN_PLUS : 0u) | (m.main_minus ? PIN_OUT_MAIN_MINUS : 0u)
-                | (m.precharge ? PIN_OUT_PRECHARGE : 0u) | (m.fuse_trigger ? PIN_OUT_FUSE_TRIGGER : 0u);
+                | (m.precharge ? PIN_OUT_PRECHARGE : 0u) | (m.fuse_trigger ? PIN_OUT_FUSE_TRIGGER : 0u)
+                | (m.heater_cut ? PIN_OUT_HEATER_CUT : 0u);
     io->heater_pptt = m.heater_duty;
     io->pump_pptt = m.pump_duty;
     return true;

@@ -229,6 +229,10 @@ class Sensors(Frozen, frozen=True):
     current_range_a: float
     comparator_a: float  # hardware over-current pin
     insulation_error_frac: float
+    heater_feedback: bool = False  # current sensed in the heater's supply
+    flow_switch: bool = False  # in the coolant loop
+    gas_detector: bool = False  # aerosol and solvents
+    h2s_detector: bool = False
 
 
 class Fixture(Frozen, frozen=True):

@@ -537,6 +537,10 @@ int bms_dbc_io_inputs_pack(
     dst_p[2] |= pack_left_shift_u8(src_p->precharge_feedback, 5u, 0x20u);
     dst_p[2] |= pack_left_shift_u8(src_p->overcurrent, 6u, 0x40u);
     dst_p[2] |= pack_left_shift_u8(src_p->chip_fault, 7u, 0x80u);
+    dst_p[3] |= pack_left_shift_u8(src_p->heater_on, 0u, 0x01u);
+    dst_p[3] |= pack_left_shift_u8(src_p->coolant_flow, 1u, 0x02u);
+    dst_p[3] |= pack_left_shift_u8(src_p->gas, 2u, 0x04u);
+    dst_p[3] |= pack_left_shift_u8(src_p->h2s, 3u, 0x08u);
     dst_p[4] |= pack_left_shift_u16(src_p->supply_voltage, 0u, 0xffu);
     dst_p[5] |= pack_right_shift_u16(src_p->supply_voltage, 8u, 0xffu);
 
@@ -562,6 +566,10 @@ int bms_dbc_io_inputs_unpack(
     dst_p->precharge_feedback = unpack_right_shift_u8(src_p[2], 5u, 0x20u);
     dst_p->overcurrent = unpack_right_shift_u8(src_p[2], 6u, 0x40u);
     dst_p->chip_fault = unpack_right_shift_u8(src_p[2], 7u, 0x80u);
+    dst_p->heater_on = unpack_right_shift_u8(src_p[3], 0u, 0x01u);
+    dst_p->coolant_flow = unpack_right_shift_u8(src_p[3], 1u, 0x02u);
+    dst_p->gas = unpack_right_shift_u8(src_p[3], 2u, 0x04u);
+    dst_p->h2s = unpack_right_shift_u8(src_p[3], 3u, 0x08u);
     dst_p->supply_voltage = unpack_right_shift_u16(src_p[4], 0u, 0xffu);
     dst_p->supply_voltage |= unpack_left_shift_u16(src_p[5], 8u, 0xffu);
 
@@ -679,6 +687,46 @@ bool bms_dbc_io_inputs_chip_fault_is_in_phys_range(double value)
     return ((value >= 0.0) && (value <= 1.0));
 }
 
+bool bms_dbc_io_inputs_heater_on_is_in_range(uint8_t value)
+{
+    return (value <= 1u);
+}
+
+bool bms_dbc_io_inputs_heater_on_is_in_phys_range(double value)
+{
+    return ((value >= 0.0) && (value <= 1.0));
+}
+
+bool bms_dbc_io_inputs_coolant_flow_is_in_range(uint8_t value)
+{
+    return (value <= 1u);
+}
+
+bool bms_dbc_io_inputs_coolant_flow_is_in_phys_range(double value)
+{
+    return ((value >= 0.0) && (value <= 1.0));
+}
+
+bool bms_dbc_io_inputs_gas_is_in_range(uint8_t value)
+{
+    return (value <= 1u);
+}
+
+bool bms_dbc_io_inputs_gas_is_in_phys_range(double value)
+{
+    return ((value >= 0.0) && (value <= 1.0));
+}
+
+bool bms_dbc_io_inputs_h2s_is_in_range(uint8_t value)
+{
+    return (value <= 1u);
+}
+
+bool bms_dbc_io_inputs_h2s_is_in_phys_range(double value)
+{
+    return ((value >= 0.0) && (value <= 1.0));
+}
+
 bool bms_dbc_io_inputs_supply_voltage_is_in_range(uint16_t value)
 {
     return (value <= 65534u);
@@ -706,6 +754,7 @@ int bms_dbc_io_outputs_pack(
     dst_p[2] |= pack_left_shift_u8(src_p->main_minus, 1u, 0x02u);
     dst_p[2] |= pack_left_shift_u8(src_p->precharge, 2u, 0x04u);
     dst_p[2] |= pack_left_shift_u8(src_p->fuse_trigger, 3u, 0x08u);
+    dst_p[2] |= pack_left_shift_u8(src_p->heater_cut, 4u, 0x10u);
     dst_p[4] |= pack_left_shift_u16(src_p->heater_duty, 0u, 0xffu);
     dst_p[5] |= pack_right_shift_u16(src_p->heater_duty, 8u, 0x3fu);
     dst_p[5] |= pack_left_shift_u16(src_p->pump_duty, 6u, 0xc0u);
@@ -730,6 +779,7 @@ int bms_dbc_io_outputs_unpack(
     dst_p->main_minus = unpack_right_shift_u8(src_p[2], 1u, 0x02u);
     dst_p->precharge = unpack_right_shift_u8(src_p[2], 2u, 0x04u);
     dst_p->fuse_trigger = unpack_right_shift_u8(src_p[2], 3u, 0x08u);
+    dst_p->heater_cut = unpack_right_shift_u8(src_p[2], 4u, 0x10u);
     dst_p->heater_duty = unpack_right_shift_u16(src_p[4], 0u, 0xffu);
     dst_p->heater_duty |= unpack_left_shift_u16(src_p[5], 8u, 0x3fu);
     dst_p->pump_duty = unpack_right_shift_u16(src_p[5], 6u, 0xc0u);
@@ -806,6 +856,16 @@ bool bms_dbc_io_outputs_fuse_trigger_is_in_range(uint8_t value)
 }
 
 bool bms_dbc_io_outputs_fuse_trigger_is_in_phys_range(double value)
+{
+    return ((value >= 0.0) && (value <= 1.0));
+}
+
+bool bms_dbc_io_outputs_heater_cut_is_in_range(uint8_t value)
+{
+    return (value <= 1u);
+}
+
+bool bms_dbc_io_outputs_heater_cut_is_in_phys_range(double value)
 {
     return ((value >= 0.0) && (value <= 1.0));
 }

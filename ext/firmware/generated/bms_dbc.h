@@ -223,6 +223,18 @@ extern "C" {
 #define BMS_DBC_IO_INPUTS_CHIP_FAULT_LOW_CHOICE (0u)
 #define BMS_DBC_IO_INPUTS_CHIP_FAULT_HIGH_CHOICE (1u)
 
+#define BMS_DBC_IO_INPUTS_HEATER_ON_LOW_CHOICE (0u)
+#define BMS_DBC_IO_INPUTS_HEATER_ON_HIGH_CHOICE (1u)
+
+#define BMS_DBC_IO_INPUTS_COOLANT_FLOW_LOW_CHOICE (0u)
+#define BMS_DBC_IO_INPUTS_COOLANT_FLOW_HIGH_CHOICE (1u)
+
+#define BMS_DBC_IO_INPUTS_GAS_LOW_CHOICE (0u)
+#define BMS_DBC_IO_INPUTS_GAS_HIGH_CHOICE (1u)
+
+#define BMS_DBC_IO_INPUTS_H2S_LOW_CHOICE (0u)
+#define BMS_DBC_IO_INPUTS_H2S_HIGH_CHOICE (1u)
+
 #define BMS_DBC_IO_INPUTS_SUPPLY_VOLTAGE_NOT_AVAILABLE_CHOICE (65535u)
 
 #define BMS_DBC_IO_OUTPUTS_MAIN_PLUS_LOW_CHOICE (0u)
@@ -236,6 +248,9 @@ extern "C" {
 
 #define BMS_DBC_IO_OUTPUTS_FUSE_TRIGGER_LOW_CHOICE (0u)
 #define BMS_DBC_IO_OUTPUTS_FUSE_TRIGGER_HIGH_CHOICE (1u)
+
+#define BMS_DBC_IO_OUTPUTS_HEATER_CUT_LOW_CHOICE (0u)
+#define BMS_DBC_IO_OUTPUTS_HEATER_CUT_HIGH_CHOICE (1u)
 
 #define BMS_DBC_BMS_STATE_STATE_INIT_CHOICE (0u)
 #define BMS_DBC_BMS_STATE_STATE_SELFTEST_CHOICE (1u)
@@ -533,6 +548,10 @@ extern "C" {
 #define BMS_DBC_IO_INPUTS_PRECHARGE_FEEDBACK_NAME "PrechargeFeedback"
 #define BMS_DBC_IO_INPUTS_OVERCURRENT_NAME "Overcurrent"
 #define BMS_DBC_IO_INPUTS_CHIP_FAULT_NAME "ChipFault"
+#define BMS_DBC_IO_INPUTS_HEATER_ON_NAME "HeaterOn"
+#define BMS_DBC_IO_INPUTS_COOLANT_FLOW_NAME "CoolantFlow"
+#define BMS_DBC_IO_INPUTS_GAS_NAME "Gas"
+#define BMS_DBC_IO_INPUTS_H2S_NAME "H2s"
 #define BMS_DBC_IO_INPUTS_SUPPLY_VOLTAGE_NAME "SupplyVoltage"
 #define BMS_DBC_IO_OUTPUTS_CRC_NAME "Crc"
 #define BMS_DBC_IO_OUTPUTS_COUNTER_NAME "Counter"
@@ -540,6 +559,7 @@ extern "C" {
 #define BMS_DBC_IO_OUTPUTS_MAIN_MINUS_NAME "MainMinus"
 #define BMS_DBC_IO_OUTPUTS_PRECHARGE_NAME "Precharge"
 #define BMS_DBC_IO_OUTPUTS_FUSE_TRIGGER_NAME "FuseTrigger"
+#define BMS_DBC_IO_OUTPUTS_HEATER_CUT_NAME "HeaterCut"
 #define BMS_DBC_IO_OUTPUTS_HEATER_DUTY_NAME "HeaterDuty"
 #define BMS_DBC_IO_OUTPUTS_PUMP_DUTY_NAME "PumpDuty"
 #define BMS_DBC_BMS_STATE_CRC_NAME "Crc"
@@ -957,6 +977,42 @@ struct bms_dbc_io_inputs_t {
     uint8_t chip_fault;
 
     /**
+     * Current sensed in the heater's supply.
+     *
+     * Range: 0..1 (0..1 -)
+     * Scale: 1
+     * Offset: 0
+     */
+    uint8_t heater_on;
+
+    /**
+     * Flow switch in the coolant loop, closed while coolant flows.
+     *
+     * Range: 0..1 (0..1 -)
+     * Scale: 1
+     * Offset: 0
+     */
+    uint8_t coolant_flow;
+
+    /**
+     * Gas and aerosol detector, alarm when set.
+     *
+     * Range: 0..1 (0..1 -)
+     * Scale: 1
+     * Offset: 0
+     */
+    uint8_t gas;
+
+    /**
+     * Hydrogen-sulphide detector, alarm when set.
+     *
+     * Range: 0..1 (0..1 -)
+     * Scale: 1
+     * Offset: 0
+     */
+    uint8_t h2s;
+
+    /**
      * Supply at the terminal of the control unit.
      *
      * Range: 0..65534 (0..65534 mV)
@@ -1027,6 +1083,15 @@ struct bms_dbc_io_outputs_t {
      * Offset: 0
      */
     uint8_t fuse_trigger;
+
+    /**
+     * Opens the second switch in the heater's supply.
+     *
+     * Range: 0..1 (0..1 -)
+     * Scale: 1
+     * Offset: 0
+     */
+    uint8_t heater_cut;
 
     /**
      * Heater duty.
@@ -3141,6 +3206,94 @@ bool bms_dbc_io_inputs_chip_fault_is_in_phys_range(double value);
  *
  * @return true if in range, false otherwise.
  */
+bool bms_dbc_io_inputs_heater_on_is_in_range(uint8_t value);
+
+/**
+ * Check that given physical value is in allowed range before encoding.
+ *
+ * Use this BEFORE calling _encode() to avoid silent integer overflow:
+ *   encode(-1.0) on a [0,100] signal wraps to 255 and passes is_in_range().
+ *   is_in_phys_range(-1.0) correctly returns false.
+ *
+ * @param[in] value Physical signal value to check.
+ *
+ * @return true if in range, false otherwise.
+ */
+bool bms_dbc_io_inputs_heater_on_is_in_phys_range(double value);
+
+/**
+ * Check that given signal is in allowed range.
+ *
+ * @param[in] value Signal to check.
+ *
+ * @return true if in range, false otherwise.
+ */
+bool bms_dbc_io_inputs_coolant_flow_is_in_range(uint8_t value);
+
+/**
+ * Check that given physical value is in allowed range before encoding.
+ *
+ * Use this BEFORE calling _encode() to avoid silent integer overflow:
+ *   encode(-1.0) on a [0,100] signal wraps to 255 and passes is_in_range().
+ *   is_in_phys_range(-1.0) correctly returns false.
+ *
+ * @param[in] value Physical signal value to check.
+ *
+ * @return true if in range, false otherwise.
+ */
+bool bms_dbc_io_inputs_coolant_flow_is_in_phys_range(double value);
+
+/**
+ * Check that given signal is in allowed range.
+ *
+ * @param[in] value Signal to check.
+ *
+ * @return true if in range, false otherwise.
+ */
+bool bms_dbc_io_inputs_gas_is_in_range(uint8_t value);
+
+/**
+ * Check that given physical value is in allowed range before encoding.
+ *
+ * Use this BEFORE calling _encode() to avoid silent integer overflow:
+ *   encode(-1.0) on a [0,100] signal wraps to 255 and passes is_in_range().
+ *   is_in_phys_range(-1.0) correctly returns false.
+ *
+ * @param[in] value Physical signal value to check.
+ *
+ * @return true if in range, false otherwise.
+ */
+bool bms_dbc_io_inputs_gas_is_in_phys_range(double value);
+
+/**
+ * Check that given signal is in allowed range.
+ *
+ * @param[in] value Signal to check.
+ *
+ * @return true if in range, false otherwise.
+ */
+bool bms_dbc_io_inputs_h2s_is_in_range(uint8_t value);
+
+/**
+ * Check that given physical value is in allowed range before encoding.
+ *
+ * Use this BEFORE calling _encode() to avoid silent integer overflow:
+ *   encode(-1.0) on a [0,100] signal wraps to 255 and passes is_in_range().
+ *   is_in_phys_range(-1.0) correctly returns false.
+ *
+ * @param[in] value Physical signal value to check.
+ *
+ * @return true if in range, false otherwise.
+ */
+bool bms_dbc_io_inputs_h2s_is_in_phys_range(double value);
+
+/**
+ * Check that given signal is in allowed range.
+ *
+ * @param[in] value Signal to check.
+ *
+ * @return true if in range, false otherwise.
+ */
 bool bms_dbc_io_inputs_supply_voltage_is_in_range(uint16_t value);
 
 /**
@@ -3324,6 +3477,28 @@ bool bms_dbc_io_outputs_fuse_trigger_is_in_range(uint8_t value);
  * @return true if in range, false otherwise.
  */
 bool bms_dbc_io_outputs_fuse_trigger_is_in_phys_range(double value);
+
+/**
+ * Check that given signal is in allowed range.
+ *
+ * @param[in] value Signal to check.
+ *
+ * @return true if in range, false otherwise.
+ */
+bool bms_dbc_io_outputs_heater_cut_is_in_range(uint8_t value);
+
+/**
+ * Check that given physical value is in allowed range before encoding.
+ *
+ * Use this BEFORE calling _encode() to avoid silent integer overflow:
+ *   encode(-1.0) on a [0,100] signal wraps to 255 and passes is_in_range().
+ *   is_in_phys_range(-1.0) correctly returns false.
+ *
+ * @param[in] value Physical signal value to check.
+ *
+ * @return true if in range, false otherwise.
+ */
+bool bms_dbc_io_outputs_heater_cut_is_in_phys_range(double value);
 
 /**
  * Check that given signal is in allowed range.

@@ -59,10 +59,37 @@ enum {
     DIAG_CONFIG_INVALID = 49, /* Configuration refused */
     DIAG_ASSERTION = 50, /* Firmware assertion failed */
     DIAG_SOC_LOW = 51, /* State of charge low */
-    DIAG_COUNT = 52 /* rows of the table: highest id and one */
+    DIAG_CELL_FROZEN = 52, /* Cell reading stands still */
+    DIAG_CURRENT_FROZEN = 53, /* Current reading stands still */
+    DIAG_CURRENT_OFFSET = 54, /* Current sensor reads a current where there is none */
+    DIAG_CURRENT_GAIN = 55, /* Charge counted does not fit the cells */
+    DIAG_SENSOR_CONFLICT = 56, /* Two senders of the current */
+    DIAG_MODULE_VOLTAGE_MISMATCH = 57, /* Sum of a module's cells differs from its voltage */
+    DIAG_OPEN_WIRE = 58, /* Sense wire open */
+    DIAG_BLEED_SWITCH = 59, /* Balancing switch does not follow */
+    DIAG_RESISTANCE_HIGH = 60, /* Block resistance jumped */
+    DIAG_PRESSURE_SPREAD = 61, /* Stack pressure of one module apart */
+    DIAG_PRESSURE_FROZEN = 62, /* Pressure reading stands still */
+    DIAG_PRESSURE_IMPLAUSIBLE = 63, /* Pressure contradicts charge and temperature */
+    DIAG_CHARGE_VOLTAGE_IGNORED = 64, /* Charge voltage limit ignored */
+    DIAG_CONTACTOR_WELD = 65, /* Link stays at pack voltage */
+    DIAG_PRECHARGE_ENERGY = 66, /* Precharge resistor too hot */
+    DIAG_AFE_ORDER = 67, /* Monitor chips are others, or in another order */
+    DIAG_AFE_RING = 68, /* Chain of monitor chips cut */
+    DIAG_HEATER_FAULT = 69, /* Heater does not follow */
+    DIAG_COOLANT_FAULT = 70, /* Coolant does not flow */
+    DIAG_GAS = 71, /* Gas in the pack */
+    DIAG_H2S = 72, /* Hydrogen sulphide in the pack */
+    DIAG_DEADLINE_MISSED = 73, /* Firmware was not called in time */
+    DIAG_MEMORY_CORRUPT = 74, /* Configuration in memory changed */
+    DIAG_RESET_UNEXPECTED = 75, /* Started anew unasked */
+    DIAG_ESTIMATOR_INVALID = 76, /* Estimate is not a number */
+    DIAG_VCU_TIMING = 77, /* Vehicle request out of time */
+    DIAG_INSULATION_FALLING = 78, /* Insulation falling */
+    DIAG_COUNT = 79 /* rows of the table: highest id and one */
 };
 /* Of BmsDiagnosis. */
-enum { DIAG_PAGES = 1, DIAG_PER_PAGE = 56 };
+enum { DIAG_PAGES = 2, DIAG_PER_PAGE = 56 };
 /* Trip flags in the order of their bits in BmsState. */
 enum { DIAG_GROUP_VOLTAGE = 0, DIAG_GROUP_CURRENT = 1, DIAG_GROUP_TEMPERATURE = 2, DIAG_GROUP_PRESSURE = 3, DIAG_GROUP_INSULATION = 4, DIAG_GROUP_MEASUREMENT = 5, DIAG_GROUP_CONTACTOR = 6, DIAG_GROUP_EXTERNAL = 7, DIAG_GROUP_SYSTEM = 8 };
 enum { TIER_NONE = 0, TIER_OPERATE = 1, TIER_WARN = 2, TIER_TRIP = 3 }; /* as in BmsEvent.Tier */
@@ -71,7 +98,8 @@ enum { REACTION_NONE = 0, REACTION_DERATE = 1, REACTION_INHIBIT_CHARGE = 2, REAC
 typedef struct {
     uint8_t id, group, reaction; uint8_t tiers;   /* bit n: has tier n, so 1u << TIER_TRIP */
     uint8_t latch;   /* 1: stays until a clear request */ uint8_t service; /* 1: the clear request
-    must come with ServiceClear */ uint16_t debounce_samples; uint32_t debounce_ms, deadline_ms;
+    must come with ServiceClear */ uint16_t debounce_samples; uint32_t window_ms, debounce_ms,
+    deadline_ms;
     int32_t threshold[4]; /* by tier, in the unit of the diagnosis; 0: none, or the limit is in the
     configuration */
 } diagnosis_row_t;
@@ -79,107 +107,161 @@ typedef struct {
 static const diagnosis_row_t diagnosis_table[DIAG_COUNT] = {
     {0},
     {DIAG_CELL_OVERVOLTAGE, DIAG_GROUP_VOLTAGE, REACTION_TRIP, 1u << TIER_OPERATE | 1u << TIER_WARN | 1u << TIER_TRIP, 1, 0,
-     4u, 450u, 500u, {0, 0, 0, 0}},
+     4u, 0u, 450u, 500u, {0, 0, 0, 0}},
     {DIAG_CELL_UNDERVOLTAGE, DIAG_GROUP_VOLTAGE, REACTION_TRIP, 1u << TIER_OPERATE | 1u << TIER_WARN | 1u << TIER_TRIP, 1, 0,
-     4u, 450u, 500u, {0, 0, 0, 0}},
+     4u, 0u, 450u, 500u, {0, 0, 0, 0}},
     {DIAG_CELL_DEEP_DISCHARGE, DIAG_GROUP_VOLTAGE, REACTION_TRIP, 1u << TIER_TRIP, 1, 1,
-     2u, 180u, 200u, {0, 0, 0, 0}},
+     2u, 0u, 180u, 200u, {0, 0, 0, 0}},
     {DIAG_CELL_VOLTAGE_UNKNOWN, DIAG_GROUP_MEASUREMENT, REACTION_TRIP, 1u << TIER_WARN | 1u << TIER_TRIP, 1, 0,
-     5u, 1000u, 1500u, {0, 0, 200, 1000}},
+     5u, 0u, 1000u, 1500u, {0, 0, 200, 1000}},
     {DIAG_CELL_IMBALANCE, DIAG_GROUP_VOLTAGE, REACTION_DERATE, 1u << TIER_OPERATE | 1u << TIER_WARN, 0, 0,
-     5u, 900u, 1000u, {0, 200, 300, 0}},
+     5u, 0u, 900u, 1000u, {0, 200, 300, 0}},
     {DIAG_PACK_OVERVOLTAGE, DIAG_GROUP_VOLTAGE, REACTION_TRIP, 1u << TIER_TRIP, 1, 0,
-     20u, 400u, 500u, {0, 0, 0, 0}},
+     20u, 0u, 400u, 500u, {0, 0, 0, 0}},
     {DIAG_PACK_VOLTAGE_MISMATCH, DIAG_GROUP_MEASUREMENT, REACTION_TRIP, 1u << TIER_WARN | 1u << TIER_TRIP, 1, 0,
-     10u, 900u, 1000u, {0, 0, 15, 30}},
+     10u, 0u, 900u, 1000u, {0, 0, 15, 30}},
     {DIAG_CURRENT_CHARGE_HIGH, DIAG_GROUP_CURRENT, REACTION_TRIP, 1u << TIER_OPERATE | 1u << TIER_WARN | 1u << TIER_TRIP, 1, 0,
-     10u, 120u, 150u, {0, 0, 0, 0}},
+     10u, 0u, 120u, 150u, {0, 0, 0, 0}},
     {DIAG_CURRENT_DISCHARGE_HIGH, DIAG_GROUP_CURRENT, REACTION_TRIP, 1u << TIER_OPERATE | 1u << TIER_WARN | 1u << TIER_TRIP, 1, 0,
-     10u, 120u, 150u, {0, 0, 0, 0}},
+     10u, 0u, 120u, 150u, {0, 0, 0, 0}},
     {DIAG_CURRENT_COMPARATOR, DIAG_GROUP_CURRENT, REACTION_TRIP, 1u << TIER_TRIP, 1, 0,
-     2u, 3u, 5u, {0, 0, 0, 0}},
+     2u, 0u, 3u, 5u, {0, 0, 0, 0}},
     {DIAG_CURRENT_UNKNOWN, DIAG_GROUP_MEASUREMENT, REACTION_TRIP, 1u << TIER_TRIP, 1, 0,
-     30u, 300u, 500u, {0, 0, 0, 300}},
+     30u, 0u, 300u, 500u, {0, 0, 0, 300}},
     {DIAG_CURRENT_WHILE_OPEN, DIAG_GROUP_CONTACTOR, REACTION_TRIP, 1u << TIER_TRIP, 1, 0,
-     15u, 180u, 200u, {0, 0, 0, 1000}},
+     15u, 0u, 180u, 200u, {0, 0, 0, 1000}},
     {DIAG_CURRENT_SIGN, DIAG_GROUP_MEASUREMENT, REACTION_TRIP, 1u << TIER_TRIP, 1, 0,
-     250u, 9000u, 10000u, {0, 0, 0, 0}},
+     250u, 0u, 9000u, 10000u, {0, 0, 0, 0}},
     {DIAG_TEMPERATURE_HIGH_CHARGE, DIAG_GROUP_TEMPERATURE, REACTION_TRIP, 1u << TIER_OPERATE | 1u << TIER_WARN | 1u << TIER_TRIP, 1, 0,
-     5u, 1500u, 2000u, {0, 0, 0, 0}},
+     5u, 0u, 1500u, 2000u, {0, 0, 0, 0}},
     {DIAG_TEMPERATURE_HIGH_DISCHARGE, DIAG_GROUP_TEMPERATURE, REACTION_TRIP, 1u << TIER_OPERATE | 1u << TIER_WARN | 1u << TIER_TRIP, 1, 0,
-     5u, 1500u, 2000u, {0, 0, 0, 0}},
+     5u, 0u, 1500u, 2000u, {0, 0, 0, 0}},
     {DIAG_TEMPERATURE_LOW_CHARGE, DIAG_GROUP_TEMPERATURE, REACTION_INHIBIT_CHARGE, 1u << TIER_OPERATE | 1u << TIER_WARN | 1u << TIER_TRIP, 0, 0,
-     5u, 1500u, 2000u, {0, 0, 0, 0}},
+     5u, 0u, 1500u, 2000u, {0, 0, 0, 0}},
     {DIAG_TEMPERATURE_LOW_DISCHARGE, DIAG_GROUP_TEMPERATURE, REACTION_INHIBIT, 1u << TIER_OPERATE | 1u << TIER_WARN | 1u << TIER_TRIP, 0, 0,
-     5u, 1500u, 2000u, {0, 0, 0, 0}},
+     5u, 0u, 1500u, 2000u, {0, 0, 0, 0}},
     {DIAG_TEMPERATURE_SPREAD, DIAG_GROUP_TEMPERATURE, REACTION_DERATE, 1u << TIER_OPERATE | 1u << TIER_WARN, 0, 0,
-     10u, 4500u, 5000u, {0, 1000, 1500, 0}},
+     10u, 0u, 4500u, 5000u, {0, 1000, 1500, 0}},
     {DIAG_TEMPERATURE_UNKNOWN, DIAG_GROUP_MEASUREMENT, REACTION_TRIP, 1u << TIER_OPERATE | 1u << TIER_WARN | 1u << TIER_TRIP, 1, 0,
-     5u, 900u, 1000u, {0, 0, 0, 0}},
+     5u, 0u, 900u, 1000u, {0, 0, 0, 0}},
     {DIAG_THERMAL_RUNAWAY, DIAG_GROUP_TEMPERATURE, REACTION_TRIP, 1u << TIER_TRIP, 1, 1,
-     20u, 4000u, 10000u, {0, 0, 0, 100}},
+     20u, 0u, 4000u, 10000u, {0, 0, 0, 100}},
     {DIAG_PRESSURE_LOW, DIAG_GROUP_PRESSURE, REACTION_TRIP, 1u << TIER_OPERATE | 1u << TIER_WARN | 1u << TIER_TRIP, 1, 0,
-     5u, 900u, 1000u, {0, 0, 0, 0}},
+     5u, 0u, 900u, 1000u, {0, 0, 0, 0}},
     {DIAG_PRESSURE_HIGH, DIAG_GROUP_PRESSURE, REACTION_TRIP, 1u << TIER_OPERATE | 1u << TIER_WARN | 1u << TIER_TRIP, 1, 0,
-     5u, 900u, 1000u, {0, 0, 0, 0}},
+     5u, 0u, 900u, 1000u, {0, 0, 0, 0}},
     {DIAG_PRESSURE_RISE, DIAG_GROUP_PRESSURE, REACTION_TRIP, 1u << TIER_TRIP, 1, 0,
-     3u, 450u, 500u, {0, 0, 0, 200}},
+     3u, 0u, 450u, 500u, {0, 0, 0, 200}},
     {DIAG_PRESSURE_UNKNOWN, DIAG_GROUP_MEASUREMENT, REACTION_DERATE, 1u << TIER_OPERATE | 1u << TIER_WARN, 0, 0,
-     5u, 900u, 1000u, {0, 0, 0, 0}},
+     5u, 0u, 900u, 1000u, {0, 0, 0, 0}},
     {DIAG_INSULATION_LOW, DIAG_GROUP_INSULATION, REACTION_TRIP, 1u << TIER_WARN | 1u << TIER_TRIP, 1, 0,
-     5u, 20000u, 30000u, {0, 0, 0, 0}},
+     5u, 0u, 20000u, 30000u, {0, 0, 0, 0}},
     {DIAG_INSULATION_UNKNOWN, DIAG_GROUP_INSULATION, REACTION_INHIBIT, 1u << TIER_WARN, 0, 0,
-     450u, 4500u, 5000u, {0, 0, 4500, 0}},
+     200u, 2500u, 2100u, 5000u, {0, 0, 2500, 0}},
     {DIAG_INTERLOCK_OPEN, DIAG_GROUP_EXTERNAL, REACTION_TRIP, 1u << TIER_TRIP, 1, 0,
-     10u, 120u, 150u, {0, 0, 0, 0}},
+     10u, 0u, 120u, 150u, {0, 0, 0, 0}},
     {DIAG_CRASH, DIAG_GROUP_EXTERNAL, REACTION_TRIP, 1u << TIER_TRIP, 1, 1,
-     5u, 10u, 50u, {0, 0, 0, 0}},
+     5u, 0u, 10u, 50u, {0, 0, 0, 0}},
     {DIAG_CONTACTOR_MAIN_PLUS, DIAG_GROUP_CONTACTOR, REACTION_TRIP, 1u << TIER_TRIP, 1, 0,
-     20u, 250u, 300u, {0, 0, 0, 0}},
+     20u, 0u, 250u, 300u, {0, 0, 0, 0}},
     {DIAG_CONTACTOR_MAIN_MINUS, DIAG_GROUP_CONTACTOR, REACTION_TRIP, 1u << TIER_TRIP, 1, 0,
-     20u, 250u, 300u, {0, 0, 0, 0}},
+     20u, 0u, 250u, 300u, {0, 0, 0, 0}},
     {DIAG_CONTACTOR_PRECHARGE, DIAG_GROUP_CONTACTOR, REACTION_TRIP, 1u << TIER_TRIP, 1, 0,
-     20u, 250u, 300u, {0, 0, 0, 0}},
+     20u, 0u, 250u, 300u, {0, 0, 0, 0}},
     {DIAG_PRECHARGE_TIMEOUT, DIAG_GROUP_CONTACTOR, REACTION_TRIP, 1u << TIER_TRIP, 1, 0,
-     1u, 1500u, 1500u, {0, 0, 0, 1500}},
+     1u, 0u, 1500u, 1500u, {0, 0, 0, 1500}},
     {DIAG_PRECHARGE_CURRENT, DIAG_GROUP_CONTACTOR, REACTION_TRIP, 1u << TIER_TRIP, 1, 0,
-     5u, 80u, 100u, {0, 0, 0, 0}},
+     5u, 0u, 80u, 100u, {0, 0, 0, 0}},
     {DIAG_LINK_VOLTAGE_IMPLAUSIBLE, DIAG_GROUP_MEASUREMENT, REACTION_INHIBIT, 1u << TIER_WARN, 0, 0,
-     100u, 1500u, 2000u, {0, 0, 0, 0}},
+     100u, 0u, 1500u, 2000u, {0, 0, 0, 0}},
     {DIAG_AFE_COUNT, DIAG_GROUP_MEASUREMENT, REACTION_TRIP, 1u << TIER_TRIP, 1, 0,
-     1u, 1000u, 1000u, {0, 0, 0, 0}},
+     1u, 0u, 1000u, 1000u, {0, 0, 0, 0}},
     {DIAG_AFE_LINK, DIAG_GROUP_MEASUREMENT, REACTION_TRIP, 1u << TIER_TRIP, 1, 0,
-     5u, 150u, 200u, {0, 0, 0, 150}},
+     5u, 0u, 130u, 200u, {0, 0, 0, 130}},
     {DIAG_AFE_FROZEN, DIAG_GROUP_MEASUREMENT, REACTION_TRIP, 1u << TIER_TRIP, 1, 0,
-     25u, 900u, 1000u, {0, 0, 0, 0}},
+     2u, 0u, 900u, 1000u, {0, 0, 0, 0}},
     {DIAG_AFE_CONFIG, DIAG_GROUP_MEASUREMENT, REACTION_TRIP, 1u << TIER_TRIP, 1, 0,
-     2u, 180u, 200u, {0, 0, 0, 0}},
+     2u, 0u, 180u, 200u, {0, 0, 0, 0}},
     {DIAG_CHIP_FAULT, DIAG_GROUP_MEASUREMENT, REACTION_TRIP, 1u << TIER_WARN | 1u << TIER_TRIP, 1, 0,
-     8u, 90u, 100u, {0, 0, 0, 0}},
+     8u, 0u, 90u, 100u, {0, 0, 0, 0}},
     {DIAG_SOFT_SHORT, DIAG_GROUP_VOLTAGE, REACTION_INHIBIT_CHARGE, 1u << TIER_OPERATE | 1u << TIER_WARN, 1, 1,
-     3u, 600000u, 86400000u, {0, 3, 100, 0}},
+     3u, 0u, 600000u, 86400000u, {0, 3, 100, 0}},
     {DIAG_VCU_TIMEOUT, DIAG_GROUP_EXTERNAL, REACTION_TRIP, 1u << TIER_TRIP, 1, 0,
-     50u, 500u, 1000u, {0, 0, 0, 500}},
+     50u, 0u, 500u, 1000u, {0, 0, 0, 500}},
     {DIAG_VCU_E2E, DIAG_GROUP_EXTERNAL, REACTION_NONE, 1u << TIER_WARN, 0, 0,
-     3u, 300u, 300u, {0, 0, 3, 0}},
+     3u, 0u, 300u, 300u, {0, 0, 3, 0}},
     {DIAG_CHARGER_FAULT, DIAG_GROUP_EXTERNAL, REACTION_INHIBIT_CHARGE, 1u << TIER_WARN, 0, 0,
-     80u, 800u, 1000u, {0, 0, 800, 0}},
+     80u, 0u, 800u, 1000u, {0, 0, 800, 0}},
     {DIAG_CHARGE_LIMIT_IGNORED, DIAG_GROUP_CURRENT, REACTION_TRIP, 1u << TIER_WARN | 1u << TIER_TRIP, 1, 0,
-     180u, 1900u, 2000u, {0, 0, 2000, 5000}},
+     180u, 0u, 1900u, 2000u, {0, 0, 2000, 5000}},
     {DIAG_DISCHARGE_LIMIT_IGNORED, DIAG_GROUP_CURRENT, REACTION_TRIP, 1u << TIER_WARN | 1u << TIER_TRIP, 1, 0,
-     180u, 1900u, 2000u, {0, 0, 2000, 5000}},
+     180u, 0u, 1900u, 2000u, {0, 0, 2000, 5000}},
     {DIAG_CAN_BUS_OFF, DIAG_GROUP_EXTERNAL, REACTION_TRIP, 1u << TIER_WARN | 1u << TIER_TRIP, 1, 0,
-     40u, 400u, 500u, {0, 0, 0, 0}},
+     40u, 0u, 400u, 500u, {0, 0, 0, 0}},
     {DIAG_SUPPLY_LOW, DIAG_GROUP_SYSTEM, REACTION_TRIP, 1u << TIER_WARN | 1u << TIER_TRIP, 1, 0,
-     5u, 80u, 100u, {0, 0, 9000, 7000}},
+     5u, 0u, 80u, 100u, {0, 0, 9000, 7000}},
     {DIAG_NVM_FAILED, DIAG_GROUP_SYSTEM, REACTION_NONE, 1u << TIER_WARN, 0, 0,
-     2u, 5000u, 5000u, {0, 0, 0, 0}},
+     2u, 0u, 5000u, 5000u, {0, 0, 0, 0}},
     {DIAG_CONFIG_INVALID, DIAG_GROUP_SYSTEM, REACTION_TRIP, 1u << TIER_TRIP, 1, 0,
-     1u, 20u, 100u, {0, 0, 0, 0}},
+     1u, 0u, 20u, 100u, {0, 0, 0, 0}},
     {DIAG_ASSERTION, DIAG_GROUP_SYSTEM, REACTION_TRIP, 1u << TIER_TRIP, 1, 0,
-     1u, 1u, 10u, {0, 0, 0, 0}},
+     1u, 0u, 1u, 10u, {0, 0, 0, 0}},
     {DIAG_SOC_LOW, DIAG_GROUP_VOLTAGE, REACTION_DERATE, 1u << TIER_OPERATE | 1u << TIER_WARN, 0, 0,
-     100u, 5000u, 10000u, {0, 1000, 500, 0}},
+     100u, 0u, 5000u, 10000u, {0, 1000, 500, 0}},
+    {DIAG_CELL_FROZEN, DIAG_GROUP_MEASUREMENT, REACTION_TRIP, 1u << TIER_TRIP, 1, 0,
+     2u, 700u, 900u, 1000u, {0, 0, 0, 0}},
+    {DIAG_CURRENT_FROZEN, DIAG_GROUP_MEASUREMENT, REACTION_TRIP, 1u << TIER_TRIP, 1, 0,
+     5u, 600u, 900u, 1000u, {0, 0, 0, 0}},
+    {DIAG_CURRENT_OFFSET, DIAG_GROUP_MEASUREMENT, REACTION_NONE, 1u << TIER_WARN, 0, 0,
+     1u, 20000u, 50u, 60000u, {0, 0, 0, 0}},
+    {DIAG_CURRENT_GAIN, DIAG_GROUP_MEASUREMENT, REACTION_NONE, 1u << TIER_WARN, 0, 0,
+     10u, 0u, 10000u, 86400000u, {0, 0, 1040, 0}},
+    {DIAG_SENSOR_CONFLICT, DIAG_GROUP_MEASUREMENT, REACTION_TRIP, 1u << TIER_TRIP, 1, 0,
+     5u, 600u, 300u, 1000u, {0, 0, 0, 20}},
+    {DIAG_MODULE_VOLTAGE_MISMATCH, DIAG_GROUP_MEASUREMENT, REACTION_TRIP, 1u << TIER_WARN | 1u << TIER_TRIP, 1, 0,
+     4u, 0u, 900u, 1000u, {0, 0, 60, 100}},
+    {DIAG_OPEN_WIRE, DIAG_GROUP_MEASUREMENT, REACTION_TRIP, 1u << TIER_TRIP, 1, 0,
+     1u, 25000u, 1000u, 30000u, {0, 0, 0, 0}},
+    {DIAG_BLEED_SWITCH, DIAG_GROUP_MEASUREMENT, REACTION_NONE, 1u << TIER_WARN, 0, 0,
+     2u, 25000u, 60000u, 60000u, {0, 0, 0, 0}},
+    {DIAG_RESISTANCE_HIGH, DIAG_GROUP_VOLTAGE, REACTION_DERATE, 1u << TIER_OPERATE | 1u << TIER_WARN, 0, 0,
+     10u, 1000u, 4000u, 5000u, {0, 2500, 5000, 0}},
+    {DIAG_PRESSURE_SPREAD, DIAG_GROUP_PRESSURE, REACTION_DERATE, 1u << TIER_OPERATE | 1u << TIER_WARN, 0, 0,
+     20u, 0u, 10000u, 60000u, {0, 150, 250, 0}},
+    {DIAG_PRESSURE_FROZEN, DIAG_GROUP_PRESSURE, REACTION_DERATE, 1u << TIER_WARN, 0, 0,
+     10u, 0u, 30000u, 1800000u, {0, 0, 0, 0}},
+    {DIAG_PRESSURE_IMPLAUSIBLE, DIAG_GROUP_PRESSURE, REACTION_DERATE, 1u << TIER_WARN, 0, 0,
+     10u, 0u, 30000u, 86400000u, {0, 0, 0, 0}},
+    {DIAG_CHARGE_VOLTAGE_IGNORED, DIAG_GROUP_VOLTAGE, REACTION_INHIBIT_CHARGE, 1u << TIER_WARN, 0, 0,
+     40u, 0u, 450u, 500u, {0, 0, 8, 0}},
+    {DIAG_CONTACTOR_WELD, DIAG_GROUP_CONTACTOR, REACTION_INHIBIT, 1u << TIER_WARN, 0, 0,
+     10u, 300u, 400u, 500u, {0, 0, 0, 0}},
+    {DIAG_PRECHARGE_ENERGY, DIAG_GROUP_CONTACTOR, REACTION_INHIBIT, 1u << TIER_WARN, 0, 0,
+     1u, 0u, 10u, 100u, {0, 0, 800, 0}},
+    {DIAG_AFE_ORDER, DIAG_GROUP_MEASUREMENT, REACTION_TRIP, 1u << TIER_TRIP, 1, 0,
+     1u, 0u, 1000u, 2000u, {0, 0, 0, 0}},
+    {DIAG_AFE_RING, DIAG_GROUP_MEASUREMENT, REACTION_NONE, 1u << TIER_WARN, 0, 0,
+     1u, 0u, 1000u, 1000u, {0, 0, 0, 0}},
+    {DIAG_HEATER_FAULT, DIAG_GROUP_TEMPERATURE, REACTION_TRIP, 1u << TIER_WARN | 1u << TIER_TRIP, 1, 0,
+     150u, 0u, 1600u, 5000u, {0, 0, 0, 0}},
+    {DIAG_COOLANT_FAULT, DIAG_GROUP_TEMPERATURE, REACTION_DERATE, 1u << TIER_OPERATE | 1u << TIER_WARN, 0, 0,
+     300u, 3000u, 9000u, 10000u, {0, 0, 0, 0}},
+    {DIAG_GAS, DIAG_GROUP_EXTERNAL, REACTION_TRIP, 1u << TIER_TRIP, 1, 0,
+     50u, 0u, 800u, 1000u, {0, 0, 0, 0}},
+    {DIAG_H2S, DIAG_GROUP_EXTERNAL, REACTION_TRIP, 1u << TIER_TRIP, 1, 1,
+     50u, 0u, 800u, 1000u, {0, 0, 0, 0}},
+    {DIAG_DEADLINE_MISSED, DIAG_GROUP_SYSTEM, REACTION_TRIP, 1u << TIER_TRIP, 1, 0,
+     1u, 0u, 1u, 20u, {0, 0, 0, 5}},
+    {DIAG_MEMORY_CORRUPT, DIAG_GROUP_SYSTEM, REACTION_TRIP, 1u << TIER_TRIP, 1, 0,
+     1u, 64u, 1u, 100u, {0, 0, 0, 0}},
+    {DIAG_RESET_UNEXPECTED, DIAG_GROUP_SYSTEM, REACTION_NONE, 1u << TIER_WARN, 0, 0,
+     1u, 0u, 1u, 50u, {0, 0, 0, 0}},
+    {DIAG_ESTIMATOR_INVALID, DIAG_GROUP_SYSTEM, REACTION_INHIBIT, 1u << TIER_WARN, 0, 0,
+     1u, 0u, 10u, 200u, {0, 0, 0, 0}},
+    {DIAG_VCU_TIMING, DIAG_GROUP_EXTERNAL, REACTION_NONE, 1u << TIER_WARN, 0, 0,
+     3u, 0u, 1000u, 1000u, {0, 0, 40, 0}},
+    {DIAG_INSULATION_FALLING, DIAG_GROUP_INSULATION, REACTION_NONE, 1u << TIER_WARN, 0, 0,
+     30u, 0u, 120000u, 3600000u, {0, 0, 0, 0}},
 };
 
 #endif

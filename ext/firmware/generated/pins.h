@@ -12,12 +12,17 @@
 #define PIN_IN_PRECHARGE_FEEDBACK (1u << 5) /* Auxiliary contact of the precharge contactor: 1 closed. */
 #define PIN_IN_OVERCURRENT (1u << 6) /* Over-current comparator on the shunt, updated every millisecond: 1 above its threshold in either direction. */
 #define PIN_IN_CHIP_FAULT (1u << 7) /* Fault line (NFAULT, active low on the board) of the base monitor chip: 1 fault. */
-#define PIN_IN_SAFE 252u /* every input at its safe level */
+#define PIN_IN_HEATER_ON (1u << 8) /* Current sensed in the heater's supply: 1 it heats. */
+#define PIN_IN_COOLANT_FLOW (1u << 9) /* Flow switch in the coolant loop: 1 coolant flows. */
+#define PIN_IN_GAS (1u << 10) /* Gas and aerosol detector in the pack: 1 alarm. */
+#define PIN_IN_H2S (1u << 11) /* Hydrogen-sulphide detector in the pack: 1 alarm. */
+#define PIN_IN_SAFE 3580u /* every input at its safe level */
 
 #define PIN_OUT_MAIN_PLUS (1u << 0) /* Coil of the main plus contactor: 1 closes it. */
 #define PIN_OUT_MAIN_MINUS (1u << 1) /* Coil of the main minus contactor: 1 closes it. */
 #define PIN_OUT_PRECHARGE (1u << 2) /* Coil of the precharge contactor: 1 closes it. */
 #define PIN_OUT_FUSE_TRIGGER (1u << 3) /* Pyrotechnic fuse: 1 fires it, once and for all. For a current that no contactor may break and that does not end. */
+#define PIN_OUT_HEATER_CUT (1u << 4) /* Second switch in the heater's supply, beside the one that sets its duty: 1 opens it. */
 #define PIN_OUT_SAFE 0u /* every output at its safe level */
 
 #endif

@@ -9,6 +9,7 @@ same on every machine, and their CRC-32 (the last field) travels on CAN as the c
 
 from __future__ import annotations
 
+import math
 import struct
 import zlib
 from collections.abc import Sequence
@@ -20,6 +21,7 @@ from bms.errors import ConfigError
 from bms.firmware import leak, observer, tables
 from bms.model import Cell, CriticalCurrent, Pack, Triplet
 from bms.protocols.request import KEY_BYTES, TEST_KEY
+from bms.rng import exact_log
 
 Value = float | int | bool | Sequence[float] | Sequence[int] | np.ndarray
 Values = dict[str, Value]
@@ -38,11 +40,12 @@ _OVERVOLTAGE_MV = ((0x02, 2700, 3000), (0x12, 3500, 3800), (0x22, 4175, 4475))  
 
 def build(
     cell: Cell, pack: Pack, *, critical: str = "claimed", line_delay_ms: int = LINE_DELAY_MS,
-    request_key: bytes = TEST_KEY,
+    request_key: bytes = TEST_KEY, identities: Sequence[int] = (),
 ) -> bytes:  # fmt: skip
     """The configuration of our firmware for `cell` in `pack`; `critical` is claimed or literature,
     `line_delay_ms` what the way to the chips and back may take beside the bytes (1 to 100),
-    `request_key` the 16 bytes that whoever asks to close must know (bms.protocols.request).
+    `request_key` the 16 bytes that whoever asks to close must know (bms.protocols.request),
+    `identities` of the chips from the bottom up (none: not compared).
 
     Raises ConfigError naming file, key, value and rule for what the firmware or its chips cannot
     do."""
@@ -58,7 +61,7 @@ def build(
         raise ConfigError("", "request_key", f"{len(request_key)} bytes", f"{KEY_BYTES} bytes")
     values: Values = {"line_delay_ms": line_delay_ms, "request_key": tuple(request_key)}
     values |= _topology(pack)
-    values |= _chips(pack)
+    values |= _chips(pack, identities)
     values |= _cell_limits(cell, pack)
     values |= _pack_limits(cell, pack)
     values |= _contactors(cell, pack)
@@ -136,13 +139,34 @@ def _topology(pack: Pack) -> Values:
     }
 
 
-def _chips(pack: Pack) -> Values:
+def _chips(pack: Pack, identities: Sequence[int]) -> Values:
+    known = np.zeros(CONSTANTS["modules_max"], dtype=np.uint32)
+    known[: len(identities)] = identities
     return {
+        "chip_identity": known,
         "chip_overvoltage_code": overvoltage_code(pack.chip_overvoltage_v, pack.file),
         "chip_undervoltage_code": undervoltage_code(pack.chip_undervoltage_v, pack.file),
-        # Below one step of 190.73 uV a healthy chip may well repeat itself.
-        "readings_move": pack.sensors.cell_voltage_noise_v >= 1.5e-4,
+        "frozen_scans": frozen_after(pack, 1),
+        "frozen_frames": frozen_after(pack, pack.topology.blocks_per_module),
     }
+
+
+def scan_period_ms(pack: Pack) -> int:
+    """Between two readings of a cell (ext/firmware/afe.c)."""
+    modules = -(-pack.topology.blocks // pack.topology.blocks_per_module)
+    return 20 if modules <= 12 else 40
+
+
+def frozen_after(pack: Pack, channels: int) -> int:
+    """Equal readings in a row of `channels` converters of the pack's chips after which they count
+    as frozen: chance does it once in 1e7 h. At least 3; 0 where noise is too small to move them."""
+    noise_v = pack.sensors.cell_voltage_noise_v
+    if noise_v < 1.5e-4:  # below a step of 190.73 uV a healthy channel may well repeat itself
+        return 0
+    # The likeliest code is met with probability step / (sigma sqrt(2 pi)).
+    moves = exact_log(noise_v / 1.9073e-4 * 2.5066)
+    chances = exact_log(pack.topology.blocks * 3.6e6 / scan_period_ms(pack) * 1e7)
+    return max(3, math.ceil(chances / (moves * channels)))
 
 
 def overvoltage_code(volts: float, file: str = "") -> int:
@@ -233,6 +257,13 @@ def _pack_limits(cell: Cell, pack: Pack) -> Values:
         "thermistor_error_cdegc": round(200.0 * sensors.temperature_offset_k),
         "pressure_error_kpa": round(2.0 * sensors.pressure_offset_kpa),
         "current_range_ma": round(sensors.current_range_a * 1e3),
+        "current_moves": sensors.current_noise_a >= 0.003,  # three steps of the sensor
+        "pressure_moves": sensors.pressure_noise_kpa >= 1.0,  # a step of the firmware
+        "current_offset_ma": max(100, round(5e3 * sensors.current_offset_a)),
+        "heater_feedback_is_fitted": sensors.heater_feedback,
+        "flow_switch_is_fitted": sensors.flow_switch,
+        "gas_detector_is_fitted": sensors.gas_detector,
+        "h2s_detector_is_fitted": sensors.h2s_detector,
         "ramp_ma_per_s": round(
             cell.limits.current_discharge_a[0] * pack.topology.parallel * 1e3 / ramp_s
         ),
@@ -262,7 +293,13 @@ def _contactors(cell: Cell, pack: Pack) -> Values:
         raise ConfigError(pack.file, "contactors.link_capacity_f", made.link_capacity_f, expected)
     charging_a = volts / made.precharge_ohm
     rest = _rest_ma(pack)
+    discharge_ms = made.link_bleed_ohm * made.link_capacity_f * 1e3
     return {
+        # The link loses 0.6 % in 0.6 % of its time constant; 0.25 % is far above both readings.
+        "link_weld_ms": max(100, round(0.006 * discharge_ms)),
+        "link_weld_mv": round(0.0025 * volts * 1e3),
+        "precharge_ohm": made.precharge_ohm,
+        "precharge_energy_j": made.precharge_energy_j,
         "path_ohm": made.cable_ohm + 2.0 * made.resistance_ohm,
         "break_current_ma": round(made.break_current_a * 1e3),
         "fuse_wait_ms": 500,  # assumption: a pyrotechnic fuse acts in milliseconds

@@ -72,6 +72,7 @@ class Diagnosis(Frozen, frozen=True):
     source: str
     thresholds: tuple[int, int, int] = (0, 0, 0)
     service: bool = False
+    window_ms: int = 0
 
 
 class Pin(Frozen, frozen=True):

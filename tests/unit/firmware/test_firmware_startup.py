@@ -69,7 +69,7 @@ def test_unknown_insulation_keeps_contactors_open() -> None:
     rig.sensor = lambda frames: [frame for frame in frames if frame[0] != 0x037]
     rig.to_standby()
     rig.mode = 1
-    assert rig.run(6000).coils == 0
+    assert rig.run(9500).coils == 0
     assert "insulation_unknown" in rig.active()
 
 

@@ -1,0 +1,54 @@
+/* State and calls of what holds readings against each other (plausible.c) and looks at wires and switches (selfcheck.c). Sizes are those of
+ * bms.h, which includes this. */
+#ifndef BMS_PLAUSIBLE_H
+#define BMS_PLAUSIBLE_H
+
+#include <stdint.h>
+
+struct ecu;
+
+typedef struct {
+    uint32_t word, sum_so_far, sum;  /* of the configuration: next word of the round, its sum, the sum at start */
+    uint8_t asked_sleep, stepped, step_known, heater_wanted, pump_wanted, heater_cut, reserved[2];
+    uint64_t current_us, heater_us, pump_us, cut_us; /* last frame; last change of a command; heater cut off */
+    int32_t current_ma;
+    uint32_t current_same;           /* frames in a row with that value */
+    uint32_t offset_frames, steps;
+    int64_t offset_sum_ma, insulation_mean_kohm;
+    float precharge_j;               /* heat in the precharge resistor */
+    int32_t step_ma;
+    int32_t step_uv[BMS_CELLS_MAX];  /* of the last scan */
+    float step_sum[BMS_CELLS_MAX];   /* of di dv over steps, fading */
+    int64_t module_sum_uv[BMS_MODULES_MAX];
+    int32_t pressure_kpa[BMS_MODULES_MAX];
+    uint16_t pressure_same[BMS_MODULES_MAX];
+} plausible_t;
+
+/* selfcheck.c: the module under test, and what the tests of each module found. */
+typedef struct {
+    uint8_t phase, chip, scans, is_whole;
+    int32_t base_ma;
+    uint64_t due_us;                 /* next test */
+    int32_t base_uv[BMS_CHANNELS_MAX];
+    int16_t open_at, stuck_at;       /* of this test; -1: none */
+    int16_t open_block[BMS_MODULES_MAX], stuck_block[BMS_MODULES_MAX];
+    uint8_t open_tests[BMS_MODULES_MAX], stuck_tests[BMS_MODULES_MAX]; /* in a row that found something */
+} selfcheck_t;
+
+/* plausible.c. Each is called when its readings are new. */
+void plausible_init(struct ecu *self);
+void plausible_memory(struct ecu *self); /* every step */
+void plausible_time(struct ecu *self, uint64_t now_us); /* every step, before the time is taken */
+void plausible_current(struct ecu *self);
+void plausible_pack(struct ecu *self);
+void plausible_link(struct ecu *self);
+void plausible_scan(struct ecu *self);
+void plausible_pressures(struct ecu *self);
+void plausible_insulation(struct ecu *self, int32_t ohm_per_v);
+void plausible_tick(struct ecu *self);   /* every 10 ms */
+
+/* selfcheck.c: pulls each module with its own balancing switches for a few scans, in turn. */
+void selfcheck_scan(struct ecu *self);
+uint32_t selfcheck_wants(const struct ecu *self, uint32_t chip); /* channels to pull now, one bit each */
+
+#endif

@@ -1,0 +1,139 @@
+/* A look at sense wires and balancing switches that nothing else shows: between two equal cells an open wire floats where it should be,
+ * and a switch that is stuck looks like a cell. So each module is pulled by its own switches, every other channel for a scan or two, then
+ * the rest. A pulled cell sags by what its wires drop; over an open wire it reads nothing and its neighbour both. Readings meanwhile are
+ * judged as always, and kept from the estimator. Takes about a tenth of a second a module, all modules within 25 s. */
+#include "bms.h"
+#include "util.h"
+
+#define ROUND_MS 24000u     /* all modules once; with the time of the tests below the window of open_wire */
+#define AGAIN_MS 500u       /* a finding is looked at twice */
+#define SCANS_MAX 15u       /* a phase that has not begun by then is given up */
+#define SAG_LEAST_UV 2000   /* mean sag below which the wires are too good to tell anything */
+#define ODD 0x5555u
+#define EVEN 0xAAAAu
+
+enum { CHECK_IDLE, CHECK_ODD, CHECK_EVEN, CHECK_END };
+
+static uint32_t channels_of(const bms_t *self, uint32_t chip)
+{
+    const uint32_t per = self->config.set.blocks_per_module, left = self->config.set.blocks - chip * per;
+    return left < per ? left : per;
+}
+
+static uint32_t mask_of(const bms_t *self)
+{
+    const uint32_t all = (1u << channels_of(self, self->selfcheck.chip)) - 1u;
+    const uint32_t half = self->selfcheck.phase == CHECK_ODD ? ODD : (self->selfcheck.phase == CHECK_EVEN ? EVEN : 0u);
+    return half & all;
+}
+
+uint32_t selfcheck_wants(const bms_t *self, uint32_t chip)
+{
+    return chip == self->selfcheck.chip ? mask_of(self) : 0u;
+}
+
+static void enter(bms_t *self, uint8_t phase)
+{
+    self->selfcheck.phase = phase;
+    self->selfcheck.scans = 0u;
+}
+
+static bool is_calm(const bms_t *self)
+{
+    const int32_t moved = self->sensor.current_ma.value - self->selfcheck.base_ma;
+    return abs_i32(moved) <= self->config.set.rest_ma && sensor_fresh(self, &self->sensor.current_ma, 100u);
+}
+
+static bool may_begin(const bms_t *self)
+{
+    const uint32_t chip = self->selfcheck.chip;
+    const bool whole = self->measure.cells_unknown == 0u && afe_runs(self);
+    const bool idle = self->afe.bleed_wanted[chip] == 0u && self->afe.bleed_set[chip] == 0u;
+    return whole && idle && self->measure.cell_min_uv > self->config.set.voltage_min_uv[LIMIT_OPERATE];
+}
+
+static void begin(bms_t *self)
+{
+    selfcheck_t *const s = &self->selfcheck;
+    if (self->now_us < s->due_us || !may_begin(self)) return;
+    const uint32_t first = s->chip * self->config.set.blocks_per_module, channels = channels_of(self, s->chip);
+    for (uint32_t c = 0; c < channels; ++c) s->base_uv[c] = self->measure.cell_uv[first + c];
+    s->base_ma = self->sensor.current_ma.value;
+    s->open_at = s->stuck_at = -1;
+    enter(self, CHECK_ODD);
+}
+
+/* What the pull showed, channel by channel. */
+static void look(bms_t *self)
+{
+    selfcheck_t *const s = &self->selfcheck;
+    const uint32_t first = s->chip * self->config.set.blocks_per_module, channels = channels_of(self, s->chip), mask = mask_of(self);
+    const int32_t *const uv = self->measure.cell_uv + first;
+    int32_t total = 0, pulled = 0;
+    for (uint32_t c = 0; c < channels; ++c) {
+        if ((mask >> c & 1u) == 0u) continue;
+        if (uv[c] < s->base_uv[c] / 4) s->open_at = (int16_t)(first + c);
+        total += s->base_uv[c] - uv[c];
+        ++pulled;
+    }
+    const int32_t mean = pulled != 0 ? total / pulled : 0;
+    if (s->open_at >= 0 || mean < SAG_LEAST_UV) return;
+    for (uint32_t c = 0; c < channels; ++c) {
+        if ((mask >> c & 1u) == 0u || s->base_uv[c] - uv[c] >= mean / 2) continue;
+        s->stuck_at = (int16_t)(first + c);
+    }
+}
+
+static uint8_t counted(uint8_t before, bool bad)
+{
+    return bad ? (uint8_t)min_i32(before + 1, 200) : 0u;
+}
+
+static void tell(bms_t *self)
+{
+    selfcheck_t *const s = &self->selfcheck;
+    const uint32_t chip = s->chip;
+    s->open_tests[chip] = counted(s->open_tests[chip], s->open_at >= 0);
+    s->stuck_tests[chip] = counted(s->stuck_tests[chip], s->stuck_at >= 0);
+    if (s->open_at >= 0) s->open_block[chip] = s->open_at;
+    if (s->stuck_at >= 0) s->stuck_block[chip] = s->stuck_at;
+    int32_t open = -1, stuck = -1;
+    for (uint32_t k = 0; k < self->config.set.modules; ++k) {
+        if (s->open_tests[k] >= 2u) open = s->open_block[k];
+        if (s->stuck_tests[k] >= 2u) stuck = s->stuck_block[k];
+    }
+    diag_sample(self, DIAG_OPEN_WIRE, open >= 0 ? TIER_TRIP : TIER_NONE, 0, open);
+    diag_sample(self, DIAG_BLEED_SWITCH, stuck >= 0 ? TIER_WARN : TIER_NONE, 0, stuck);
+}
+
+static void end(bms_t *self, bool is_whole)
+{
+    selfcheck_t *const s = &self->selfcheck;
+    const uint32_t modules = self->config.set.modules;
+    const bool found = s->open_at >= 0 || s->stuck_at >= 0, again = found && s->open_tests[s->chip] + s->stuck_tests[s->chip] == 0u;
+    enter(self, CHECK_IDLE);
+    s->due_us = self->now_us + 1000u * (uint64_t)(again || !is_whole ? AGAIN_MS : ROUND_MS / modules);
+    if (is_whole || s->open_at >= 0) tell(self);
+    if (!again && is_whole) s->chip = (uint8_t)(s->chip + 1u < modules ? s->chip + 1u : 0u);
+}
+
+/* Every scan. A command is never sent between a question and its answer: switches that are set now were set before this scan. */
+void selfcheck_scan(bms_t *self)
+{
+    selfcheck_t *const s = &self->selfcheck;
+    if (s->phase == CHECK_IDLE) {
+        begin(self);
+        return;
+    }
+    s->scans = (uint8_t)(s->scans + 1u);
+    const bool set = self->afe.bleed_set[s->chip] == mask_of(self) && self->afe.bleed_part == 0u && self->afe.bleed_wanted[s->chip] == 0u;
+    const bool late = s->scans > SCANS_MAX || self->measure.cells_unknown != 0u || self->afe.bleed_wanted[s->chip] != 0u;
+    if (s->phase == CHECK_END) {
+        if (set || late) end(self, s->is_whole != 0u && !late);
+        return;
+    }
+    s->is_whole = is_calm(self) && !late;
+    if (!set && s->is_whole != 0u) return;
+    if (s->is_whole != 0u) look(self);
+    enter(self, s->is_whole != 0u && s->phase == CHECK_ODD && s->open_at < 0 ? CHECK_EVEN : CHECK_END);
+}
