@@ -63,7 +63,11 @@ class Ring:
 
 
 class Samples:
-    """Scalars at every tick, vectors now and then, the newest frames. Is a `Data`."""
+    """Scalars at every tick, vectors now and then, the newest frames. Is a `Data`.
+
+    scalars, vectors: name -> number of elements. A vector that comes longer than was said is held
+    as long as it comes.
+    """
 
     def __init__(self, scalars: dict[str, int], vectors: dict[str, int], ticks: int) -> None:
         self._tables = {"scalars": Table(scalars, ticks), "vectors": Table(vectors, ticks // 50)}
@@ -81,6 +85,7 @@ class Samples:
     def _add(self, table: str, time_s: np.ndarray, values: dict[str, np.ndarray]) -> None:
         if len(time_s) == 0:
             return
+        self._tables[table] = self._tables[table].wide_enough(values)
         self._tables[table].append(time_s, values)
         last_s = float(time_s[-1])
         for name, column in values.items():

@@ -23,6 +23,7 @@ class Table:
 
     def __init__(self, counts: Mapping[str, int], capacity: int) -> None:
         width = max(1, sum(counts.values()))
+        self.wanted = capacity
         self.capacity = max(16, min(capacity, BYTES_MAX // (8 * width)))
         self.counts = dict(counts)
         self._time_s = np.zeros(0)
@@ -32,6 +33,24 @@ class Table:
 
     def __len__(self) -> int:
         return self._end - self._start
+
+    def wide_enough(self, values: Mapping[str, np.ndarray]) -> Table:
+        """Itself, or a copy for samples that have more elements than was said."""
+        widths = {
+            name: max(count, int(np.prod(np.shape(values[name])[1:]))) if name in values else count
+            for name, count in self.counts.items()
+        }
+        if widths == self.counts:
+            return self
+        wide = Table(widths, self.wanted)
+        if len(self):
+            at = slice(self._start, self._end)
+            old = {}
+            for name, store in self._values.items():
+                old[name] = np.full((len(self), widths[name]), np.nan, np.float32)
+                old[name][:, : store.shape[0]] = store[:, at].T
+            wide.append(self._time_s[at], old)
+        return wide
 
     def append(self, time_s: np.ndarray, values: Mapping[str, np.ndarray]) -> None:
         """Adds n samples. time_s: (n,), later than before. values: name -> (n,) or (n, count)."""
@@ -48,7 +67,10 @@ class Table:
         self._time_s[at] = time_s
         for name, store in self._values.items():
             column = values.get(name)
-            store[:, at] = np.nan if column is None else np.reshape(column, (n, -1)).T
+            store[:, at] = np.nan
+            if column is not None:
+                rows = np.reshape(column, (n, -1)).T if column.size else np.zeros((0, n))
+                store[: len(rows), at] = rows
         self._end += n
         excess = len(self) - self.capacity
         if excess > 0:

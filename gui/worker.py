@@ -163,7 +163,7 @@ class Worker:
 
     def _record(self, path: str) -> str:
         """From now on into a file, or no longer; "" or why not."""
-        from bms import RecorderError
+        from bms.errors import RecorderError
         from bms.recorder import Writer
         from bms.result import metadata
 

@@ -75,25 +75,9 @@ def run(args: argparse.Namespace) -> int:
 
 def _codec(path: Path | None) -> Any:
     """The compiled codec of a database; ConfigError for a file that is none."""
-    from bms.errors import ConfigError
-    from bms.protocols import dbc
-    from bms.protocols.codec import Codec
+    from bms.protocols import codec, dbc
 
-    if path is None or str(path) == "bms":
-        return dbc.codec()
-    import cantools
-
-    try:
-        return Codec(cantools.database.load_file(str(path), strict=False), file=path.name)
-    except OSError as error:
-        raise ConfigError(
-            "option", "--dbc", str(path), f"a file that can be read ({error.strerror})"
-        ) from error
-    except (ValueError, cantools.Error) as error:
-        text = str(error).splitlines()[0][:100]
-        raise ConfigError(
-            "option", "--dbc", str(path), f"a database that cantools reads ({text})"
-        ) from error
+    return dbc.codec() if path is None or str(path) == "bms" else codec.load(path)
 
 
 def _listen(link: Link, traffic: Traffic, until_us: int) -> int:

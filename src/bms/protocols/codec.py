@@ -13,6 +13,7 @@ cantools gives them, bit for bit. Words are plain strings.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -21,7 +22,7 @@ from bms import _dbc
 from bms.errors import ConfigError
 from bms.protocols import Malformed
 
-__all__ = ["EXTENDED", "Codec", "Value"]
+__all__ = ["EXTENDED", "Codec", "Value", "load"]
 
 Value = float | int | str | None
 EXTENDED = 1 << 31
@@ -105,6 +106,24 @@ class Codec(_dbc.Table):
         out = np.full((len(signals), len(data)), np.nan)
         message.columns(np.ascontiguousarray(data, np.uint8), out)
         return dict(zip(signals, out, strict=True))
+
+
+def load(path: Path) -> Codec:
+    """The codec of a database in a file (DBC, KCD ...), as `--dbc` names one; ConfigError for a
+    file that is none."""
+    import cantools
+
+    try:
+        return Codec(cantools.database.load_file(str(path), strict=False), file=path.name)
+    except OSError as error:
+        raise ConfigError(
+            "option", "--dbc", str(path), f"a file that can be read ({error.strerror})"
+        ) from error
+    except (ValueError, cantools.Error) as error:
+        text = str(error).splitlines()[0][:100]
+        raise ConfigError(
+            "option", "--dbc", str(path), f"a database that cantools reads ({text})"
+        ) from error
 
 
 def _fits(signal: Any) -> bool:
