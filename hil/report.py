@@ -161,7 +161,7 @@ def _test(session: Session, result: Result) -> str:
         f"{HOLDS[v['passed']]}</tr>"
         for v in result["verdicts"]
     )
-    head = "<tr><th>Verdict</th><th class='number'>Measured</th><th class='number'>Limit</th><th></th><th class='number'>Margin</th><th></th></tr>"
+    head = _header("Verdict", "#Measured", "#Limit", "", "#Margin", "")
     table = f"<table>{head}{rows}</table>" if rows else ""
     again = f'bms hil --rig {session.rig} -k "{_short(result["id"]).partition("[")[0]}"'
     kept = f"<p>Recording: {escape(result['recording'])}</p>" if result["recording"] else ""

@@ -26,8 +26,13 @@ from bms import config
 from bms.errors import ConfigError
 
 FOLDER = Path(__file__).parent / "rigs"
-STATES = ("standby", "normal", "charge")
-"""States that every rig can be brought to: contactors open; closed for driving; charging."""
+REQUEST = {"standby": "standby", "normal": "drive", "charge": "charge"}
+"""States that every rig can be brought to, and what the vehicle asks for to get there."""
+REACHED = {"standby": "standby", "normal": "normal_drive", "charge": "normal_charge"}
+"""What the BMS then says."""
+WITHIN_S = 15.0  # self-test, close and precharge take about five
+SETTLE_S = 1.0  # after the state was reached
+CHARGE_C = -0.2  # current in the state "charge", of the rated capacity
 
 
 class Start(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -89,7 +94,7 @@ class Rig(Protocol):
     def bring_to(
         self, state: str, *, soc_frac: float | None = None, temperature_degc: float | None = None
     ) -> None:
-        """Into one of STATES, from a fresh start; recording begins there."""
+        """Into one of REQUEST, from a fresh start; recording begins there."""
 
     def request(self, what: str) -> None:
         """What the vehicle asks for: standby, drive or charge."""

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from bms_hil.rig import Injection, RigFile
+from bms_hil.rig import CHARGE_C, REACHED, REQUEST, SETTLE_S, WITHIN_S, Injection, RigFile
 from bms_hil.traces import NAN, Recording
 from bms_hil.verdicts import Log
 
@@ -19,16 +19,12 @@ from bms import __version__, packs, spec
 from bms.errors import BmsError, ConfigError
 from bms.recorder import Event, Signal, Writer
 from bms.result import metadata
-from bms.sim import REQUESTS, Simulation, Snapshot
+from bms.sim import Simulation, Snapshot
 from bms.tap import Piece, Tap
 
 KIND = True
 SCENARIO = Path(__file__).parent / "scenarios" / "bench.toml"
 AT_ONCE_S = 4.0  # simulated between looks at a condition that needs no finer one
-REACHED = {"normal": "normal_drive", "charge": "normal_charge", "standby": "standby"}
-WITHIN_S = 15.0  # self-test, close and precharge take about five
-SETTLE_S = 1.0
-REST, POWER, CURRENT = 0, 1, 2  # vehicle.kind
 
 
 @dataclass(frozen=True)
@@ -37,7 +33,7 @@ class Ready:
 
     simulation: Simulation
     snapshot: Snapshot
-    profile: np.ndarray
+    current_a: float
 
 
 class Sil:
@@ -92,7 +88,7 @@ class Sil:
         ready = self._ready[key]
         self._simulation = ready.simulation
         ready.simulation.restore(ready.snapshot)
-        self._demand(ready.profile)
+        ready.simulation.load(current_a=ready.current_a)  # a copy does not carry it
         self._base_s = ready.simulation.time_s
         self._tap = Tap(ready.simulation, cells_every_s=0.1)
         self._tap.skip_events()
@@ -113,9 +109,8 @@ class Sil:
 
     def _reach(self, state: str, soc: float, warm: float) -> Ready:
         simulation = self._simulation = self._fresh(soc, warm)
-        profile = np.zeros(1)
         vehicle = simulation.world.parts["vehicle"]
-        vehicle["request"][0] = {"standby": 0, "normal": 1, "charge": 2}[state]
+        simulation.request(REQUEST[state])
         end_s, wanted = simulation.time_s + WITHIN_S, REACHED[state]
         while spec.state_name(int(vehicle["obs_state"][0])) != wanted:
             if simulation.time_s >= end_s:
@@ -124,12 +119,10 @@ class Sil:
                     f"the BMS did not reach {wanted} within {WITHIN_S:g} s; it says {said}"
                 )
             simulation.run(0.05, record=False)
-        if state == "charge":
-            profile[0] = -0.2 * self.capacity_ah
-        vehicle["kind"][0], vehicle["obeys_limits"][0] = CURRENT, 1
-        self._demand(profile)
+        current_a = CHARGE_C * self.capacity_ah if state == "charge" else 0.0
+        simulation.load(current_a=current_a)
         simulation.run(SETTLE_S, record=False)
-        return Ready(simulation, simulation.snapshot(), profile)
+        return Ready(simulation, simulation.snapshot(), current_a)
 
     # ---- model port ----
 
@@ -169,15 +162,7 @@ class Sil:
         self, *, current_a: float | None = None, power_w: float | None = None,
         obeys_limits: bool = True,
     ) -> None:  # fmt: skip
-        vehicle = self._running.world.parts["vehicle"]
-        vehicle["kind"][0] = POWER if power_w is not None else CURRENT
-        vehicle["obeys_limits"][0] = obeys_limits
-        self._demand(np.array([power_w if power_w is not None else current_a or 0.0]))
-
-    def _demand(self, profile: np.ndarray) -> None:
-        loop = self._running.world.parts["loop"]
-        loop["profile_index"][0], loop["profile_step_us"][0] = 0, 1_000_000
-        self._running.world.set_profile(profile)
+        self._running.load(current_a=current_a, power_w=power_w, obeys_limits=obeys_limits)
 
     def wait(self, seconds: float) -> None:
         if self._tap is None:
@@ -191,9 +176,7 @@ class Sil:
     # ---- network and diagnostic port ----
 
     def request(self, what: str) -> None:
-        if what not in REQUESTS:
-            raise ConfigError("rig.request", "", what, f"one of {', '.join(REQUESTS)}")
-        self._running.world.parts["vehicle"]["request"][0] = REQUESTS[what]
+        self._running.request(what)
 
     def clear(self) -> None:
         vehicle = self._running.world.parts["vehicle"]

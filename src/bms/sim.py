@@ -21,6 +21,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
+import numpy as np
+
 from bms import _firmware, _loop, cells, faults, packs, replay, scenarios, spec
 from bms.errors import ConfigError, RecorderError
 from bms.faults import ActiveFault
@@ -314,6 +316,29 @@ class Simulation:
         loop["profile_step_us"][0] = round(phase.step_s * 1e6)
         self.world.set_profile(phase.values)
         self._arm(phase.until)
+
+    def request(self, what: str) -> None:
+        """From now on the vehicle asks for "standby", "drive" or "charge"; ConfigError for anything
+        else. The next phase of a plan replaces it, as it does `load`."""
+        if what not in REQUESTS:
+            raise ConfigError("request", "request", what, ", ".join(REQUESTS))
+        self.world.parts["vehicle"]["request"][0] = REQUESTS[what]
+
+    def load(
+        self,
+        *,
+        current_a: float | None = None,
+        power_w: float | None = None,
+        obeys_limits: bool = True,
+    ) -> None:
+        """From now on the vehicle wants this current or power, positive discharges; 0 A for
+        neither. obeys_limits: whether it stays inside what the BMS advertises."""
+        loop, vehicle = self.world.parts["loop"], self.world.parts["vehicle"]
+        is_power = power_w is not None
+        vehicle["kind"][0] = KINDS["power" if is_power else "current"]
+        vehicle["obeys_limits"][0] = obeys_limits
+        loop["profile_index"][0], loop["profile_step_us"][0] = 0, 1_000_000
+        self.world.set_profile(np.array([power_w if is_power else current_a or 0.0], np.float64))
 
     def _arm(self, until: Mapping[str, Any]) -> None:
         loop = self.world.parts["loop"]

@@ -30,7 +30,7 @@ from bms.recorder import Event, Writer
 from bms.result import metadata, put_in_words, summarise
 from bms.scenarios import Phase
 from bms.signals import bind
-from bms.sim import KINDS, REQUESTS, Simulation, Sink
+from bms.sim import KINDS, Simulation, Sink
 
 DRAIN_S = 0.5  # the recorder's buffer is changed this often
 EVENT_FIELDS = ("event_us", "event_kind", "event_code", "event_level", "event_index", "event_value")
@@ -125,6 +125,18 @@ class Emulation(Simulation):
                 values[index] = value
             except (TypeError, ValueError, OverflowError):
                 raise ConfigError("request", place, value, f"a number for {values.dtype}") from None
+        self.shadow.commit()
+
+    def request(self, what: str) -> None:
+        """As Simulation.request."""
+        self.shadow.refresh()
+        super().request(what)
+        self.shadow.commit()
+
+    def load(self, **how: Any) -> None:
+        """As Simulation.load."""
+        self.shadow.refresh()
+        super().load(**how)
         self.shadow.commit()
 
     def inject(self, fault: str, **how: Any) -> int:
@@ -276,15 +288,15 @@ class EmulateService(Service):
         return f"{line}  pins {pins_words(f['pins'])}" if f["pins"] else line
 
     def answer(self, request: dict[str, Any]) -> dict[str, Any]:
-        """set, get, request, io, arm; see docs/bench-setup.md."""
+        """set, get, request, load, io, arm; see docs/bench-setup.md."""
         if "set" in request:
             self.emulation.change(dict(request["set"]))
         elif "get" in request:
             return {"values": {x: self.emulation.look_up(x) for x in request["get"]}}
         elif "request" in request:
-            if request["request"] not in REQUESTS:
-                raise ConfigError("request", "request", request["request"], ", ".join(REQUESTS))
-            self.emulation.change({"vehicle.request": REQUESTS[request["request"]]})
+            self.emulation.request(str(request["request"]))
+        elif "load" in request:
+            self.emulation.load(**_load(request["load"]))
         elif "io" in request:
             self.runner.parts["emulator"]["io_is_cut"][0] = request["io"] == "cut"
         elif "arm" in request and self.pins:
@@ -309,3 +321,14 @@ class EmulateService(Service):
         finally:
             self.afe.close()
             self.buses.close()
+
+
+def _load(asked: Any) -> dict[str, Any]:
+    """Arguments of Simulation.load; ConfigError for anything else."""
+    if not isinstance(asked, dict) or set(asked) - {"current_a", "power_w", "obeys_limits"}:
+        raise ConfigError("request", "load", asked, "current_a or power_w, and obeys_limits")
+    for key, value in asked.items():
+        wanted = bool if key == "obeys_limits" else (int, float)
+        if not isinstance(value, wanted):
+            raise ConfigError("request", f"load.{key}", value, "a number, or true and false")
+    return dict(asked)
