@@ -27,7 +27,8 @@ class Detection:
 
 def detection(fault: Any, one: Injected, events: Sequence[Any], now_s: float) -> Detection:
     """From the events of a run. fault: of the catalogue, None for one it does not have. The
-    reaction is what the catalogue asks for: contacts that part, or what is told."""
+    reaction is what the catalogue asks for: contacts that part, or what is told. Of a fault that
+    creeps up nobody can say from its beginning when it was due."""
     budget_ms = float(fault.budget_ms) if fault is not None and fault.budget_ms > 0 else NAN
     if one.state == "armed" or now_s < one.on_s:
         return Detection(budget_ms=budget_ms)
@@ -46,7 +47,7 @@ def detection(fault: Any, one: Injected, events: Sequence[Any], now_s: float) ->
         reacted = next((e for e in after if e.kind == "reset"), None)
     reacted_ms = _ms(reacted, one)
     is_in_time = None
-    if budget_ms == budget_ms:
+    if budget_ms == budget_ms and one.ramp_s <= 0.0:
         waited_ms = 1e3 * (now_s - one.on_s)
         if reacted is not None:
             is_in_time = reacted_ms <= budget_ms

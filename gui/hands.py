@@ -15,7 +15,7 @@ import numpy as np
 from bms_gui.snapshot import Injected, Registers, refusal
 from bms_gui.transmit import Job, Schedule
 
-from bms import BmsError
+from bms import BmsError, faults
 from bms.recorder import Event
 
 CLEAR_S = 0.5
@@ -32,6 +32,7 @@ class Hands:
         self.schedule = Schedule()
         self.shows_registers = False
         self._clear_until_s = -1.0
+        self._ramps: dict[int, float] = {}
         self._pending: Counter[tuple[int, int, bytes]] = Counter()
 
     # ---- what is asked ----
@@ -41,9 +42,10 @@ class Hands:
         try:
             match message:
                 case ("inject", name, index, value, after_s, ramp_s, for_s):
-                    self.simulation.inject(
+                    handle = self.simulation.inject(
                         name, index=index, value=value, after_s=after_s, ramp_s=ramp_s, for_s=for_s
                     )
+                    self._ramps[handle] = faults.fault(name).ramp_s if ramp_s is None else ramp_s
                 case ("withdraw", handle):
                     self.simulation.withdraw(handle)
                 case ("clear", as_service):
@@ -94,12 +96,13 @@ class Hands:
         return {"injected": self._injected(), "registers": self._registers()}
 
     def _injected(self) -> tuple[Injected, ...]:
-        if not hasattr(self.simulation, "faults"):
-            return ()
         return tuple(
-            Injected(f.handle, f.id, f.index, f.value, f.state, f.on_s, f.off_s)
+            Injected(
+                f.handle, f.id, f.index, f.value, f.state, f.on_s, f.off_s,
+                self._ramps.get(f.handle, 0.0),
+            )
             for f in self.simulation.faults()
-        )
+        )  # fmt: skip
 
     def _registers(self) -> Registers | None:
         if not self.shows_registers:

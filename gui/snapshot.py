@@ -87,6 +87,8 @@ class Injected:
     state: str
     on_s: float
     off_s: float
+    ramp_s: float = 0.0
+    """How long it takes to be there in full."""
 
 
 @dataclass(frozen=True)

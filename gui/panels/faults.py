@@ -15,9 +15,9 @@ from bms_gui.view import View
 from bms_gui.words import UNKNOWN, clock
 from pyqtgraph.Qt import QtCore, QtGui, QtWidgets
 
-TITLE, AREA, ORDER = "Faults", "right", 40
+TITLE, AREA, ORDER = "Faults", "bottom", 33
 STATES = {"armed": "◷ armed", "active": "● active", "over": "○ over"}
-COLUMNS = ("fault", "state", "began", "noticed", "reaction", "budget")
+COLUMNS = ("fault", "state", "began", "noticed", "after", "budget")
 ID = QtCore.Qt.ItemDataRole.UserRole
 CHOOSE = "Choose a fault on the left. The search looks into names, texts and diagnoses."
 
@@ -177,14 +177,23 @@ class Panel(QtWidgets.QWidget):
         top = QtWidgets.QSplitter()
         top.addWidget(left)
         top.addWidget(right)
-        top.setSizes([230, 230])
-        split = QtWidgets.QSplitter(QtCore.Qt.Orientation.Vertical)
+        top.setSizes([230, 250])
+        self.split = split = QtWidgets.QSplitter(QtCore.Qt.Orientation.Vertical)
         split.addWidget(top)
         split.addWidget(self.list)
         split.setSizes([340, 150])
         box = QtWidgets.QVBoxLayout(self)
         box.setContentsMargins(6, 4, 6, 6)
         box.addWidget(split)
+
+    def resizeEvent(self, event: QtGui.QResizeEvent) -> None:
+        """Beside each other where it is wide, below each other where it is high."""
+        super().resizeEvent(event)
+        is_wide = self.width() > 1.5 * self.height()
+        way = getattr(QtCore.Qt.Orientation, "Horizontal" if is_wide else "Vertical")
+        if self.split.orientation() != way:
+            self.split.setOrientation(way)
+            self.split.setSizes([640, 560] if is_wide else [340, 150])
 
     def _choose(self, name: str) -> None:
         self.chosen = name
@@ -195,7 +204,7 @@ class Panel(QtWidgets.QWidget):
             self._enable()
             return
         self.text.setText(describe(fault))
-        self.target.setText(fault.target if fault.target != "block" else "cell")
+        self.target.setText(target_word(fault))
         self.index.setRange(1, min(places(fault, self.snapshot.shape.name), 1 << 24))
         self.index.names = names_of(fault)
         self.index.setValue(self.index.value())
@@ -252,7 +261,7 @@ class Panel(QtWidgets.QWidget):
         made.setRootIsDecorated(False)
         made.setUniformRowHeights(True)
         made.setAlternatingRowColors(True)
-        for column, width in enumerate((150, 76, 76, 130, 74, 60)):
+        for column, width in enumerate((104, 72, 76, 130, 78, 66)):
             made.setColumnWidth(column, width)
         made.itemClicked.connect(self._show)
         made.setContextMenuPolicy(QtCore.Qt.ContextMenuPolicy.ActionsContextMenu)
@@ -329,9 +338,9 @@ def describe(fault: Any) -> str:
 
 def cells_of(one: Injected, fault: Any, found: Detection) -> tuple[str, ...]:
     """A row of the list, as COLUMNS."""
-    where = (
-        f" {fault.target} {one.index + 1}" if fault is not None and fault.target != "pack" else ""
-    )
+    where = ""
+    if fault is not None and fault.target != "pack":
+        where = f" {target_word(fault)} {one.index + 1}"
     noticed = found.diagnosis.replace("_", " ") if found.diagnosis else UNKNOWN
     reaction = UNKNOWN
     if np.isfinite(found.reacted_ms):
@@ -341,3 +350,8 @@ def cells_of(one: Injected, fault: Any, found: Detection) -> tuple[str, ...]:
     budget = f"{found.budget_ms:.0f} ms" if np.isfinite(found.budget_ms) else ""
     began = clock(one.on_s) if np.isfinite(one.on_s) else UNKNOWN
     return (f"{one.id}{where}", STATES.get(one.state, one.state), began, noticed, reaction, budget)
+
+
+def target_word(fault: Any) -> str:
+    """What it is done to; a block of one cell or more is a cell to who looks at the grid."""
+    return "cell" if fault.target == "block" else str(fault.target)
