@@ -44,16 +44,32 @@ __all__ = [
 # ---- what opened, and what for ----
 
 
+MAIN = ("main plus", "main minus")
+BOUNCE_S = 0.05
+"""A contact that is back after less has bounced, and has not opened."""
+
+
+def _is_bounce(events: Sequence[Any], k: int) -> bool:
+    """Whether every contact that opened at event k closes again at once."""
+    opened = {name for name in MAIN if f"{name} opened" in events[k].name}
+    for later in events[k + 1 :]:
+        if (later.t_ns - events[k].t_ns) * 1e-9 > BOUNCE_S:
+            break
+        if later.kind == "contactor":
+            opened -= {name for name in MAIN if f"{name} closed" in later.name}
+    return not opened
+
+
 def openings(events: Sequence[Any]) -> tuple[Opening, ...]:
     """Every time main contactors opened, oldest first. events: as in a recording, by time."""
     found: list[Opening] = []
     closed_s = -np.inf
-    for event in events:
+    for k, event in enumerate(events):
         if event.kind != "contactor":
             continue
-        if "main plus closed" in event.name or "main minus closed" in event.name:
+        if any(f"{name} closed" in event.name for name in MAIN):
             closed_s = event.t_ns * 1e-9
-        if "main plus opened" not in event.name and "main minus opened" not in event.name:
+        if not any(f"{name} opened" in event.name for name in MAIN) or _is_bounce(events, k):
             continue
         time_s = event.t_ns * 1e-9
         if found and time_s - found[-1].time_s < 1.0 and found[-1].time_s > closed_s:
