@@ -141,7 +141,7 @@ def apply(app: QtWidgets.QApplication, theme: Theme) -> None:
         QPushButton:hover {{ border-color: {theme.accent}; }}
         QPushButton:checked {{ background: {mixed(theme.panel, theme.accent, 0.35)}; }}
         QPushButton:disabled {{ color: {theme.faint}; }}
-        QLineEdit, QComboBox, QDoubleSpinBox, QSpinBox {{ border: 1px solid {theme.line};
+        QLineEdit {{ border: 1px solid {theme.line};
                     border-radius: 4px; padding: 3px 6px; background: {theme.panel};
                     color: {theme.text}; }}
         QStatusBar {{ color: {theme.faint}; }}

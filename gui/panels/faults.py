@@ -7,6 +7,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from bms_gui.acting import action
 from bms_gui.catalogue import catalogue, names_of, places
 from bms_gui.detection import Detection, detection
 from bms_gui.snapshot import Injected, Snapshot, refusal
@@ -72,10 +73,8 @@ class Panel(QtWidgets.QWidget):
         self.why_not.setStyleSheet(f"color: {theme.warn};")
         self.list = self._list()
         self._layout()
-        QtGui.QShortcut(
-            QtGui.QKeySequence.StandardKey.Undo, self, self.undo_last,
-            context=QtCore.Qt.ShortcutContext.WidgetWithChildrenShortcut,
-        )  # fmt: skip
+        self.addAction(action(self, "withdraw the newest fault", "Ctrl+Z", self.undo_last))
+        self.addAction(action(self, "search faults", "Ctrl+F", self.search.setFocus))
         view.cell_chosen.connect(self._take_cell)
         self._choose("")
 
@@ -98,7 +97,7 @@ class Panel(QtWidgets.QWidget):
         tree.currentItemChanged.connect(
             lambda item, _: self._choose(item.data(0, ID) or "" if item else "")
         )
-        tree.itemActivated.connect(lambda item, _: self.inject() if item.data(0, ID) else None)
+        tree.itemActivated.connect(lambda item, _: self.put_in() if item.data(0, ID) else None)
         return tree
 
     def _search(self, text: str) -> None:
@@ -137,9 +136,9 @@ class Panel(QtWidgets.QWidget):
         self.ramp = self._number(" s", "how long it takes to be there in full")
         self.lasts = self._number(" s", "how long it lasts")
         self.lasts.setSpecialValueText("until withdrawn")
-        self.button = QtWidgets.QPushButton("inject")
-        self.button.setToolTip("put the fault into the world  (Enter in the tree)")
-        self.button.clicked.connect(self.inject)
+        self.inject = QtWidgets.QPushButton("inject")
+        self.inject.setToolTip("put the fault into the world  (Enter in the tree)")
+        self.inject.clicked.connect(self.put_in)
         self.undo = QtWidgets.QPushButton("undo")
         self.undo.setToolTip("withdraw the newest fault  (Ctrl+Z)")
         self.undo.clicked.connect(self.undo_last)
@@ -152,7 +151,6 @@ class Panel(QtWidgets.QWidget):
         for k, (name, field) in enumerate(fields):
             label = name if isinstance(name, QtWidgets.QLabel) else QtWidgets.QLabel(name)
             label.setBuddy(field)
-            field.setStyleSheet("::up-button, ::down-button { width: 0px; border: none; }")
             form.addWidget(label, k // 2, 2 * (k % 2))
             form.addWidget(field, k // 2, 2 * (k % 2) + 1)
         form.setColumnStretch(1, 1)
@@ -160,7 +158,7 @@ class Panel(QtWidgets.QWidget):
         self.form = QtWidgets.QWidget()
         self.form.setLayout(form)
         buttons = QtWidgets.QHBoxLayout()
-        buttons.addWidget(self.button, 2)
+        buttons.addWidget(self.inject, 2)
         buttons.addWidget(self.undo, 1)
         right = QtWidgets.QWidget()
         column = QtWidgets.QVBoxLayout(right)
@@ -233,7 +231,7 @@ class Panel(QtWidgets.QWidget):
     def _enable(self) -> None:
         snapshot, fault = self.snapshot, catalogue().get(self.chosen)
         can = "inject" in snapshot.offers
-        self.button.setEnabled(can and fault is not None and not fault.left_to)
+        self.inject.setEnabled(can and fault is not None and not fault.left_to)
         self.undo.setEnabled(any(i.state != "over" for i in snapshot.injected))
         text = "" if can else refusal(snapshot.source, "inject")
         if can and fault is not None and fault.left_to:
@@ -244,9 +242,9 @@ class Panel(QtWidgets.QWidget):
 
     # ---- what is done ----
 
-    def inject(self) -> None:
+    def put_in(self) -> None:
         """The chosen fault, as the form says."""
-        if not self.button.isEnabled():
+        if not self.inject.isEnabled():
             return
         lasts_s = self.lasts.value()
         self.view.ask(

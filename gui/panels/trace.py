@@ -8,6 +8,7 @@ from collections.abc import Hashable, Sequence
 
 import numpy as np
 from bms_gui import decode
+from bms_gui.acting import action
 from bms_gui.rows import Column, Row, Rows
 from bms_gui.snapshot import Snapshot
 from bms_gui.theme import Theme
@@ -210,6 +211,12 @@ class Panel(QtWidgets.QWidget):
         box.setContentsMargins(6, 4, 6, 6)
         box.addLayout(self._bar())
         box.addWidget(self.pages, 1)
+        for text, keys, does in (
+            ("hold the trace", "H", self.hold.toggle),
+            ("filter the trace", "Ctrl+F", self.text.setFocus),
+            ("each identifier in its place", "I", self.placing.toggle),
+        ):
+            self.addAction(action(self, text, keys, does))
 
     def _bar(self) -> QtWidgets.QHBoxLayout:
         self.placing = self._button("by id", "each identifier in its place, or each frame in time")
@@ -284,8 +291,12 @@ class Panel(QtWidgets.QWidget):
         self.traffic.clear()
         self._filter()
 
+    def copied(self) -> str:
+        """The selected row, or all, as tab-separated text."""
+        return self.rows.as_text()
+
     def _copy(self) -> None:
-        QtWidgets.QApplication.clipboard().setText(self.rows.as_text())
+        QtWidgets.QApplication.clipboard().setText(self.copied())
 
     def _draw(self) -> None:
         if self.placing.isChecked():
@@ -310,10 +321,3 @@ class Panel(QtWidgets.QWidget):
         if self.isVisible():
             self._draw()
         return None
-
-    def keyPressEvent(self, event: object) -> None:
-        """H holds, Ctrl+F filters."""
-        if event.key() == QtCore.Qt.Key.Key_H:  # type: ignore[attr-defined]
-            self.hold.toggle()
-        else:
-            super().keyPressEvent(event)  # type: ignore[arg-type]

@@ -40,7 +40,7 @@ class Panel(QtWidgets.QWidget):
         self.choice.currentIndexChanged.connect(lambda _: self._tell_story(view.snapshot, True))
         copy = QtWidgets.QPushButton("copy")
         copy.setToolTip("the chain as tab-separated text")
-        copy.clicked.connect(lambda: QtWidgets.QApplication.clipboard().setText(self.as_text()))
+        copy.clicked.connect(lambda: QtWidgets.QApplication.clipboard().setText(self.copied()))
         self.copy = copy
         self.story = QtWidgets.QLabel("")
         self.story.setTextFormat(QtCore.Qt.TextFormat.PlainText)
@@ -127,7 +127,7 @@ class Panel(QtWidgets.QWidget):
         if opening is not None and opening.index >= 0 and _is_block(opening.diagnosis):
             self.view.cell_chosen.emit(opening.index)
 
-    def as_text(self) -> str:
+    def copied(self) -> str:
         """The chain as tab-separated text."""
         if self.chain is None:
             return ""
