@@ -133,6 +133,7 @@ int ecu_init(ecu_t *self, const ecu_boot_t *boot)
     afe_init(self);
     leak_init(&self->leak, self->config.set.blocks);
     watch_init(self);
+    store_init(self);
     self->limits.us = self->now_us;
     return 0;
 }
@@ -145,7 +146,7 @@ static void start_estimator(bms_t *self)
     const measure_t *const m = &self->measure;
     const uint32_t blocks = self->config.set.blocks, per_module = self->config.set.blocks_per_module;
     if (self->est_running == EST_WAITS) {
-        const bool ready = m->scan != 0u && m->cells_unknown == 0u && m->gpio_scan != 0u && m->temperature_max_cdegc != BMS_UNKNOWN &&
+        const bool ready = store_is_read(self) && m->scan != 0u && m->cells_unknown == 0u && m->gpio_scan != 0u && m->temperature_max_cdegc != BMS_UNKNOWN &&
                            sensor_fresh(self, &self->sensor.current_ma, CURRENT_AGE_MS);
         if (!ready) return;
         self->est_running = EST_STARTS;
@@ -158,7 +159,10 @@ static void start_estimator(bms_t *self)
     const float kpa = m->pressure_valid[chip] ? (float)m->pressure_kpa[chip] : -1.0f;
     measure_block_temperatures(self, chip);
     est_conditions(&self->est, &self->config.est, first, count, m->block_cdegc, kpa);
-    for (uint32_t b = first; b < first + count; ++b) est_start(&self->est, &self->config.est, b, m->cell_uv[b]);
+    for (uint32_t b = first; b < first + count; ++b) {
+        est_start(&self->est, &self->config.est, b, m->cell_uv[b]);
+        store_hint_soc(self, b);
+    }
     est_results(&self->est, &self->config.est, first, count, 0.0f, self->charge.used_uc);
     self->est_first = (uint16_t)(first + count);
     if (self->est_first >= blocks) self->est_running = EST_RUNS;
@@ -263,8 +267,9 @@ void ecu_step(ecu_t *self, const ecu_in_t *in, ecu_out_t *out)
     protect_pins(self);
     protect_fresh(self);
     if (slot % 10u == 0u) every_10_ms(self);
+    else if (slot % 10u == 5u) store_tick(self);
     every_100_ms(self, slot % 100u, slot / 100u);
-    watch_memory(self, in, out);
+    store_step(self, in, out);
     canout_step(self, out, slot);
     BMS_ASSERT(self, self->contactor.state <= STATE_REFUSED);
     if (self->contactor.state >= STATE_ASSERTED) return;
@@ -321,8 +326,8 @@ static const ecu_probe_t PROBES[] = {
     PROBE("power_w", "W", limits.charge_w, 2 * POWER_SPANS, PROBE_I32), /* charge for 2, 10, 30 s, then discharge */
     PROBE("power_bound_a", "A", watch.bound, 2 * POWER_SPANS, PROBE_F32),
     PROBE("leak_windows", "1", leak.windows, 1, PROBE_U32),
-    PROBE("health_restored", "bool", watch.memory.restored, 1, PROBE_U8),
-    PROBE("health_written", "1", watch.memory.written, 1, PROBE_U32),
+    PROBE("health_restored", "bool", store.restored, 1, PROBE_U8),
+    PROBE("health_written", "1", store.health_saves, 1, PROBE_U32),
     PROBE("afe_phase", "1", afe.phase, 1, PROBE_U8),
     PROBE("afe_frames", "1", afe.frames, 1, PROBE_U32),
     PROBE("afe_crc_errors", "1", afe.crc_errors, 1, PROBE_U32),

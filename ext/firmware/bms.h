@@ -13,6 +13,7 @@
  *       -> limits.c      what may be charged and discharged now
  *       -> contactor.c   state machine, coils;  thermal.c  heater and pump;  balance.c  bleeding
  *       -> canout.c      all of it told, with end-to-end protection;  canin.c  what the vehicle asks;  request.c  whether it may
+ *       -> store.c       what outlives a reset (journal.c);  uds.c  what a workshop asks (isotp.c)
  *
  * State machine (contactor.c), state names as on the bus:
  *
@@ -42,6 +43,7 @@
 #include "field.h"
 #include "pins.h"
 #include "request.h"
+#include "store.h"
 #include "watch.h"
 #include "witness.h"
 
@@ -280,6 +282,7 @@ typedef struct ecu {
     balance_t balance;
     leak_t leak;
     watch_t watch;
+    store_t store;
     canin_t canin;
     request_t request;
     canout_t canout;
@@ -347,7 +350,28 @@ void watch_init(bms_t *self);
 void watch_temperatures(bms_t *self, uint32_t chip);
 void watch_module(bms_t *self, uint32_t chip, uint32_t first, uint32_t count, uint32_t round); /* every 100 ms; round: 0 to 9 */
 void watch_slow(bms_t *self, uint32_t round);
-void watch_memory(bms_t *self, const ecu_in_t *in, ecu_out_t *out); /* every step */
+
+/* store.c: what outlives a reset. A record that is put is in memory some milliseconds later, whatever happens then. */
+void store_init(bms_t *self);
+void store_step(bms_t *self, const ecu_in_t *in, ecu_out_t *out); /* every step */
+void store_tick(bms_t *self);                                     /* every 10 ms */
+void store_mark(bms_t *self, uint32_t record);                    /* has new content */
+void store_put(bms_t *self, uint32_t record, const uint8_t bytes[STORE_BYTES]); /* STORE_KEEP to STORE_USER */
+const uint8_t *store_get(const bms_t *self, uint32_t record);     /* NULL: never put, or not read yet */
+void store_hint_soc(bms_t *self, uint32_t block);                 /* after est_start */
+void store_clear_codes(bms_t *self, uint32_t id);
+static inline bool store_is_read(const bms_t *self)
+{
+    return self->store.is_read != 0u;
+}
+static inline bool store_is_idle(const bms_t *self)
+{
+    return journal_is_idle(&self->store.journal);
+}
+static inline bool store_fails(const bms_t *self)
+{
+    return journal_fails(&self->store.journal);
+}
 
 /* request.c: who may close. */
 void request_init(bms_t *self, const uint8_t entropy[16]);

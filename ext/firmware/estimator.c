@@ -144,6 +144,20 @@ void est_start(est_bank_t *bank, const est_params_t *params, uint32_t block, int
     bank->p33[block] = params->sigma_resistance_frac * params->sigma_resistance_frac;
 }
 
+void est_hint(est_bank_t *bank, uint32_t block, float soc_frac, float sigma_frac)
+{
+    const float off = soc_frac - bank->base[block], all = bank->p11[block] + sigma_frac * sigma_frac;
+    if (!(off * off < 16.0f * all)) return;
+    const float gain = bank->p11[block] / all, gain_2 = bank->p12[block] / all;
+    bank->base[block] += gain * off;
+    bank->v2_v[block] += gain_2 * off;
+    bank->p22[block] -= gain_2 * bank->p12[block];
+    bank->p11[block] -= gain * bank->p11[block];
+    bank->p12[block] -= gain * bank->p12[block];
+    bank->c2[block] -= gain_2 * bank->c1[block];
+    bank->c1[block] -= gain * bank->c1[block];
+}
+
 /* What is common to all blocks in one pass. */
 typedef struct {
     float dt_s, current_a, used_frac, hysteresis_v, sigma_x1, lag_a, noise, mismatch, floor2, error2, prior2, drift;

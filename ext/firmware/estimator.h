@@ -112,6 +112,10 @@ void est_conditions(est_bank_t *bank, const est_params_t *params, uint32_t first
 /* Start one block from its voltage, taken as at rest. Call est_conditions before. The interval is as wide as the OCV is flat. */
 void est_start(est_bank_t *bank, const est_params_t *params, uint32_t block, int32_t voltage_uv);
 
+/* After est_start: what memory says of the block, with its standard deviation. Memory that disagrees by more than four standard
+ * deviations is of another charge and is not believed. */
+void est_hint(est_bank_t *bank, uint32_t block, float soc_frac, float sigma_frac);
+
 /* One pass over all blocks. used_uc: charge taken from the pack since start; current_a: mean since the last pass; valid: 0xFFFFFFFF
  * where voltage_uv is a fresh reading, else 0: the block only follows the count then. */
 void est_step(est_bank_t *bank, const est_params_t *params, float dt_s, float current_a, int64_t used_uc, const int32_t *voltage_uv,

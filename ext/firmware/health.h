@@ -28,8 +28,7 @@
 #endif
 #define HEALTH_PASS_S 2.0f
 #define HEALTH_FADE 0.97f
-#define HEALTH_RECORD_BLOCKS 10u /* blocks in one record of HEALTH_RECORD_BYTES */
-#define HEALTH_RECORD_BYTES 60u
+#define HEALTH_RECORD_BLOCKS 8u /* blocks in one record */
 
 typedef struct {
     uint32_t count, points;               /* pairs taken so far, all blocks */
@@ -64,7 +63,7 @@ float health_r0_25_ohm(const health_t *h, const est_params_t *params, uint32_t b
 float health_contact_lost(const health_t *h, const est_params_t *params, uint32_t block);
 uint32_t health_weakest(const health_t *h);
 
-/* Ten blocks as 60 bytes, and back; nonsense in the bytes becomes the nearest that is sane. */
+/* Eight blocks as 48 bytes of a record, and back; nonsense in the bytes becomes the nearest that is sane. */
 void health_write(const health_t *h, uint32_t record, uint8_t *bytes);
 void health_read(health_t *h, uint32_t record, const uint8_t *bytes);
 

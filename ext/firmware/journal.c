@@ -32,14 +32,15 @@ static bool is_newer(uint32_t a, uint32_t b)
     return a != b && a - b < 0x80000000u;
 }
 
-static uint16_t page_after(uint16_t page)
+static uint16_t page_after(const journal_t *j, uint32_t page)
 {
-    return (uint16_t)((page + 1u) % ECU_NVM_PAGES);
+    return (uint16_t)(page + 1u < j->pages ? page + 1u : 0u);
 }
 
-void journal_init(journal_t *j, uint32_t records, uint32_t doubled)
+void journal_init(journal_t *j, uint32_t pages, uint32_t records, uint32_t doubled)
 {
     memset(j, 0, sizeof *j);
+    j->pages = (uint16_t)(pages < ECU_NVM_PAGES ? pages : ECU_NVM_PAGES);
     j->records = (uint8_t)(records < JOURNAL_RECORDS ? records : JOURNAL_RECORDS);
     j->doubled = (uint8_t)doubled;
     memset(j->owner, (int)JOURNAL_NONE, sizeof j->owner);
@@ -60,6 +61,7 @@ void journal_mark(journal_t *j, uint32_t record)
 
 bool journal_is_idle(const journal_t *j)
 {
+    if (j->absent != 0u) return true;
     if (j->phase != JOURNAL_IDLE) return false;
     for (uint32_t r = 0; r < j->records; ++r) {
         if (j->todo[r] != 0u) return false;
@@ -132,35 +134,43 @@ static void heal(journal_t *j)
 
 static void was_scanned(journal_t *j, const ecu_nvm_t *done, const journal_calls_t *calls, void *owner)
 {
+    const bool silent = done->op == ECU_NVM_NONE;
+    j->bad_in_row = (uint8_t)(silent ? j->bad_in_row + 1u : 0u);
+    if (j->bad_in_row >= JOURNAL_TRIES) { /* what cannot be read must not be written over */
+        j->absent = 1u;
+        j->phase = JOURNAL_IDLE;
+        return;
+    }
     if (done->status != ECU_NVM_OK) j->unread = (uint16_t)(j->unread + 1u);
     else if (get_u32_le(done->data + AT_CRC) == page_crc(done->data)) found(j, done->data, calls, owner);
     else if (!is_erased(done->data)) j->rotten += 1u;
     j->scanned = (uint16_t)(j->scanned + 1u);
-    if (j->scanned < ECU_NVM_PAGES) return;
-    j->head = j->found != 0u ? page_after(j->newest) : 0u;
+    if (j->scanned < j->pages) return;
+    j->head = j->found != 0u ? page_after(j, j->newest) : 0u;
     heal(j);
+    j->bad_in_row = 0u;
     j->phase = JOURNAL_IDLE;
 }
 
 /* ---- writing -------------------------------------------------------------------------------------------------------------------- */
 
-/* The head is never a live page; false if all are, which cannot be with twice as many pages as copies. */
+/* The head is never a live page; false if all are, which cannot be with more pages than copies. */
 static bool free_head(journal_t *j)
 {
-    for (uint32_t k = 0; k < ECU_NVM_PAGES; ++k) {
+    for (uint32_t k = 0; k < j->pages; ++k) {
         if (j->owner[j->head] == JOURNAL_NONE) return true;
-        j->head = page_after(j->head);
+        j->head = page_after(j, j->head);
         j->erased = 0u;
     }
     return false;
 }
 
-/* The next live page that the head will come to soon, or JOURNAL_NO_PAGE. */
-static uint16_t page_in_the_way(const journal_t *j)
+/* The next live page that the head will come to soon, or JOURNAL_NO_PAGE; `left`: in how many pages. */
+static uint16_t page_in_the_way(const journal_t *j, uint32_t *left)
 {
     uint16_t page = j->head;
-    for (uint32_t k = 0; k < JOURNAL_AHEAD; ++k) {
-        page = page_after(page);
+    for (*left = 1u; *left <= JOURNAL_AHEAD; ++*left) {
+        page = page_after(j, page);
         if (j->owner[page] != JOURNAL_NONE) return page;
     }
     return (uint16_t)JOURNAL_NO_PAGE;
@@ -181,8 +191,8 @@ static bool take_marked(journal_t *j, uint32_t first, uint32_t end)
  * anything else once they are near. */
 static bool choose(journal_t *j)
 {
-    const uint16_t in_the_way = page_in_the_way(j);
-    const uint32_t left = in_the_way == JOURNAL_NO_PAGE ? ECU_NVM_PAGES : (uint16_t)(in_the_way - j->head) % ECU_NVM_PAGES;
+    uint32_t left;
+    const uint16_t in_the_way = page_in_the_way(j, &left);
     if (left > 1u && take_marked(j, 0u, j->doubled)) return true;
     if (left > JOURNAL_KEPT && take_marked(j, j->doubled, j->records)) return true;
     if (in_the_way == JOURNAL_NO_PAGE) return false;
@@ -208,7 +218,7 @@ static void failed(journal_t *j, uint64_t now_us)
 {
     j->failures += 1u;
     j->bad_in_row = (uint8_t)min_i32(j->bad_in_row + 1, 200);
-    j->head = page_after(j->head);
+    j->head = page_after(j, j->head);
     j->erased = 0u;
     j->phase = JOURNAL_IDLE;
     if (j->bad_in_row % JOURNAL_TRIES != 0u) return;
@@ -223,7 +233,7 @@ static void committed(journal_t *j)
     if (j->written_version == j->version[r] && j->todo[r] != 0u) j->todo[r] = (uint8_t)(j->todo[r] - 1u);
     j->commits += 1u;
     j->bad_in_row = 0u;
-    j->head = page_after(j->head);
+    j->head = page_after(j, j->head);
     j->erased = 0u;
     j->phase = JOURNAL_IDLE;
 }
@@ -262,6 +272,7 @@ static void ask(journal_t *j, uint64_t now_us, ecu_nvm_t *want, uint8_t op, uint
 /* Idle: erases in advance, then writes what there is to write. */
 static void begin(journal_t *j, uint64_t now_us, ecu_nvm_t *want, const journal_calls_t *calls, void *owner)
 {
+    if (j->absent != 0u) return;
     if (j->paused != 0u && elapsed_ms(now_us, j->pause_us) < JOURNAL_PAUSE_MS) return;
     j->paused = 0u;
     if (!free_head(j)) return;
@@ -280,7 +291,8 @@ void journal_step(journal_t *j, uint64_t now_us, const ecu_nvm_t *done, ecu_nvm_
 {
     if (j->busy != 0u) {
         const bool answered = done->op == j->op && done->page == j->asked;
-        if (!answered && elapsed_ms(now_us, j->asked_us) < JOURNAL_TIMEOUT_MS) return;
+        const uint32_t patience_ms = j->phase == JOURNAL_SCAN ? JOURNAL_READ_MS : JOURNAL_TIMEOUT_MS;
+        if (!answered && elapsed_ms(now_us, j->asked_us) < patience_ms) return;
         j->busy = 0u;
         ecu_nvm_t lost = {0};
         lost.status = ECU_NVM_FAILED;

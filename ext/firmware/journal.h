@@ -30,6 +30,7 @@
 #define JOURNAL_TRIES 8u
 #define JOURNAL_PAUSE_MS 1000u
 #define JOURNAL_TIMEOUT_MS 500u
+#define JOURNAL_READ_MS 100u /* the same of a page read at start; JOURNAL_TRIES of them in a row, and there is no memory */
 #define JOURNAL_NONE 0xFFu   /* no record */
 #define JOURNAL_NO_PAGE 0xFFFFu
 
@@ -51,16 +52,17 @@ typedef struct {
     uint8_t page[ECU_NVM_PAGE];             /* what is being written */
     uint8_t phase, busy, op;                /* an operation is under way, and which */
     uint8_t record, slot;                   /* being written, and the copy it replaces */
-    uint8_t erased, bad_in_row, paused;     /* the head is erased already */
-    uint16_t head, asked;                   /* page written next; page of the operation under way */
+    uint8_t erased, bad_in_row, paused, absent; /* the head is erased already; memory does not answer: nothing is written */
+    uint16_t pages, head, asked;            /* pages in all; page written next; page of the operation under way */
     uint16_t scanned, newest;               /* pages read so far at start; newest page found */
     uint8_t doubled, records, found;        /* records kept twice; all; any page was good */
-    uint16_t unread, written_version;       /* pages that cannot be read */
+    uint16_t unread, written_version, reserved; /* pages that cannot be read */
     uint64_t asked_us, pause_us;
     uint32_t commits, failures, rotten, moved; /* only rise; rotten: pages neither good nor erased, at start */
 } journal_t;
 
-void journal_init(journal_t *j, uint32_t records, uint32_t doubled);
+/* pages: of which the log is made, from the first; more than twice the copies there are, so that it moves easily. */
+void journal_init(journal_t *j, uint32_t pages, uint32_t records, uint32_t doubled);
 /* The record has new content. */
 void journal_mark(journal_t *j, uint32_t record);
 /* Every step: one operation at a time. */
@@ -72,6 +74,10 @@ static inline bool journal_is_read(const journal_t *j)
 static inline bool journal_has(const journal_t *j, uint32_t record)
 {
     return j->place[record][0] != JOURNAL_NO_PAGE || j->place[record][1] != JOURNAL_NO_PAGE;
+}
+static inline bool journal_fails(const journal_t *j)
+{
+    return j->absent != 0u || j->bad_in_row >= JOURNAL_TRIES;
 }
 /* Everything that was marked is in memory, and nothing is under way. */
 bool journal_is_idle(const journal_t *j);

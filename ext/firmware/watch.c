@@ -1,13 +1,10 @@
-/* The slow watchers, a module at a time: temperatures inside, health, power; and what is kept over a reset. */
+/* The slow watchers, a module at a time: temperatures inside, health, power. */
 #include "bms.h"
-#include "crc.h"
 #include "util.h"
 
 #define MODEL_ERROR_V 0.005f  /* beside the sensor's */
 #define POWER_ROUNDS 5u       /* a module's power is looked at every fifth round */
 #define REST_LOOK_MS 20000u
-#define SAVE_MS 1800000u      /* and whenever the contactors have opened */
-#define MEMORY_TIMEOUT_MS 500u
 
 void watch_init(bms_t *self)
 {
@@ -24,8 +21,6 @@ void watch_init(bms_t *self)
     w->power_limits.core_k_per_j = 1.0f / self->config.obs.core_j_per_k;
     w->power_limits.path_ohm = set->path_ohm;
     w->weakest_capacity_frac = 1.0f;
-    w->memory.pages = (uint16_t)((set->blocks + HEALTH_RECORD_BLOCKS - 1u) / HEALTH_RECORD_BLOCKS);
-    w->memory.saved_us = self->now_us;
 }
 
 /* The estimator's temperatures: cores, as soon as they are known. */
@@ -138,134 +133,6 @@ static void rest(bms_t *self)
                       self->measure.cell_rested);
 }
 
-/* ---- memory ------------------------------------------------------------------------------------------------------------------ */
-
-static uint16_t page_crc(uint32_t page, const uint8_t *data)
-{
-    uint8_t bytes[ECU_NVM_PAGE];
-    memcpy(bytes, data, sizeof bytes);
-    put_u16_le(bytes + 2, (uint16_t)page);
-    return crc16_modbus(bytes, sizeof bytes);
-}
-
-static void ask(bms_t *self, ecu_out_t *out, uint8_t op)
-{
-    watch_memory_t *const m = &self->watch.memory;
-    ecu_nvm_t *const want = &out->nvm_want;
-    want->op = op;
-    want->page = (uint16_t)(m->slot * WATCH_SLOT_PAGES + m->page);
-    if (op == ECU_NVM_PROGRAM) {
-        health_write(&self->watch.health, m->page, want->data + 4);
-        put_u16_le(want->data, m->sequence);
-        put_u16_le(want->data + 2, page_crc(m->page, want->data));
-    }
-    m->busy = 1u;
-    m->asked_us = self->now_us;
-}
-
-static bool page_is_good(const watch_memory_t *m, const ecu_nvm_t *done, uint16_t *sequence)
-{
-    *sequence = (uint16_t)(done->data[0] | (uint32_t)done->data[1] << 8);
-    const uint16_t crc = (uint16_t)(done->data[2] | (uint32_t)done->data[3] << 8);
-    return done->status == ECU_NVM_OK && crc == page_crc(m->page, done->data);
-}
-
-/* The newer of the slots not tried yet whose first page is good; false: none. */
-static bool choose(watch_memory_t *m)
-{
-    const bool first = m->slot_good[0] != 0u && (m->tried & 1u) == 0u, second = m->slot_good[1] != 0u && (m->tried & 2u) == 0u;
-    if (!first && !second) return false;
-    const bool newer = (uint16_t)(m->slot_sequence[1] - m->slot_sequence[0]) < 0x8000u;
-    m->slot = (uint8_t)(second && (!first || newer) ? 1u : 0u);
-    m->page = 0u;
-    return true;
-}
-
-static void begin_rest(bms_t *self)
-{
-    watch_memory_t *const m = &self->watch.memory;
-    if (choose(m)) {
-        m->phase = WATCH_MEMORY_REST;
-        return;
-    }
-    health_init(&self->watch.health, self->config.set.blocks); /* nothing, or parts of something, was read */
-    m->phase = WATCH_MEMORY_IDLE;
-}
-
-static void was_read(bms_t *self, const ecu_nvm_t *done)
-{
-    watch_memory_t *const m = &self->watch.memory;
-    uint16_t sequence = 0;
-    const bool good = page_is_good(m, done, &sequence);
-    if (m->phase == WATCH_MEMORY_FIRST) {
-        m->slot_good[m->slot] = good;
-        m->slot_sequence[m->slot] = sequence;
-        m->slot = (uint8_t)(m->slot + 1u);
-        if (m->slot >= WATCH_SLOTS) begin_rest(self);
-        return;
-    }
-    if (!good || sequence != m->slot_sequence[m->slot]) {
-        m->tried |= (uint8_t)(1u << m->slot);
-        begin_rest(self);
-        return;
-    }
-    health_read(&self->watch.health, m->page, done->data + 4);
-    m->page = (uint16_t)(m->page + 1u);
-    if (m->page < m->pages) return;
-    m->sequence = sequence;
-    m->restored = 1u;
-    m->phase = WATCH_MEMORY_IDLE;
-}
-
-static void was_written(bms_t *self, const ecu_nvm_t *done)
-{
-    watch_memory_t *const m = &self->watch.memory;
-    if (done->status != ECU_NVM_OK) {
-        m->failed += 1u;
-        m->sequence = (uint16_t)(m->sequence - 1u); /* the next try goes to the same slot: the other one is good */
-        m->phase = WATCH_MEMORY_IDLE;
-        return;
-    }
-    m->page = (uint16_t)(m->page + 1u);
-    if (m->page < m->pages) return;
-    m->page = 0u;
-    if (m->phase == WATCH_MEMORY_ERASE) {
-        m->phase = WATCH_MEMORY_PROGRAM;
-        return;
-    }
-    m->written += 1u;
-    m->phase = WATCH_MEMORY_IDLE;
-}
-
-static void begin_save(bms_t *self)
-{
-    watch_memory_t *const m = &self->watch.memory;
-    m->saved_us = self->now_us;
-    m->slot = (uint8_t)(m->sequence & 1u); /* the last one went into the other */
-    m->sequence = (uint16_t)(m->sequence + 1u);
-    m->page = 0u;
-    m->phase = WATCH_MEMORY_ERASE;
-}
-
-/* Every step: one operation at a time. Health is of no use before it is read, and read before anything is learnt. */
-void watch_memory(bms_t *self, const ecu_in_t *in, ecu_out_t *out)
-{
-    watch_memory_t *const m = &self->watch.memory;
-    if (m->phase == WATCH_MEMORY_START) m->phase = WATCH_MEMORY_FIRST;
-    if (m->busy != 0u) {
-        if (in->nvm_done.op == ECU_NVM_NONE && elapsed_ms(self->now_us, m->asked_us) < MEMORY_TIMEOUT_MS) return;
-        m->busy = 0u;
-        ecu_nvm_t lost = {0};
-        lost.status = ECU_NVM_FAILED;
-        const ecu_nvm_t *const done = in->nvm_done.op == ECU_NVM_NONE ? &lost : &in->nvm_done;
-        if (m->phase >= WATCH_MEMORY_ERASE) was_written(self, done);
-        else if (m->phase != WATCH_MEMORY_IDLE) was_read(self, done);
-    }
-    if (m->phase == WATCH_MEMORY_FIRST || m->phase == WATCH_MEMORY_REST) ask(self, out, ECU_NVM_READ);
-    else if (m->phase == WATCH_MEMORY_ERASE) ask(self, out, ECU_NVM_ERASE);
-    else if (m->phase == WATCH_MEMORY_PROGRAM) ask(self, out, ECU_NVM_PROGRAM);
-}
-
 /* ---- every 100 ms ------------------------------------------------------------------------------------------------------------ */
 
 void watch_slow(bms_t *self, uint32_t round)
@@ -277,6 +144,4 @@ void watch_slow(bms_t *self, uint32_t round)
     if (round != 9u) return;
     w->hottest = obs_hottest(&w->obs);
     find_leaks(self);
-    const bool due = elapsed_ms(self->now_us, w->memory.saved_us) >= SAVE_MS;
-    if (w->memory.phase == WATCH_MEMORY_IDLE && due && !contactor_is_normal(self)) begin_save(self);
 }

@@ -12,7 +12,7 @@
 
 #include "journal.h"
 
-enum { RECORDS = 40, DOUBLED = 8, STEPS_MAX = 200000 };
+enum { PAGES = 128, RECORDS = 40, DOUBLED = 8, STEPS_MAX = 200000 };
 
 typedef struct {
     uint8_t flash[ECU_NVM_PAGES * ECU_NVM_PAGE];
@@ -118,7 +118,7 @@ static void start(rig_t *rig)
     memset(rig->taken, 0, sizeof rig->taken);
     rig->op.op = ECU_NVM_NONE;
     rig->commits = 0u;
-    journal_init(&rig->journal, RECORDS, DOUBLED);
+    journal_init(&rig->journal, PAGES, RECORDS, DOUBLED);
     for (uint32_t k = 0; !journal_is_read(&rig->journal); ++k) {
         if (k > 1000u) die("never read", 0, k, 0, 1000);
         if (rig->op.op != ECU_NVM_NONE) operate(rig, &rig->op, ECU_NVM_PAGE);
@@ -257,7 +257,7 @@ static uint32_t rot(uint32_t rounds)
         age(50 + draw(200));
         settle(&rig);
         cut = rig;
-        uint8_t *const page = cut.flash + (size_t)draw(ECU_NVM_PAGES) * ECU_NVM_PAGE;
+        uint8_t *const page = cut.flash + (size_t)draw(PAGES) * ECU_NVM_PAGE;
         for (uint32_t n = 1u + draw(8); n != 0u; --n) page[draw(ECU_NVM_PAGE)] ^= (uint8_t)(1u << draw(8));
         start(&cut);
         for (uint32_t r = 0; r < RECORDS; ++r) {
@@ -286,12 +286,12 @@ static void wear(uint32_t writes)
         whole_step(&rig);
     }
     uint32_t low = UINT32_MAX, high = 0, all = 0;
-    for (uint32_t p = 0; p < ECU_NVM_PAGES; ++p) {
+    for (uint32_t p = 0; p < PAGES; ++p) {
         low = rig.erases[p] < low ? rig.erases[p] : low;
         high = rig.erases[p] > high ? rig.erases[p] : high;
         all += rig.erases[p];
     }
-    printf("lowest %u mean %.2f highest %u moved %u of %u\n", low, all / (double)ECU_NVM_PAGES, high, rig.journal.moved, rig.journal.commits);
+    printf("lowest %u mean %.2f highest %u moved %u of %u\n", low, all / (double)PAGES, high, rig.journal.moved, rig.journal.commits);
 }
 
 int main(int count, char **word)
