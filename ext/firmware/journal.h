@@ -30,7 +30,7 @@
 #define JOURNAL_TRIES 8u
 #define JOURNAL_PAUSE_MS 1000u
 #define JOURNAL_TIMEOUT_MS 500u
-#define JOURNAL_READ_MS 100u /* the same of a page read at start; JOURNAL_TRIES of them in a row, and there is no memory */
+#define JOURNAL_READ_MS 20u  /* the same of a page read at start; JOURNAL_TRIES of them in a row, and there is no memory */
 #define JOURNAL_NONE 0xFFu   /* no record */
 #define JOURNAL_NO_PAGE 0xFFFFu
 
