@@ -265,6 +265,7 @@ static void ask(journal_t *j, uint64_t now_us, ecu_nvm_t *want, uint8_t op, uint
     want->op = j->op = op;
     want->page = j->asked = page;
     if (op == ECU_NVM_PROGRAM) memcpy(want->data, j->page, sizeof j->page);
+    else memset(want->data, 0, sizeof want->data); /* no old bytes: outputs are compared in a replay */
     j->busy = 1u;
     j->asked_us = now_us;
 }
