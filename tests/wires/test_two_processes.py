@@ -78,6 +78,8 @@ def test_firmware_first_then_pack_then_the_pack_is_killed_and_comes_back(tmp_pat
         assert gone["pins_out"] == 0
         ecu.wait("power loss", lambda x: x["event"] == "status" and x["phase"] == "off")
         emulate = bench.emulate()
+        ecu.state("latched")  # what it tripped for is remembered over the loss of its supply
+        emulate.ask(set={"vehicle.clear_request": 1, "vehicle.service": 1})
         back = ecu.state("normal_drive")
         assert (back["power_losses"], back["starts"]) == (1, 2)
         assert back["afe"]["losses"] >= 1
@@ -95,6 +97,8 @@ def test_without_the_messages_of_the_io_module_the_contactors_drop(tmp_path: Pat
         assert (first["can"][0]["state"], first["io"]["losses"]) == ("up", 0)
         ecu.wait("no supply", lambda x: x["event"] == "status" and x["phase"] == "off")
         emulate.ask(io="join")
+        emulate.state("latched")  # remembered over the loss of its supply
+        emulate.ask(set={"vehicle.clear_request": 1, "vehicle.service": 1})
         emulate.state("normal_drive")
         ecu.ask(io="cut")  # no IoOutputs: the pack takes all as off
         second = emulate.wait("open contactors", lambda x: x.get("contactors") == 0)
