@@ -325,6 +325,7 @@ void charge_take(bms_t *self, int32_t current_ma);
 void diag_sample(bms_t *self, uint32_t id, uint32_t tier, int32_t value, int32_t place);
 void diag_tick(bms_t *self);  /* bounds in time, clearing, summary */
 void diag_clear(bms_t *self, bool service);
+void diag_restore(bms_t *self, uint32_t id); /* latched before a reset */
 uint32_t diag_active_tier(const bms_t *self, uint32_t id);
 
 void protect_init(bms_t *self);

@@ -137,6 +137,18 @@ void diag_tick(bms_t *self)
     if (has_any(self->protect.active_bits) || self->protect.changed != 0u) summarise(self);
 }
 
+/* Latched before the reset: latched again. The cause must be found gone anew. */
+void diag_restore(bms_t *self, uint32_t id)
+{
+    diagnosis_t *const d = &self->protect.diag[id];
+    const diagnosis_row_t *const row = &diagnosis_table[id];
+    if (row->latch == 0u || d->latched != 0u) return;
+    d->good_us = self->now_us;
+    d->place = -1;
+    set_bit(self->protect.busy_bits, id);
+    conclude(self, d, row, highest_tier(row));
+}
+
 void diag_clear(bms_t *self, bool service)
 {
     for (uint32_t id = 1; id < DIAG_COUNT; ++id) {

@@ -216,14 +216,7 @@ static void restore_codes(bms_t *self)
         if ((kept & CODE_INCOMPLETE_SINCE_CLEAR) == 0u && s->journal.version[STORE_CODES_0] != 0u)
             status &= ~(uint32_t)CODE_INCOMPLETE_SINCE_CLEAR;
         s->code[id] = (uint8_t)status;
-        diagnosis_t *const d = &self->protect.diag[id];
-        if ((kept & 1u) == 0u || diagnosis_table[id].latch == 0u || d->latched != 0u) continue;
-        const uint32_t tiers = diagnosis_table[id].tiers;
-        d->tier = (uint8_t)((tiers >> TIER_TRIP & 1u) != 0u ? TIER_TRIP : ((tiers >> TIER_WARN & 1u) != 0u ? TIER_WARN : TIER_OPERATE));
-        d->latched = d->busy = 1u;
-        d->good_us = self->now_us;
-        d->place = -1;
-        self->protect.changed = 1u;
+        if ((kept & 1u) != 0u) diag_restore(self, id);
     }
     for (uint32_t f = 0; f < STORE_FRAMES; ++f) {
         if (s->frame[f].number > s->frames) s->frames = s->frame[f].number;
