@@ -123,6 +123,7 @@ static void take_soc(watch_rules_t *s, const world_t *w, const ecu_can_frame_t *
         rule_broken(s, w, RULE_E2, soc, -1);
         return;
     }
+    if (truth < -SOC_ROUND || truth > 1.0 + SOC_ROUND) return; /* blocks so far apart that the pack has no state of charge */
     if (!bit_of(s->masked, RULE_E1)) {
         s->soc_checked++;
         s->soc_inside += truth >= low - SOC_ROUND && truth <= high + SOC_ROUND;

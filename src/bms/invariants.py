@@ -410,7 +410,7 @@ def _states() -> dict[str, Any]:
     number = {name: k for k, name in spec.choices("BmsState", "State").items()}
 
     def bits(names: tuple[str, ...]) -> int:
-        return sum(1 << number[name] for name in names if name in number)
+        return sum(1 << number[name] for name in set(names) & number.keys())
 
     strange = tuple(name for name in number if name not in _NEXT)
     table = np.zeros(32, np.uint32)

@@ -10,7 +10,7 @@ the pack must be usable again (judge.py).
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -26,8 +26,9 @@ from bms.recorder import Event
 from bms.rng import Stream
 from bms.sim import KINDS, Simulation
 
-AT_ONCE_MS = 20_000
+AT_ONCE_MS, LOOK_MS = 20_000, 10
 SETTLE_S = 1.0
+ESTIMATE_S = 60.0  # an estimate that was misled needs so long to be judged again
 WALK_STEP_S = 0.25
 WALK_STEPS = 400
 OUTCOMES = ("nothing", "told", "derated", "tripped", "reset")
@@ -78,6 +79,7 @@ class Stage:
     ended: list[Acting] = field(default_factory=list)
     obeys: bool = True
     disobeyed_s: float = -1e9
+    look: Callable[[Stage], None] | None = None  # called every 10 ms, changes nothing
 
     @property
     def time_s(self) -> float:
@@ -93,9 +95,12 @@ class Stage:
         """Let time pass, masks coming and going on the way."""
         while (left_s := at_s - self.time_s) > 5e-4:
             until_s = min([at_s, *self._changes()])
-            step = min(AT_ONCE_MS, max(1, round(min(left_s, until_s - self.time_s) * 1e3)))
+            most = AT_ONCE_MS if self.look is None else LOOK_MS
+            step = min(most, max(1, round(min(left_s, until_s - self.time_s) * 1e3)))
             _, why = self.simulation.world.run(step)
             self.simulation._collect(None)
+            if self.look:
+                self.look(self)
             if why == _loop.DONE:
                 self.mask()
 
@@ -125,12 +130,20 @@ class Stage:
         self.watch.fields["faults_active"][0] = len(self.acting) + loose
 
 
-def play(story: Story, *, firmware: str | Path | None = None, events: bool = False) -> Outcome:
-    """Carry a story out. firmware: a shared library in place of ours. events: keep them.
+def play(
+    story: Story,
+    *,
+    firmware: str | Path | None = None,
+    events: bool = False,
+    look: Callable[[Stage], None] | None = None,
+) -> Outcome:
+    """Carry a story out. firmware: a shared library in place of ours. events: keep them. look: is
+    called every 10 ms with the stage.
 
     The same story and firmware give the same outcome on every machine, its cpu_s excepted."""
     started = time.process_time()
     stage = begin(story, firmware)
+    stage.look = look
     for deed in story.deeds:
         stage.run_to(min(deed.at_s, story.duration_s))
         do(stage, deed)
@@ -201,7 +214,7 @@ def _inject(stage: Stage, deed: Deed) -> None:
         return  # the table is full: one fault less
     until_s = stage.time_s + deed.for_s
     masks = tuple(
-        (id, until_s + mask.after_s, mask.factor)
+        (id, until_s + (ESTIMATE_S if id in ("E1", "E3") else mask.after_s), mask.factor)
         for mask in fault.masks
         for id in family(mask.invariant)
     )
@@ -211,7 +224,10 @@ def _inject(stage: Stage, deed: Deed) -> None:
 
 
 def family(name: str) -> tuple[str, ...]:
-    """Rules that a mask names: one, or all of a letter."""
+    """Rules that a mask names: one, or all of a letter. Whoever cannot know the state of charge
+    (E1) corrects it in a jump when he can (E3)."""
+    if name == "E1":
+        return ("E1", "E3")
     found = tuple(id for id in WATCHED if id == name or (len(name) == 1 and id.startswith(name)))
     return tuple(id for id in found if id not in NEVER_MASKED)
 
