@@ -202,6 +202,10 @@ INVARIANTS: tuple[Invariant, ...] = (
      "T4", "Charge and discharge are judged alike: mirrored limits and currents give mirrored "
      "verdicts.",
      "time of the trip", "sign mistakes", "tests/sim/test_fuzz_relations.py"),
+    _campaign(
+     "F1", "Every fault of the catalogue meets the reaction that the catalogue asks for.",
+     "budget of the catalogue; looked at in drills, against the firmware as it is",
+     "src/bms/faults"),
     _watch(
      "X1", "No assertion of the firmware fails.",
      "never", "BMS_ASSERT", "wire.c"),

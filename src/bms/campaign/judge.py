@@ -50,9 +50,9 @@ def leaves_a_mark(fault: str) -> bool:
 
 def _calm(stage: Stage) -> None:
     simulation, vehicle = stage.simulation, stage.vehicle
-    for row in simulation.faults():
-        if row.state != "over":
-            simulation.withdraw(row.handle)
+    for injected in simulation.faults():
+        if injected.state != "over":
+            simulation.withdraw(injected.handle)
     now = stage.time_s
     for row in stage.acting:
         row.until_s = min(row.until_s, now)
@@ -97,8 +97,8 @@ def _unreasonable(stage: Stage) -> str:
 
 
 def _energy(stage: Stage) -> tuple[Violation, ...]:
-    if any("E4" in {m.invariant for m in faults.fault(row.deed.id).masks} or leaves_a_mark(row.deed.id)
-           for row in (*stage.ended, *stage.acting)):  # fmt: skip
+    rows = [faults.fault(row.deed.id) for row in (*stage.ended, *stage.acting)]
+    if any("E4" in [mask.invariant for mask in one.masks] or leaves_a_mark(one.id) for one in rows):
         return ()
     world = stage.simulation.world
     world.energy()
@@ -113,7 +113,9 @@ def _energy(stage: Stage) -> tuple[Violation, ...]:
     return (Violation(id="E4", time_s=stage.time_s, value=off, place=-1, count=1),)
 
 
-def same_again(story: Story, outcome: Outcome, firmware: str | None = None) -> tuple[Violation, ...]:
+def same_again(
+    story: Story, outcome: Outcome, firmware: str | None = None
+) -> tuple[Violation, ...]:
     """T1, T2: the story once more, and with another clock."""
     from bms.campaign.play import play
 

@@ -4,9 +4,9 @@
         play(story, firmware=library)
 
 Patches are unified diffs against `ext/` (any number of leading path parts), applied here without
-other tools: a hunk is looked for near where it says it is, then anywhere in its file, then with less
-of its context, so that a patch survives the file around it growing. The sources are those beside
-this package in a clone, or in the folder that BMS_SOURCES names (the one that holds `ext/`).
+other tools: a hunk is looked for near where it says it is, then anywhere in its file, then with
+less of its context, so that a patch survives the file around it growing. The sources are those
+beside this package in a clone, or in the folder that BMS_SOURCES names (which holds `ext/`).
 """
 
 from __future__ import annotations

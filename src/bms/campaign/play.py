@@ -35,7 +35,8 @@ OUTCOMES = ("nothing", "told", "derated", "tripped", "reset")
 
 
 class Outcome(Frozen, frozen=True):
-    """What became of a story. Hours are simulated; `coverage` counts fault, state, outcome."""
+    """What became of a story. Hours are simulated; `coverage` counts fault, state, outcome;
+    `reactions`: "0 SEN-03" -> milliseconds to the first of its diagnoses, -1 none."""
 
     seed: int
     violations: tuple[Violation, ...]
@@ -49,6 +50,7 @@ class Outcome(Frozen, frozen=True):
     truth_hash: str
     coverage: dict[str, int]
     trips: int
+    reactions: dict[str, float]
     events: tuple[Event, ...] = ()
 
     @property
@@ -179,7 +181,8 @@ def do(stage: Stage, deed: Deed) -> None:
             vehicle["request"][0] = int(value)
         case "load" | "drive":
             vehicle["kind"][0] = KINDS["current"]
-            _profile(stage, _walk(stage, deed) if deed.word == "drive" else [value * _rated_a(stage)])
+            walks = deed.word == "drive"
+            _profile(stage, _walk(stage, deed) if walks else [value * _rated_a(stage)])
         case "charge":
             vehicle["kind"][0] = KINDS["charge"]
             vehicle["charge_current_a"][0] = value * _rated_a(stage)
@@ -240,7 +243,8 @@ def _walk(stage: Stage, deed: Deed) -> list[float]:
     """Currents of a drive: held for a quarter of a second each, mostly out, sometimes in."""
     s = Stream(stage.story.seed, f"fuzz.drive.{deed.index}")
     most = _rated_a(stage) * (deed.value or 0.0)
-    amps, out = 0.0, []
+    amps = 0.0
+    out: list[float] = []
     while len(out) < WALK_STEPS:
         amps = most * (1.4 * s.unit() - 0.4)
         out += [amps] * (1 + s.below(12))
@@ -274,12 +278,29 @@ def _outcome(stage: Stage, later: tuple[Violation, ...], cpu_s: float, keep: boo
         truth_hash=f"{simulation.world.truth_hash_now():016x}",
         coverage=_coverage(stage),
         trips=int(simulation.world.parts["loop"]["trips"][0]),
+        reactions=_reactions(stage),
         events=tuple(simulation.events) if keep else (),
     )
 
 
+def _reactions(stage: Stage) -> dict[str, float]:
+    found: dict[str, float] = {}
+    rows = sorted((*stage.ended, *stage.acting), key=lambda row: row.deed.at_s)
+    for k, row in enumerate(rows):
+        names = faults.fault(row.deed.id).diagnoses
+        from_ns, to_ns = round(row.deed.at_s * 1e9), round((row.until_s + 5.0) * 1e9)
+        times = [
+            event.t_ns - from_ns
+            for event in stage.simulation.events
+            if event.kind == "diagnosis" and event.name in names
+            and event.text.endswith("raised") and from_ns <= event.t_ns <= to_ns
+        ]  # fmt: skip
+        found[f"{k} {row.deed.id}"] = min(times) * 1e-6 if times else -1.0
+    return found
+
+
 def _coverage(stage: Stage) -> dict[str, int]:
-    """"SEN-03 normal_drive tripped" -> times."""
+    """ "SEN-03 normal_drive tripped" -> times."""
     counts: dict[str, int] = {}
     events = stage.simulation.events
     for row in (*stage.ended, *stage.acting):

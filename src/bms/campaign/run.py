@@ -81,12 +81,20 @@ class Result(Frozen, frozen=True):
             "masked_hours": {id: round(h, 4) for id, h in sorted(self.masked_hours.items())},
             "soc_inside_frac": round(self.soc_inside_frac, 5),
             "complaints": list(self.complaints),
-            "failing_seeds": [{"seed": seed, "rules": list(rules)} for seed, rules in self.failures],
+            "failing_seeds": [
+                {"seed": seed, "rules": list(rules)} for seed, rules in self.failures
+            ],
         }
 
 
 def tasks(
-    hours: float, seeds: int, base: int, *, pack: str = "", only: Sequence[str] = (), firmware: str = ""
+    hours: float,
+    seeds: int,
+    base: int,
+    *,
+    pack: str = "",
+    only: Sequence[str] = (),
+    firmware: str = "",
 ) -> list[Task]:
     """One task a seed; the hours are shared out evenly."""
     seconds = round(3600.0 * hours / seeds, 3)

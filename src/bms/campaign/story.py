@@ -25,6 +25,8 @@ PACKS = ("car_96s1p", "car_96s3p", "bench_16s1p", "home_16s", "bench_12s1p_anode
 BLOCKS_MAX = 112
 LIVENESS_S = 70.0
 """Longest end of a run, in which faults are over and the operator clears."""
+DRILLS = 2**62
+"""Seeds from here on are those of drills (drill.py)."""
 SECOND_US = 1_000_000
 WRAPS_US = (2**31, 2**32, 2**31 * 1000, 2**32 * 1000, 2**53, 2**61)
 """Where counters of microseconds and milliseconds turn over, or doubles lose them."""
@@ -76,7 +78,11 @@ def write(
     seed: int, duration_s: float = 600.0, *, pack: str = "", only: Sequence[str] = ()
 ) -> Story:
     """The story of a seed. pack: a name, drawn when empty. only: faults to choose from, all of the
-    catalogue that act when empty."""
+    catalogue that act when empty. Of a seed from DRILLS on the drill, whatever else is asked."""
+    if seed >= DRILLS:
+        from bms.campaign import drill
+
+        return drill.story(seed)
     shape, clock = Stream(seed, "fuzz.shape"), Stream(seed, "fuzz.clock")
     name = pack or PACKS[shape.below(len(PACKS))]
     made = _pack(name).topology
@@ -101,6 +107,21 @@ def write(
     return msgspec.structs.replace(shaped, deeds=in_order((*operator, *wrong)))
 
 
+def drawn(
+    seed: int, *, pack: str, soc_frac: float, degc: float, duration_s: float, deeds: Sequence[Deed],
+    boot_ms: int, phase_ms: int,
+) -> Story:  # fmt: skip
+    """A story with what a drill does not choose: the pack as it is, the clock near a wrap in half
+    of the seeds."""
+    made = _pack(pack).topology
+    return Story(
+        seed=seed, pack=pack, blocks=made.blocks, blocks_per_module=made.blocks_per_module,
+        soc_frac=soc_frac, temperature_degc=degc, ambient_degc=degc,
+        start_us=_start_us(Stream(seed, "fuzz.clock"), duration_s),
+        boot_ms=boot_ms, phase_ms=phase_ms, duration_s=duration_s, deeds=tuple(deeds),
+    )  # fmt: skip
+
+
 def in_order(deeds: Sequence[Deed]) -> tuple[Deed, ...]:
     """By time; those of one instant stay as they are."""
     return tuple(sorted(deeds, key=lambda deed: deed.at_s))
@@ -116,7 +137,8 @@ def made_of(story: Story) -> tuple[Cell, Pack]:
         blocks=story.blocks, parallel=made.parallel, blocks_per_module=story.blocks_per_module
     )
     places = base.sensors.temperature_blocks
-    inside = sorted({round(p * (story.blocks_per_module - 1) / max(places)) for p in places if max(places)} | {0})
+    last = story.blocks_per_module - 1
+    inside = sorted({round(p * last / max(max(places), 1)) for p in places})
     sensors = msgspec.structs.replace(base.sensors, temperature_blocks=tuple(inside[:6]))
     pack = msgspec.structs.replace(
         base, topology=topology, sensors=sensors, name=f"{base.name} as {story.blocks}s"
@@ -216,7 +238,8 @@ def _turn(s: Stream, at_s: float, kind: int, turn: int) -> list[Deed]:
             ]  # fmt: skip
         case _:
             off_s = 0.3 + 5.0 * s.unit()
-            return [*pause, deed("ignition", 0.0), deed("ignition", 1.0, off_s), deed("request", 1.0, off_s)]
+            back = [deed("ignition", 1.0, off_s), deed("request", 1.0, off_s)]
+            return [*pause, deed("ignition", 0.0), *back]
 
 
 def _weighted(stream: Stream, weights: Sequence[float]) -> int:
@@ -262,7 +285,8 @@ def _disobedience(s: Stream, duration_s: float) -> list[Deed]:
     until_s = round(at_s + _exponential(s, 20.0), 3)
     word: Word = "load" if s.unit() < 0.5 else "charge"
     return [
-        Deed(at_s=at_s, word="obey", value=0.0), Deed(at_s=at_s, word=word, value=1.0 + 5.0 * s.unit()),
+        Deed(at_s=at_s, word="obey", value=0.0),
+        Deed(at_s=at_s, word=word, value=1.0 + 5.0 * s.unit()),
         Deed(at_s=until_s, word="obey", value=1.0), Deed(at_s=until_s, word="rest"),
     ]  # fmt: skip
 
