@@ -333,7 +333,7 @@ def _limits(cell: Cell, pack: Pack) -> dict[str, Any]:
         "pressure_is_fitted": pressed,
         "pressure_min_kpa": cell.pressure.operate_min_kpa,
         "pressure_max_kpa": cell.pressure.operate_max_kpa,
-        "readings_move": bool(told["readings_move"][0]),
+        "readings_move": bool(told["frozen_frames"][0]),
     }
 
 

@@ -6,6 +6,7 @@ when a worker dies: its seeds are played again, elsewhere, with the same result.
 
 from __future__ import annotations
 
+import importlib
 import multiprocessing
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
@@ -133,7 +134,7 @@ def outcomes(work: Sequence[Task], *, jobs: int = 1, scheduler: str = "") -> Ite
 
 def _cluster(work: Sequence[Task], scheduler: str) -> Iterator[Outcome]:
     try:
-        import distributed
+        distributed: Any = importlib.import_module("distributed")
     except ImportError as error:
         expected = "the Dask client: pip install solid-bms[cluster]"
         raise ConfigError("", "scheduler", scheduler, expected) from error

@@ -106,7 +106,7 @@ EXTRAS = {
     "fmi": ("pythonfmu3",),
     "bpx": ("bpx",),
     "docs": ("material",),
-    "dask": ("distributed",),
+    "cluster": ("distributed",),
     "lab": ("pyvisa",),
     "test": ("pytest", "hypothesis", "scipy", "polars"),
 }
