@@ -90,9 +90,7 @@ class Sil:
         ready.simulation.restore(ready.snapshot)
         ready.simulation.load(current_a=ready.current_a)  # a copy does not carry it
         self._base_s = ready.simulation.time_s
-        self._tap = Tap(ready.simulation, cells_every_s=0.1)
-        self._tap.skip_events()
-        self._pieces, self._joined = [], {}
+        self._listen(ready.simulation, state)
 
     def _fresh(self, soc: float, warm: float) -> Simulation:
         """A simulation at its beginning; made once for each start."""
@@ -109,20 +107,40 @@ class Sil:
 
     def _reach(self, state: str, soc: float, warm: float) -> Ready:
         simulation = self._simulation = self._fresh(soc, warm)
-        vehicle = simulation.world.parts["vehicle"]
-        simulation.request(REQUEST[state])
+        self._listen(simulation, "")
+        self.request(REQUEST[state])
         end_s, wanted = simulation.time_s + WITHIN_S, REACHED[state]
-        while spec.state_name(int(vehicle["obs_state"][0])) != wanted:
+        while self._said_state() != wanted:
             if simulation.time_s >= end_s:
-                said = spec.state_name(int(vehicle["obs_state"][0]))
                 raise BmsError(
-                    f"the BMS did not reach {wanted} within {WITHIN_S:g} s; it says {said}"
+                    f"the BMS did not reach {wanted} within {WITHIN_S:g} s; "
+                    f"it says {self._said_state() or 'nothing'}"
                 )
-            simulation.run(0.05, record=False)
+            self._advance(0.05)
         current_a = CHARGE_C * self.capacity_ah if state == "charge" else 0.0
         simulation.load(current_a=current_a)
-        simulation.run(SETTLE_S, record=False)
+        self._advance(SETTLE_S)
         return Ready(simulation, simulation.snapshot(), current_a)
+
+    def _listen(self, simulation: Simulation, state: str) -> None:
+        """Record from here on. state: which was reached."""
+        self._tap = Tap(simulation, cells_every_s=0.1)
+        self._tap.skip_events()
+        self._pieces, self._joined = [], {}
+
+    def _said_state(self) -> str:
+        """What the BMS says of its state."""
+        return spec.state_name(int(self._running.world.parts["vehicle"]["obs_state"][0]))
+
+    def _advance(self, seconds: float) -> None:
+        """Lets simulated time pass."""
+        if self._tap is None:
+            raise BmsError("the rig was not brought to a state: rig.bring_to(...)")
+        left_s = seconds
+        while left_s > 1e-9:
+            self._pieces.append(self._tap.run(min(left_s, AT_ONCE_S)))
+            left_s -= AT_ONCE_S
+        self._joined = {}
 
     # ---- model port ----
 
@@ -165,13 +183,7 @@ class Sil:
         self._running.load(current_a=current_a, power_w=power_w, obeys_limits=obeys_limits)
 
     def wait(self, seconds: float) -> None:
-        if self._tap is None:
-            raise BmsError("the rig was not brought to a state: rig.bring_to(...)")
-        left_s = seconds
-        while left_s > 1e-9:
-            self._pieces.append(self._tap.run(min(left_s, AT_ONCE_S)))
-            left_s -= AT_ONCE_S
-        self._joined = {}
+        self._advance(seconds)
 
     # ---- network and diagnostic port ----
 
@@ -246,12 +258,12 @@ class Sil:
         pieces = [p for p in self._pieces if p.time_s.size]
         if not pieces:
             return False
-        signals, columns = [], []
-        width = sum(s.source.size for s in self._signals())
-        live, at = np.zeros(width), 0
         time_s = np.concatenate([p.time_s for p in pieces])
-        for signal in self._signals():
-            unit, own_s, values = self._read(signal.name) or ("", time_s, np.zeros(0))
+        found = [(s, self._read(s.name)) for s in self._signals()]
+        told = [(s, *f) for s, f in found if f is not None and f[2].size]
+        live, at = np.zeros(sum(s.source.size for s, *_ in told)), 0
+        signals, columns = [], []
+        for signal, unit, own_s, values in told:
             size = signal.source.size
             place = np.clip(np.searchsorted(own_s, time_s - self._base_s, "right") - 1, 0, None)
             columns.append(values.reshape(values.shape[0], -1)[place].astype(float))
@@ -296,4 +308,8 @@ def open_rig(file: RigFile) -> Sil:
     if file.options:
         key = next(iter(file.options))
         raise ConfigError(file.file, f"options.{key}", file.options[key], "nothing: sil has none")
+    if file.dut.endswith(".toml"):
+        from bms_hil.sil_other import Other
+
+        return Other(file)
     return Sil(file)

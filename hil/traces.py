@@ -255,9 +255,11 @@ class Recording:
         self.resolution_s, self.log = resolution_s, log
 
     def signal(self, name: str) -> Trace:
-        """A recorded signal by its name, see docs/signals.md. KeyError with the nearest names when
-        there is none."""
+        """A recorded signal by its name, see docs/signals.md. A failed verdict when the device does
+        not tell it, KeyError with the nearest names when there is no such signal."""
         found = self._read(name)
+        if found is None and name in self.names:
+            self.log.add(Verdict(f"the device tells {name}", False, NAN, NAN, "", 0.0))
         if found is None:
             from difflib import get_close_matches
 

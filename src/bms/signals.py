@@ -16,6 +16,11 @@ from bms.recorder.container import Raster
 Parts = dict[str, dict[str, np.ndarray]]
 
 
+def names() -> frozenset[str]:
+    """Every recorded signal."""
+    return frozenset(row.name for row in spec.signals())
+
+
 def bind(parts: Parts, pack: Pack) -> list[Signal]:
     """One Signal for each row of signals.toml, looking at the arena field its `from` names
     ("plant.pack_soc_frac").
