@@ -55,7 +55,7 @@ cdef extern from *:
     static const world_part_t world_parts[] = {WORLD_PART(loop), WORLD_PART(plant), WORLD_PART(chips), WORLD_PART(ivt),
                                                WORLD_PART(imd), WORLD_PART(vehicle),
                                                WORLD_BUS(vehicle_bus, ECU_BUS_VEHICLE), WORLD_BUS(sensor_bus, ECU_BUS_SENSOR),
-                                               WORLD_PART(inject)};
+                                               WORLD_PART(inject), WORLD_PART(seam)};
     #define WORLD_PART_COUNT (sizeof world_parts / sizeof world_parts[0])
     """
     ctypedef struct world_part_t:

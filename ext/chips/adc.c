@@ -100,13 +100,18 @@ static void disturb(const chips_t *c, uint32_t chip, uint32_t wired, double v[CH
 void adc_pins(const chips_t *c, uint32_t chip, const chips_view_t *view, double pin_v[CHIPS_CHANNELS])
 {
     const uint32_t wired = channels_wired(c, chip);
-    const double *const block_v = view->block_voltage_v + chip * c->blocks_per_module;
+    const double *const block_v = view->block_voltage_v + module_of(c, chip) * c->blocks_per_module;
     if (wired == CHIPS_CHANNELS) memcpy(pin_v, block_v, CHIPS_CHANNELS * sizeof pin_v[0]); /* the usual size, without a call */
     else {
         memset(pin_v, 0, CHIPS_CHANNELS * sizeof pin_v[0]);
         memcpy(pin_v, block_v, wired * sizeof pin_v[0]);
     }
     if ((c->open_wire[chip] | c->fet_on[chip]) != 0) disturb(c, chip, wired, pin_v);
+    const uint32_t k = c->channels_swapped[chip];
+    if (k == 0u || k >= wired) return;
+    const double below_v = pin_v[k - 1u];
+    pin_v[k - 1u] = pin_v[k];
+    pin_v[k] = below_v;
 }
 
 /* The low-pass filter is modelled by what it does to noise: white noise of a 2604 Hz band (half the round robin rate) through a
@@ -190,17 +195,21 @@ double adc_gpio_ratio(const chips_t *c, uint32_t chip, uint32_t gpio, const chip
 {
     if (gpio < CHIPS_THERMISTORS) {
         const uint32_t place = chip * CHIPS_THERMISTORS + gpio;
-        if (c->thermistor_block[place] < 0) return 1.0;
-        const double degc = view->cell_surface_degc[c->thermistor_block[place]] + c->temperature_offset_k[place] +
-                            c->temperature_noise_k * random;
+        const uint32_t broken = c->thermistor_broken[place];
+        if (c->thermistor_block[place] < 0 || broken == 1u) return 1.0;
+        if (broken == 2u) return 0.0;
+        const double at_degc = broken == 3u ? view->ambient_degc : view->cell_surface_degc[c->thermistor_block[place]];
+        const double degc = at_degc + c->temperature_offset_k[place] + c->temperature_noise_k * random;
         double x = degc - (double)CHIPS_NTC_MIN_DEGC;
         x = x > 0.0 ? x : 0.0; /* also NaN */
         x = x < (double)(CHIPS_NTC_POINTS - 1u) - 1e-9 ? x : (double)(CHIPS_NTC_POINTS - 1u) - 1e-9;
         const uint32_t k = (uint32_t)(int32_t)x;
         return c->ntc_ratio[k] + (x - (double)k) * (c->ntc_ratio[k + 1u] - c->ntc_ratio[k]);
     }
-    if (gpio != CHIPS_THERMISTORS || !c->pressure_is_fitted) return 0.0;
-    const double kpa = view->module_pressure_kpa[chip] + c->pressure_offset_kpa[chip] + c->pressure_noise_kpa * random;
+    if (gpio != CHIPS_THERMISTORS || !c->pressure_is_fitted || c->pressure_broken[chip] == 1u) return 0.0;
+    const bool is_held = c->pressure_broken[chip] == 3u;
+    const double live_kpa = view->module_pressure_kpa[chip] + c->pressure_offset_kpa[chip] + c->pressure_noise_kpa * random;
+    const double kpa = is_held ? c->pressure_held_kpa[chip] : live_kpa;
     const double ratio = 0.1 + 0.8 * kpa / c->pressure_full_scale_kpa;
     return ratio < 0.0 ? 0.0 : (ratio < 1.0 ? ratio : 1.0); /* the sensor saturates at its supply */
 }

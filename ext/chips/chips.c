@@ -109,6 +109,10 @@ static void service(chips_t *c, uint64_t now_us, const chips_view_t *view)
     const uint32_t elapsed_ms = c->serviced_us != 0 ? (uint32_t)((now_us - c->serviced_us) / 1000u) : 0;
     bool single_runs = false;
     for (uint32_t chip = 0; chip < c->chip_count; ++chip) {
+        if (c->pressure_broken[chip] == 2u) {
+            c->pressure_held_kpa[chip] = view->module_pressure_kpa[chip] + c->pressure_offset_kpa[chip];
+            c->pressure_broken[chip] = 3u;
+        }
         if (c->brown_out[chip] || c->chip_dead[chip]) {
             if (c->mode[chip] != CHIP_SHUTDOWN) {
                 if (c->chip_dead[chip]) chip_shutdown(c, chip);

@@ -81,6 +81,11 @@ typedef struct {
     A(u32, open_wire, CHIPS_MAX, "bits", "bit w: sense wire w is open; wire w joins channels w - 1 and w") \
     A(u16, fet_stuck_on, CHIPS_MAX, "bits", "balancing FETs that cannot open") \
     A(u16, fet_stuck_off, CHIPS_MAX, "bits", "balancing FETs that cannot close") \
+    A(u8, thermistor_broken, CHIPS_MAX * CHIPS_THERMISTORS, "enum", "1 open, 2 shorted to ground, 3 detached: reads the air") \
+    A(u8, pressure_broken, CHIPS_MAX, "enum", "1 wire lost, 2 stands still from now on, 3 stands still") \
+    A(f64, pressure_held_kpa, CHIPS_MAX, "kPa", "where it stands still") \
+    A(u8, channels_swapped, CHIPS_MAX, "1", "k > 0: the sense wires of channels k - 1 and k are exchanged") \
+    S(u32, modules_swapped, "1", "k > 0: the modules of chips k - 1 and k are exchanged") \
     S(u32, chain_cut_at, "1", "k > 0: the cable between chips k - 1 and k is cut") \
     S(u32, cut_answers, "bool", "chips answer without a top of stack above them; silicon waits for ever") \
     S(u32, wake_stops_at, "1", "k > 0: the wake tone never reaches chip k") \

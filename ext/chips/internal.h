@@ -47,6 +47,13 @@ static inline uint8_t reg(const chips_t *c, uint32_t chip, uint32_t address)
 {
     return c->registers[chip * CHIPS_REGISTERS + bank_slot(address)];
 }
+/* The module that sits where the chip does. */
+static inline uint32_t module_of(const chips_t *c, uint32_t chip)
+{
+    const uint32_t k = c->modules_swapped;
+    if (k == 0u || k >= c->chip_count) return chip;
+    return chip == k ? k - 1u : chip == k - 1u ? k : chip;
+}
 static inline uint32_t channels_wired(const chips_t *c, uint32_t chip)
 {
     const uint32_t first = chip * c->blocks_per_module;

@@ -220,7 +220,7 @@ void ivt_step(ivt_t *s, uint64_t now_us, double current_a, double pack_v, double
               ecu_can_frame_t *out, uint16_t *out_count, uint16_t out_max)
 {
     const double seen_a = s->sign_flip ? -current_a : current_a;
-    const double seen[3] = {seen_a, pack_v, link_v};
+    const double seen[3] = {seen_a, pack_v, s->link_is_pack ? pack_v : link_v};
     uint32_t triggered = 0;
     for (uint32_t k = 0; k < 3u; ++k) {
         s->sum[k] += seen[k];

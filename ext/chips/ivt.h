@@ -24,6 +24,7 @@
     S(u32, frozen, "bool", "broken: values stand still, counters go on") \
     S(u32, sign_flip, "bool", "broken: mounted the wrong way round") \
     S(u32, invalid, "bool", "broken: every result carries its error bit") \
+    S(u32, link_is_pack, "bool", "broken: the link voltage is taken at the pack's side") \
     S(u32, is_running, "bool", "mode run (command 34)") \
     S(u32, starts_running, "bool", "mode after a restart") \
     S(i32, over_current_positive_a, "A", "limit of the over-current signal, 0 is off") \

@@ -12,7 +12,7 @@ void registers_reset(chips_t *c, uint32_t chip)
     memset(reg_at(c, chip, 0), 0, CHIPS_REGISTERS);
     for (uint32_t k = 0; k < sizeof reset / sizeof reset[0]; ++k) *reg_at(c, chip, reset[k].address) = reset[k].value;
     for (uint32_t a = R_VCELL16_HI; a < R_AUX_END; a += 2u) *reg_at(c, chip, a) = 0x80; /* no result yet reads 8000 */
-    for (uint32_t k = 0; k < 4u; ++k) *reg_at(c, chip, R_DIE_ID1 + k) = (uint8_t)(c->serial[chip] >> (24u - 8u * k));
+    for (uint32_t k = 0; k < 4u; ++k) *reg_at(c, chip, R_DIE_ID1 + k) = (uint8_t)(c->serial[module_of(c, chip)] >> (24u - 8u * k));
 }
 
 static void status_refresh(chips_t *c, uint32_t chip, uint64_t now_us)

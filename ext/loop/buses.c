@@ -20,7 +20,13 @@ void buses_start(world_t *w)
 
 void buses_put(world_t *w, uint32_t bus, uint32_t node, const ecu_can_frame_t *frame)
 {
-    if (!canbus_put(&w->bus[bus], node, frame)) w->loop.frames_dropped++;
+    if (!w->seam.is_tampered) {
+        if (!canbus_put(&w->bus[bus], node, frame)) w->loop.frames_dropped++;
+        return;
+    }
+    ecu_can_frame_t changed = *frame;
+    changed.bus = (uint8_t)bus;
+    if (seam_put(w, bus, node, &changed) && !canbus_put(&w->bus[bus], node, &changed)) w->loop.frames_dropped++;
 }
 
 uint32_t buses_put_foreign(world_t *w, uint32_t bus, const bus_frame_t *frames, uint32_t count)

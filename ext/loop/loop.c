@@ -8,7 +8,6 @@ FIELD_TABLE(loop_fields, LOOP_FIELDS);
 #undef FIELD_OWNER
 const size_t loop_field_count = FIELD_COUNT(loop_fields);
 
-#define WATCHDOG_LIMIT_MS 100u
 #define COIL_PINS (PIN_OUT_MAIN_PLUS | PIN_OUT_MAIN_MINUS | PIN_OUT_PRECHARGE)
 
 static size_t round_up(size_t size) { return (size + 63u) & ~(size_t)63u; }
@@ -53,7 +52,7 @@ static int firmware_boot(world_t *w, const loop_inputs_t *in, uint8_t cause)
     return in->firmware->init(firmware_of(w), &boot);
 }
 
-static void firmware_reset(world_t *w, uint8_t cause)
+void loop_reset(world_t *w, uint8_t cause)
 {
     loop_t *l = &w->loop;
     l->resets++;
@@ -140,12 +139,13 @@ static void firmware_step(world_t *w, const loop_inputs_t *in)
     loop_t *l = &w->loop;
     loop_nvm_step(w); /* takes what the last step wanted, before that is cleared */
     clear_messages(&w->out);
+    if (w->seam.is_troubled && !seam_ecu(w)) return;
     if (l->booting_ms) {
         if (--l->booting_ms) return;
         buses_look(w);
         if (firmware_boot(w, in, (uint8_t)l->reset_cause)) return; /* refused its configuration: stays silent, watchdog bites */
     }
-    const uint32_t pins = input_pins(w);
+    const uint32_t pins = w->seam.is_troubled ? seam_pins_in(w, input_pins(w)) : input_pins(w);
     if (is_asleep(w, pins)) return;
     w->in.now_us = l->start_us + l->elapsed_us;
     w->in.pins.supply_mv = l->supply_mv;
@@ -160,8 +160,8 @@ static void firmware_step(world_t *w, const loop_inputs_t *in)
     l->input_pins = pins;
     l->sleep_until_us = w->out.sleep_ms ? l->elapsed_us + 1000u * (uint64_t)w->out.sleep_ms : 0u;
     l->watchdog_ms = w->out.watchdog_kick || w->out.sleep_ms ? 0u : l->watchdog_ms + 1u;
-    if (w->out.reset_wanted) firmware_reset(w, ECU_RESET_SOFTWARE);
-    else if (l->watchdog_ms > WATCHDOG_LIMIT_MS) firmware_reset(w, ECU_RESET_WATCHDOG);
+    if (w->out.reset_wanted) loop_reset(w, ECU_RESET_SOFTWARE);
+    else if (l->watchdog_ms > LOOP_WATCHDOG_MS) loop_reset(w, ECU_RESET_WATCHDOG);
 }
 
 static void apply_output(world_t *w, const loop_inputs_t *in)
@@ -170,7 +170,7 @@ static void apply_output(world_t *w, const loop_inputs_t *in)
     plant_t *p = &w->plant;
     const ecu_pins_out_t *pins = &w->out.pins;
     l->commanded_pins = pins->digital;
-    p->coil_command = pins->digital & COIL_PINS;
+    p->coil_command = w->seam.is_troubled ? seam_coils(w, pins->digital & COIL_PINS) : pins->digital & COIL_PINS;
     p->fuse_trigger = pins->digital & PIN_OUT_FUSE_TRIGGER ? 1u : 0u;
     const double heater = (double)(pins->heater_pptt > 10000u ? 10000u : pins->heater_pptt) * 1e-4;
     const double pump = (double)(pins->pump_pptt > 10000u ? 10000u : pins->pump_pptt) * 1e-4;
@@ -192,8 +192,14 @@ static void uart_step(world_t *w, const loop_inputs_t *in)
     loop_t *l = &w->loop;
     const chips_view_t view = {w->plant.block_voltage_v, w->plant.cell_surface_degc, w->plant.module_pressure_kpa, w->plant.ambient_degc};
     uint16_t count = 0;
+    if (w->seam.is_troubled) seam_host_line(w, &w->out.uart[0]);
     chips_exchange(&w->chips, l->elapsed_us, &view, &w->out.uart[0], w->in.uart_bytes[0], &count);
     w->in.uart_count[0] = count;
+    w->in.uart_errors[0] = 0;
+    if (w->seam.is_troubled) {
+        seam_answers(w, &w->out.uart[0]);
+        count = w->in.uart_count[0];
+    }
     if (count) {
         l->trace_hash = hash_bytes(l->trace_hash, w->in.uart_bytes[0], count);
         if (in->recorder) record_bytes(in->recorder, l->elapsed_us, 0u, w->in.uart_bytes[0], count);
@@ -359,9 +365,11 @@ static uint32_t run(world_t *w, const loop_inputs_t *in, uint32_t milliseconds, 
     loop_t *l = &w->loop;
     *why = LOOP_DONE;
     buses_look(w);
+    seam_look(w);
     for (uint32_t done = 0; done < milliseconds; ++done) {
         const bool is_tick = l->steps % 10u == 0u;
         if (inject_is_due(&w->inject, l->elapsed_us)) loop_inject(w, in);
+        if (w->seam.is_troubled) seam_step(w);
         if (is_tick) vehicle_side(w, in);
         if (l->plant_is_held == 0u) plant_step_ms(&w->plant);
         uart_step(w, in);
@@ -369,6 +377,7 @@ static uint32_t run(world_t *w, const loop_inputs_t *in, uint32_t milliseconds, 
         l->elapsed_us += 1000u;
         l->steps++;
         buses_step(w, in);
+        if (w->seam.is_troubled) seam_overrun(w);
         if (is_tick) sensors_step(w); /* what is measured now is on the bus in the next millisecond */
         firmware_step(w, in);
         apply_output(w, in);

@@ -19,11 +19,13 @@
 #include "field.h"
 #include "loop/buses.h"
 #include "loop/inject.h"
+#include "loop/seam.h"
 #include "loop/vehicle.h"
 #include "plant/plant.h"
 #include "recorder/record.h"
 
 #define LOOP_EVENTS_MAX 512
+#define LOOP_WATCHDOG_MS 100u
 #define LOOP_NVM_BYTES (ECU_NVM_PAGES * ECU_NVM_PAGE)
 
 enum { LOOP_EVENT_STATE = 1, LOOP_EVENT_DIAGNOSIS = 2, LOOP_EVENT_CONTACTOR = 3, LOOP_EVENT_FUSE = 4, LOOP_EVENT_RESET = 5,
@@ -114,6 +116,7 @@ typedef struct {
     vehicle_t vehicle;
     canbus_t bus[ECU_CAN_BUS_COUNT];
     inject_t inject;
+    seam_t seam;
     ecu_in_t in;
     ecu_out_t out;
 } world_t;
@@ -148,8 +151,21 @@ void buses_put(world_t *w, uint32_t bus, uint32_t node, const ecu_can_frame_t *f
 uint32_t buses_put_foreign(world_t *w, uint32_t bus, const bus_frame_t *frames, uint32_t count);
 /* One millisecond of both: what was carried arrives, at the firmware (w->in.can) and at the vehicle. */
 void buses_step(world_t *w, const loop_inputs_t *in);
-/* Faults that begin, change or end now (seam.c). */
+/* The control unit starts anew; outputs are zero meanwhile. */
+void loop_reset(world_t *w, uint8_t cause);
+/* Faults that begin, change or end now, and what is wrong where the control unit is plugged in (seam.c). Those but the first two
+ * are called only while w->seam.is_troubled. */
 void loop_inject(world_t *w, const loop_inputs_t *in);
+void seam_look(world_t *w);
+void seam_step(world_t *w);
+uint32_t seam_pins_in(const world_t *w, uint32_t pins);
+uint32_t seam_coils(const world_t *w, uint32_t coils);
+bool seam_ecu(world_t *w);
+void seam_host_line(const world_t *w, ecu_uart_out_t *line);
+void seam_answers(world_t *w, const ecu_uart_out_t *host);
+bool seam_put(world_t *w, uint32_t bus, uint32_t node, ecu_can_frame_t *frame);
+void seam_overrun(world_t *w);
+void seam_nvm(world_t *w, ecu_nvm_t *op);
 /* One millisecond of the ECU's memory: takes what the firmware wanted, gives back what is done. */
 void loop_nvm_step(world_t *w);
 /* Hash of the plant's state as it is now, from the given start value. */

@@ -15,6 +15,7 @@ void loop_nvm_step(world_t *w)
     if (l->nvm_left_ms == 0u) return;
     if (--l->nvm_left_ms == 0u) {
         memcpy(&w->in.nvm_done, l->nvm_pending, sizeof w->in.nvm_done);
-        flash_operate(l->nvm, &w->in.nvm_done);
+        if (w->seam.is_troubled) seam_nvm(w, &w->in.nvm_done);
+        else flash_operate(l->nvm, &w->in.nvm_done);
     }
 }

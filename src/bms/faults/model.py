@@ -34,17 +34,25 @@ Target = Literal[
     "pack", "cell", "block", "module", "sensor", "wire", "contactor", "message", "bit", "byte",
     "node", "page",
 ]  # fmt: skip
-State = Literal["any", "rest", "drive", "charge", "balancing", "precharge", "boot"]
-Reaction = Literal["none", "ride_through", "warn", "derate", "inhibit", "trip", "reset", "refuse"]
+State = Literal[
+    "any", "rest", "drive", "charge", "full", "balancing", "cooling", "heating", "precharge", "boot",
+]  # fmt: skip
+Reaction = Literal[
+    "none", "ride_through", "warn", "derate", "inhibit", "trip", "open", "reset", "refuse"
+]  # fmt: skip
+"""none: nothing is asked but the invariants. ride_through: no trip. warn: a diagnosis. derate: and
+a lower limit. inhibit: contactors stay open or the charge stops. trip: contactors open after a
+diagnosis. open: they open. reset: they open with the control unit and stay so. refuse: they never
+close."""
 Op = Literal["set", "add", "scale", "or", "clear", "flip", "push"]
 Place = Literal[
     "first", "index", "cells", "channel", "channel_bit", "index_bit", "thermistor", "slots", "all",
-    "module_cells", "next_channel",
+    "module_cells", "register", "index_value", "sensor_cell",
 ]  # fmt: skip
 
 
 Of = Literal[
-    "one", "discharge_trip_a", "charge_trip_a", "cell_trip_v", "pressure_trip_kpa", "break_a",
+    "one", "discharge_trip_a", "charge_trip_a", "pack_trip_v", "pressure_trip_kpa",
     "insulation_trip_kohm",
 ]  # fmt: skip
 
@@ -55,8 +63,10 @@ class Write(Frozen, frozen=True):
     place: where it lands, given the index of the fault: `first` element 0 (or `at`); `index` that
     element; `cells` every parallel cell of the block; `channel` its channel of its chip,
     `channel_bit` the bit of it in the word of the chip; `index_bit` bit `index` of element 0;
-    `thermistor` the pin of the sensor; `slots` all 16 channels of the module; `module_cells` every
-    cell of the module; `all` every element in use.
+    `thermistor` the pin of the sensor, `sensor_cell` the cell
+    that carries it; `slots` all 16 channels of the module; `module_cells` every
+    cell of the module; `register` byte `at` of the registers of its chip; `all` every element in
+    use. `index_value` writes the index itself, plus `at`, into element 0.
     """
 
     field: str  # part.field of the world, "firmware.memory" for its bytes
@@ -69,6 +79,7 @@ class Write(Frozen, frozen=True):
     hold: bool = False  # written again in every step, whoever else writes it
     stays: bool = False  # does not come back
     instant: bool = False  # without the ramp of the fault
+    after_s: float = 0.0  # later than the fault's beginning
     period_s: float = 0.0  # comes and goes
     width_s: float = 0.0  # of that, there
 
@@ -100,7 +111,8 @@ class Fault(Frozen, frozen=True, kw_only=True):
     highest: float = 1.0
     duration_s: float = 0.0  # 0: until withdrawn
     ramp_s: float = 0.0
-    state: State = "any"  # in which it applies
+    state: State = "any"  # in which it applies; "full": at the end of a charge
+    then: Literal["", "open", "close"] = ""  # what the vehicle asks for once it acts, so it is seen
     reaction: Reaction  # what the BMS must do, at least
     diagnoses: tuple[str, ...] = ()  # one of these must be raised; none: nothing may be raised
     allowed: tuple[str, ...] = ()  # these may be raised beside

@@ -80,19 +80,21 @@ def _move(write: Write, fault: Fault, pack: Pack, cell: Cell, index: int, value:
             first, number, step = first + index, topology.parallel, topology.blocks
         case "channel":
             first += index // per * CHANNELS + index % per
-        case "next_channel":
-            other = (
-                index + 1 if index % per + 1 < per and index + 1 < topology.blocks else index - 1
-            )
-            first += other // per * CHANNELS + other % per
         case "channel_bit":
             first += index // per
             amount = float(1 << index % per)
         case "index_bit":
-            amount = float(1 << index)
+            amount = float(1 << index) * write.times
+        case "index_value":
+            first, amount = 0, float(index + write.at)
+        case "register":
+            first += index * REGISTERS
         case "thermistor":
             each = len(pack.sensors.temperature_blocks)
             first += index // each * THERMISTORS + index % each
+        case "sensor_cell":
+            blocks = pack.sensors.temperature_blocks
+            first += index // len(blocks) * per + blocks[index % len(blocks)]
         case "slots":
             first, number = first + index * CHANNELS, CHANNELS
         case "module_cells":
@@ -132,14 +134,13 @@ def _all(field: str, pack: Pack) -> int:
 def _quantity(of: str, pack: Pack, cell: Cell) -> float:
     """What a value is a multiple of."""
     limits, strings = cell.limits, pack.topology.parallel
-    nominal_v = pack.topology.blocks * limits.voltage_max_v[2]
+    highest_v = pack.topology.blocks * limits.voltage_max_v[2]
     quantities = {
         "one": 1.0,
         "discharge_trip_a": limits.current_discharge_a[2] * strings,
         "charge_trip_a": limits.current_charge_a[2] * strings,
-        "cell_trip_v": limits.voltage_max_v[2],
+        "pack_trip_v": highest_v,
         "pressure_trip_kpa": cell.pressure.operate_max_kpa[2],
-        "break_a": pack.contactors.break_current_a,
-        "insulation_trip_kohm": pack.insulation_trip_ohm_per_v * nominal_v * 1e-3,
+        "insulation_trip_kohm": pack.insulation_trip_ohm_per_v * highest_v * 1e-3,
     }
     return quantities[of]
