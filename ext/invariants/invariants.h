@@ -93,7 +93,8 @@ enum {
     A(u64, first_us, RULES, "us", "simulated time of the first")                                                                  \
     A(f64, value, RULES, "-", "what was seen then")                                                                               \
     A(i32, place, RULES, "1", "where: cell, module, state ...; -1 none")                                                          \
-    A(u64, masked_ms, RULES, "ms", "time masked")                                                                                 \
+    A(u64, masked_ms, RULES, "ms", "time masked while a fault acted")                                                             \
+    A(u64, recovering_ms, RULES, "ms", "time masked afterwards: what was misled is not judged yet")                                                                                 \
     S(u64, fault_ms, "ms", "time with a fault")                                                                                   \
     S(u64, checked_ms, "ms", "time looked at")                                                                                    \
     S(u64, soc_checked, "1", "reports of SoC looked at")                                                                          \

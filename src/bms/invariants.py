@@ -288,9 +288,10 @@ class Watch:
         ]
         return tuple(sorted(rows, key=lambda row: row.time_s))
 
-    def masked_h(self) -> dict[str, float]:
-        """Hours for which each rule was masked."""
-        return {id: float(self.fields["masked_ms"][k]) / 3.6e6 for k, id in enumerate(WATCHED)}
+    def masked_s(self, *, recovering: bool = False) -> dict[str, float]:
+        """Seconds for which each rule was masked while a fault acted; or, recovering, after."""
+        name = "recovering_ms" if recovering else "masked_ms"
+        return {id: float(self.fields[name][k]) * 1e-3 for k, id in enumerate(WATCHED)}
 
 
 # ---- limits, from the files they are in ----

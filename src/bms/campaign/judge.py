@@ -56,7 +56,10 @@ def _calm(stage: Stage) -> None:
     now = stage.time_s
     for row in stage.acting:
         row.until_s = min(row.until_s, now)
-        row.masks = tuple((id, min(until, now + 2.0), factor) for id, until, factor in row.masks)
+        row.masks = tuple(
+            (id, until if id in ("E1", "E3") else min(until, now + 2.0), factor)
+            for id, until, factor in row.masks
+        )
     stage.obeys = True
     loop = simulation.world.parts["loop"]
     vehicle["obeys_limits"][0], vehicle["kind"][0], vehicle["request"][0] = 1, 0, 0
@@ -105,7 +108,10 @@ def _energy(stage: Stage) -> tuple[Violation, ...]:
     plant = world.parts["plant"]
     moved = sum(
         abs(float(plant[f"energy_{name}_j"][0]))
-        for name in ("throughput", "heater", "air", "bled", "forced", "reaction", "ohmic")
+        for name in (
+            "throughput", "heater", "air", "bled", "forced", "reaction", "ohmic", "transfer",
+            "diffusion", "hysteresis", "short", "leak", "aged",
+        )  # fmt: skip
     )
     off = abs(float(plant["energy_residual_j"][0]))
     if off <= ENERGY_FRAC * moved + 1e-3:

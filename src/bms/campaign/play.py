@@ -28,7 +28,7 @@ from bms.sim import KINDS, Simulation
 
 AT_ONCE_MS, LOOK_MS = 20_000, 10
 SETTLE_S = 1.0
-ESTIMATE_S = 60.0  # an estimate that was misled needs so long to be judged again
+ESTIMATE_S = 1e6  # an estimate that was misled is not judged again in the run
 WALK_STEP_S = 0.25
 WALK_STEPS = 400
 OUTCOMES = ("nothing", "told", "derated", "tripped", "reset")
@@ -44,6 +44,7 @@ class Outcome(Frozen, frozen=True):
     cpu_s: float
     fault_s: float
     masked_s: dict[str, float]
+    recovering_s: dict[str, float]
     soc_checked: int
     soc_inside: int
     trace_hash: str
@@ -271,7 +272,8 @@ def _outcome(stage: Stage, later: tuple[Violation, ...], cpu_s: float, keep: boo
         simulated_s=simulation.time_s,
         cpu_s=cpu_s,
         fault_s=int(fields["fault_ms"][0]) * 1e-3,
-        masked_s={id: 3600.0 * hours for id, hours in stage.watch.masked_h().items() if hours},
+        masked_s={id: s for id, s in stage.watch.masked_s().items() if s},
+        recovering_s={id: s for id, s in stage.watch.masked_s(recovering=True).items() if s},
         soc_checked=int(fields["soc_checked"][0]),
         soc_inside=int(fields["soc_inside"][0]),
         trace_hash=f"{int(simulation.world.parts['loop']['trace_hash'][0]):016x}",

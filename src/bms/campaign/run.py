@@ -48,6 +48,7 @@ class Result(Frozen, frozen=True):
     false_trips: int
     fault_hours: float
     masked_hours: dict[str, float]
+    recovering_hours: dict[str, float]
     soc_inside_frac: float
     coverage: dict[str, int]
 
@@ -79,13 +80,18 @@ class Result(Frozen, frozen=True):
             "violations": self.violations,
             "false_trips": self.false_trips,
             "fault_hours": round(self.fault_hours, 4),
-            "masked_hours": {id: round(h, 4) for id, h in sorted(self.masked_hours.items())},
+            "masked_hours": _rounded(self.masked_hours),
+            "recovering_hours": _rounded(self.recovering_hours),
             "soc_inside_frac": round(self.soc_inside_frac, 5),
             "complaints": list(self.complaints),
             "failing_seeds": [
                 {"seed": seed, "rules": list(rules)} for seed, rules in self.failures
             ],
         }
+
+
+def _rounded(hours: dict[str, float]) -> dict[str, float]:
+    return {id: round(value, 4) for id, value in sorted(hours.items())}
 
 
 def tasks(
@@ -156,9 +162,11 @@ def gather(found: Iterable[Outcome]) -> Result:
     """One result of many outcomes, the same in whatever order they come."""
     rows = sorted(found, key=lambda row: row.seed)
     masked: Counter[str] = Counter()
+    recovering: Counter[str] = Counter()
     coverage: Counter[str] = Counter()
     for row in rows:
         masked.update(row.masked_s)
+        recovering.update(row.recovering_s)
         coverage.update(row.coverage)
     checked = sum(row.soc_checked for row in rows)
     return Result(
@@ -169,6 +177,7 @@ def gather(found: Iterable[Outcome]) -> Result:
         false_trips=sum("S16" in row.broken for row in rows),
         fault_hours=sum(row.fault_s for row in rows) / 3600.0,
         masked_hours={id: seconds / 3600.0 for id, seconds in masked.items()},
+        recovering_hours={id: seconds / 3600.0 for id, seconds in recovering.items()},
         soc_inside_frac=sum(row.soc_inside for row in rows) / checked if checked else 1.0,
         coverage=dict(coverage),
     )
