@@ -16,7 +16,7 @@
 #define CLEAR_LOW_US 17u      /* communication clear: 15 to 20 bit times */
 #define GPIO_PERIOD_US 100000u
 #define STATUS_PERIOD_US 100000u
-#define CONFIG_PERIOD_US 1000000u
+#define CONFIG_PERIOD_US 100000u
 #define FAILED_SCANS_MAX 3u
 #define PART_79616 0x21u
 #define BLEED_TIMER 1u           /* 10 s: what a chip does at most when the host dies */
@@ -316,7 +316,7 @@ static void configure(bms_t *self, ecu_out_t *out)
     default:
         enter(self, AFE_RUN, 3000u); /* two conversions of everything */
         self->afe.cells_us = self->afe.gpio_us = self->afe.module_us = self->afe.status_us = self->afe.wait_us;
-        self->afe.config_us = self->afe.wait_us + (self->afe.config_failures != 0u ? 50000u : CONFIG_PERIOD_US);
+        self->afe.config_us = self->afe.wait_us + (self->afe.config_failures != 0u ? 20000u : CONFIG_PERIOD_US);
         memset(self->afe.bleed_set, 0, sizeof self->afe.bleed_set);
         break;
     }
@@ -377,9 +377,12 @@ static void run(bms_t *self, ecu_out_t *out)
     } else if (is_due(now_us, &afe->module_us, GPIO_PERIOD_US)) {
         ask(self, out, AFE_ASK_MODULE, REG_AUX_BAT, 2u);
     } else if (is_due(now_us, &afe->status_us, STATUS_PERIOD_US)) {
-        /* A chip that stopped converting or lost its settings (brown-out) is set up again, and all with it. */
-        if (any_chip(self, afe->adc_stopped) || any_chip(self, afe->config_wrong)) restart(self);
+        /* A chip that stopped converting (brown-out: it has lost its address too) is set up again, and all with it. */
+        if (any_chip(self, afe->adc_stopped)) restart(self);
         else ask(self, out, AFE_ASK_STATUS, REG_DEV_STAT, 2u);
+    } else if (any_chip(self, afe->config_wrong)) {
+        memset(afe->config_wrong, 0, sizeof afe->config_wrong);
+        enter(self, AFE_CONFIGURE, 0u); /* written once more; what it reads back as then is final */
     } else if (is_due(now_us, &afe->config_us, CONFIG_PERIOD_US)) {
         ask(self, out, AFE_ASK_CONFIG, REG_ACTIVE_CELL, CONFIG_BYTES);
     } else if (afe->clear_faults != 0u) {

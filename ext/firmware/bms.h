@@ -314,6 +314,7 @@ void measure_block_temperatures(bms_t *self, uint32_t chip);
 uint32_t measure_cells_age_ms(const bms_t *self); /* of the oldest reading */
 /* First block whose valid reading is value_uv; blocks if none is. */
 uint32_t measure_find_cell(const bms_t *self, int32_t value_uv);
+uint32_t measure_find_told(const bms_t *self, int32_t value_uv); /* the same of what is told */
 
 void sensor_init(bms_t *self);
 void sensor_receive(bms_t *self, const ecu_can_frame_t *frame);
@@ -322,7 +323,12 @@ bool sensor_fresh(const bms_t *self, const reading_t *reading, uint32_t age_ms);
 void charge_take(bms_t *self, int32_t current_ma);
 
 /* diag.c: debounce, latch and what follows. tier: of a fresh sample, TIER_NONE when fine. */
-void diag_sample(bms_t *self, uint32_t id, uint32_t tier, int32_t value, int32_t place);
+void diag_judge(bms_t *self, uint32_t id, uint32_t tier, int32_t value, int32_t place);
+static inline void diag_sample(bms_t *self, uint32_t id, uint32_t tier, int32_t value, int32_t place)
+{
+    const uint64_t busy = self->protect.busy_bits[id / DIAG_PER_PAGE] >> id % DIAG_PER_PAGE & 1u;
+    if (tier != TIER_NONE || busy != 0u) diag_judge(self, id, tier, value, place); /* nearly never */
+}
 void diag_tick(bms_t *self);  /* bounds in time, clearing, summary */
 void diag_clear(bms_t *self, bool service);
 void diag_restore(bms_t *self, uint32_t id); /* latched before a reset */

@@ -138,11 +138,11 @@ static void send_extremes(bms_t *self, ecu_out_t *out)
     const bool known = x->cell_min_uv != BMS_UNKNOWN;
     if (x->found_scan != x->scan && known) { /* places change slowly: look for them once a scan */
         x->found_scan = x->scan;
-        x->cell_min_at = (uint16_t)measure_find_cell(self, x->cell_min_uv);
-        x->cell_max_at = (uint16_t)measure_find_cell(self, x->cell_max_uv);
+        x->cell_min_at = (uint16_t)measure_find_told(self, x->told_min_uv);
+        x->cell_max_at = (uint16_t)measure_find_told(self, x->told_max_uv);
     }
-    m.cell_voltage_max = known ? half_mv_of(x->cell_max_uv) : (uint16_t)NONE_14;
-    m.cell_voltage_min = known ? half_mv_of(x->cell_min_uv) : (uint16_t)NONE_14;
+    m.cell_voltage_max = known ? half_mv_of(x->told_max_uv) : (uint16_t)NONE_14;
+    m.cell_voltage_min = known ? half_mv_of(x->told_min_uv) : (uint16_t)NONE_14;
     m.cell_voltage_max_index = known ? x->cell_max_at : (uint16_t)INDEX_NONE;
     m.cell_voltage_min_index = known ? x->cell_min_at : (uint16_t)INDEX_NONE;
     m.cell_voltage_invalid = u16_of(x->cells_unknown, 511);
@@ -161,7 +161,7 @@ static void send_voltages(bms_t *self, ecu_out_t *out)
     for (uint32_t k = 0; k < GROUP_CELLS; ++k) {
         const uint32_t b = GROUP_CELLS * group + k;
         const bool known = b < blocks && self->measure.cell_valid[b] != 0u;
-        value[k] = known ? half_mv_of(self->measure.cell_uv[b]) : (uint16_t)NONE_14;
+        value[k] = known ? half_mv_of(self->measure.told_uv[b]) : (uint16_t)NONE_14;
     }
     self->canout.voltage_group = (uint16_t)(GROUP_CELLS * (group + 1u) < blocks ? group + 1u : 0u);
     m.group = (uint8_t)group;

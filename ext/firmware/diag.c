@@ -49,10 +49,9 @@ static void conclude(bms_t *self, diagnosis_t *d, const diagnosis_row_t *row, ui
     self->protect.changed = 1u;
 }
 
-void diag_sample(bms_t *self, uint32_t id, uint32_t tier, int32_t value, int32_t place)
+void diag_judge(bms_t *self, uint32_t id, uint32_t tier, int32_t value, int32_t place)
 {
     diagnosis_t *const d = &self->protect.diag[id];
-    if (tier == TIER_NONE && !has_bit(self->protect.busy_bits, id)) return; /* nearly always */
     const diagnosis_row_t *const row = &diagnosis_table[id];
     const uint32_t cleared_below = row->latch != 0u && d->latched != 0u ? TIER_WARN : d->tier;
     set_bit(self->protect.busy_bits, id);

@@ -10,11 +10,12 @@
 #define PRESSURE_RATIO_MIN 0.05f
 #define PRESSURE_RATIO_MAX 0.95f
 #define RATE_PERIOD_US 1000000u
+#define TOLD_AGE_MS 20000u
 
 void measure_init(bms_t *self)
 {
     measure_t *const m = &self->measure;
-    m->cell_min_uv = m->cell_max_uv = BMS_UNKNOWN;
+    m->cell_min_uv = m->cell_max_uv = m->told_min_uv = m->told_max_uv = BMS_UNKNOWN;
     m->cell_sum_uv = BMS_UNKNOWN;
     m->cells_unknown = self->config.set.blocks;
     m->temperatures_unknown = self->config.set.modules * self->config.set.thermistors;
@@ -47,12 +48,11 @@ void measure_cells(bms_t *self, uint32_t chip, const uint8_t *data, uint16_t crc
     const uint32_t per_module = self->config.set.blocks_per_module, first = chip * per_module, channels = channels_of(self, chip);
     const uint32_t rested = self->afe.bleed_set[chip] == 0u ? UINT32_MAX : 0u;
     int32_t *const uv = m->cell_uv + first;
-    uint32_t *const valid = m->cell_valid + first, *const rest = m->cell_rested + first, *const same_code = m->cell_same + first;
+    uint32_t *const valid = m->cell_valid + first, *const rest = m->cell_rested + first;
     for (uint32_t c = 0; c < channels; ++c) {
-        const int32_t raw = (int16_t)get_u16_be(data + 2u * (per_module - 1u - c)), now_uv = cell_uv_of(raw);
+        const int32_t raw = (int16_t)get_u16_be(data + 2u * (per_module - 1u - c));
         const uint32_t known = raw != RAW_NONE ? UINT32_MAX : 0u;
-        same_code[c] = now_uv == uv[c] ? same_code[c] + 1u : 0u;
-        uv[c] = now_uv;
+        uv[c] = cell_uv_of(raw);
         valid[c] = known;
         rest[c] = known & rested;
     }
@@ -66,19 +66,17 @@ void measure_cells(bms_t *self, uint32_t chip, const uint8_t *data, uint16_t crc
 
 /* Minimum, maximum and count in one pass without branches. */
 BMS_CLONES
-static void scan_extremes(const int32_t *restrict uv, const uint32_t *restrict valid, const uint32_t *restrict same, uint32_t n,
-                          int32_t *low, int32_t *high, uint32_t *known, uint32_t *same_most)
+static void scan_extremes(const int32_t *restrict uv, const uint32_t *restrict valid, uint32_t n, int32_t *low, int32_t *high,
+                          uint32_t *known)
 {
     int32_t least = INT32_MAX, most = INT32_MIN;
-    uint32_t count = 0, longest = 0;
+    uint32_t count = 0;
     for (uint32_t b = 0; b < n; ++b) {
         const int32_t as_least = valid[b] ? uv[b] : INT32_MAX, as_most = valid[b] ? uv[b] : INT32_MIN;
         least = as_least < least ? as_least : least;
         most = as_most > most ? as_most : most;
         count += valid[b] & 1u;
-        longest = same[b] > longest ? same[b] : longest;
     }
-    *same_most = longest;
     *low = least;
     *high = most;
     *known = count;
@@ -89,6 +87,28 @@ static int64_t sum_of(const int32_t *uv, uint32_t n)
     int64_t sum = 0;
     for (uint32_t b = 0; b < n; ++b) sum += uv[b];
     return sum;
+}
+
+/* What is told of the cells: a pull on its wires is no voltage of a cell, so a chip's last readings without one stand for it, for as long
+ * as balancing lasts between two looks. Limits and the estimator never see these. */
+static void tell(bms_t *self)
+{
+    measure_t *const m = &self->measure;
+    const uint32_t per_module = self->config.set.blocks_per_module;
+    uint32_t kept = 0, known = 0;
+    for (uint32_t chip = 0; chip < self->config.set.modules; ++chip) {
+        if (self->afe.bleed_set[chip] != 0u && elapsed_ms(self->now_us, m->told_us[chip]) < TOLD_AGE_MS) {
+            kept = 1u;
+            continue;
+        }
+        m->told_us[chip] = self->now_us;
+        const uint32_t first = chip * per_module;
+        memcpy(m->told_uv + first, m->cell_uv + first, channels_of(self, chip) * sizeof m->told_uv[0]);
+    }
+    m->told_min_uv = m->cell_min_uv;
+    m->told_max_uv = m->cell_max_uv;
+    if (kept == 0u || m->cell_min_uv == BMS_UNKNOWN) return;
+    scan_extremes(m->told_uv, m->cell_valid, self->config.set.blocks, &m->told_min_uv, &m->told_max_uv, &known);
 }
 
 void measure_scan_done(bms_t *self)
@@ -105,12 +125,13 @@ void measure_scan_done(bms_t *self)
     }
     uint32_t known = 0;
     int32_t low = 0, high = 0;
-    scan_extremes(m->cell_uv, m->cell_valid, m->cell_same, blocks, &low, &high, &known, &m->cell_same_most);
+    scan_extremes(m->cell_uv, m->cell_valid, blocks, &low, &high, &known);
     m->cells_unknown = blocks - known;
     m->cell_min_uv = known != 0u ? low : BMS_UNKNOWN;
     m->cell_max_uv = known != 0u ? high : BMS_UNKNOWN;
     m->cell_sum_uv = known == blocks ? sum_of(m->cell_uv, blocks) : BMS_UNKNOWN;
     self->est_due = 1u;
+    tell(self);
 }
 
 /* Counts of 3.05 mV. */
@@ -129,6 +150,15 @@ uint32_t measure_cells_age_ms(const bms_t *self)
         if (self->measure.chip_us[chip] < oldest) oldest = self->measure.chip_us[chip];
     }
     return elapsed_ms(self->now_us, oldest);
+}
+
+uint32_t measure_find_told(const bms_t *self, int32_t value_uv)
+{
+    const measure_t *const m = &self->measure;
+    for (uint32_t b = 0; b < self->config.set.blocks; ++b) {
+        if (m->cell_valid[b] != 0u && m->told_uv[b] == value_uv) return b;
+    }
+    return self->config.set.blocks;
 }
 
 uint32_t measure_find_cell(const bms_t *self, int32_t value_uv)

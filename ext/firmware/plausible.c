@@ -3,6 +3,10 @@
 #include "bms.h"
 #include "util.h"
 
+#define SETTINGS_MS 90u          /* for a look at all settings in memory */
+#define TABLES_MS 900u
+#define SETTINGS_WORDS (uint32_t)(offsetof(bms_config_t, est) / 8u)
+#define TABLES_WORDS (uint32_t)(sizeof(bms_config_t) / 8u - offsetof(bms_config_t, est) / 8u)
 #define CURRENT_SAME_FRAMES 60u  /* equal values in a row, 600 ms: noise moves a value of one milliampere's step */
 #define OFFSET_FRAMES 2000u      /* window of current_offset: 20 s of frames */
 #define OFFSET_SETTLE_MS 1000u
@@ -31,34 +35,48 @@ static uint32_t tier_of(uint32_t id, int32_t value)
     return TIER_NONE;
 }
 
+/* ---- every step ------------------------------------------------------------------------------------------------------------- */
+
+static uint64_t sum_of(const uint64_t *words, uint32_t from, uint32_t end)
+{
+    uint64_t sum = 0u;
+    for (uint32_t k = from; k < end; ++k) sum += words[k];
+    return sum;
+}
+
 void plausible_init(bms_t *self)
 {
     plausible_t *const p = &self->plausible;
-    p->sum = 0u;
-    const uint32_t *const words = (const uint32_t *)(const void *)&self->config;
-    for (uint32_t k = 0; k < sizeof self->config / sizeof *words; ++k) p->sum += words[k];
+    const uint64_t *const words = (const uint64_t *)(const void *)&self->config;
+    p->settings.at_start = sum_of(words, 0u, SETTINGS_WORDS);
+    p->tables.at_start = sum_of(words, SETTINGS_WORDS, SETTINGS_WORDS + TABLES_WORDS);
     p->pump_us = p->heater_us = self->now_us;
     p->insulation_mean_kohm = -1;
     const bool unasked = self->reset_cause == ECU_RESET_WATCHDOG || self->reset_cause == ECU_RESET_BROWN_OUT;
     if (unasked) diag_sample(self, DIAG_RESET_UNEXPECTED, TIER_WARN, self->reset_cause, -1);
 }
 
-/* ---- every step ------------------------------------------------------------------------------------------------------------- */
+/* A slice each millisecond. True when a round is over and the sum is another than at start. */
+static bool slice_is_wrong(memory_sum_t *sum, const uint64_t *words, uint32_t first, uint32_t count, uint32_t slice)
+{
+    const uint32_t from = sum->word, end = from + slice < count ? from + slice : count;
+    sum->so_far += sum_of(words, first + from, first + end);
+    sum->word = end;
+    if (end < count) return false;
+    const bool wrong = sum->so_far != sum->at_start;
+    sum->word = 0u;
+    sum->so_far = 0u;
+    return wrong;
+}
 
-/* A slice of the configuration each millisecond; whole in CONFIG_SLICES of them. */
+/* Limits and all that protects, within SETTINGS_MS; the tables of the estimator, ten times as long, within TABLES_MS. */
 void plausible_memory(bms_t *self)
 {
-    enum { WORDS = sizeof(bms_config_t) / 4u, SLICES = 64, SLICE = (WORDS + SLICES - 1) / SLICES };
     plausible_t *const p = &self->plausible;
-    const uint32_t *const words = (const uint32_t *)(const void *)&self->config;
-    const uint32_t end = p->word + SLICE < WORDS ? p->word + SLICE : WORDS;
-    uint32_t sum = p->sum_so_far;
-    for (uint32_t k = p->word; k < end; ++k) sum += words[k];
-    p->sum_so_far = sum;
-    p->word = end;
-    if (end < WORDS) return;
-    if (sum != p->sum) diag_sample(self, DIAG_MEMORY_CORRUPT, TIER_TRIP, 1, -1);
-    p->word = p->sum_so_far = 0u;
+    const uint64_t *const words = (const uint64_t *)(const void *)&self->config;
+    const bool settings = slice_is_wrong(&p->settings, words, 0u, SETTINGS_WORDS, (SETTINGS_WORDS + SETTINGS_MS - 1u) / SETTINGS_MS);
+    const bool tables = slice_is_wrong(&p->tables, words, SETTINGS_WORDS, TABLES_WORDS, (TABLES_WORDS + TABLES_MS - 1u) / TABLES_MS);
+    if (settings || tables) diag_sample(self, DIAG_MEMORY_CORRUPT, TIER_TRIP, settings ? 1 : 2, -1);
 }
 
 /* The step after one that asked for sleep may come when it likes. */
@@ -160,15 +178,31 @@ void plausible_link(bms_t *self)
 
 /* ---- every scan of the cells --------------------------------------------------------------------------------------------------- */
 
+/* Counts scans with the same code, for channels that were read; takes the scan as the last one. Returns the longest row. */
+BMS_CLONES
+static uint32_t count_same(uint32_t *restrict same, int32_t *restrict last, const int32_t *restrict now, const uint32_t *restrict valid,
+                           uint32_t n)
+{
+    uint32_t longest = 0;
+    for (uint32_t b = 0; b < n; ++b) {
+        const uint32_t row = now[b] == last[b] ? (same[b] + 1u) & valid[b] : 0u;
+        same[b] = row;
+        last[b] = now[b];
+        longest = row > longest ? row : longest;
+    }
+    return longest;
+}
+
 static void watch_frozen_cells(bms_t *self)
 {
+    plausible_t *const p = &self->plausible;
     const measure_t *const m = &self->measure;
     const bms_settings_t *const set = &self->config.set;
-    const uint32_t most = set->frozen_scans;
-    const bool stands = most != 0u && m->cell_same_most >= most;
+    const uint32_t row = count_same(p->same, p->last_uv, m->cell_uv, m->cell_valid, set->blocks), most = set->frozen_scans;
+    const bool stands = most != 0u && row >= most;
     int32_t place = -1;
-    for (uint32_t b = 0; stands && b < set->blocks && place < 0; ++b) place = m->cell_same[b] >= most ? (int32_t)b : -1;
-    diag_sample(self, DIAG_CELL_FROZEN, stands ? TIER_TRIP : TIER_NONE, (int32_t)(m->cell_same_most & INT32_MAX), place);
+    for (uint32_t b = 0; stands && b < set->blocks && place < 0; ++b) place = p->same[b] >= most ? (int32_t)b : -1;
+    diag_sample(self, DIAG_CELL_FROZEN, stands ? TIER_TRIP : TIER_NONE, (int32_t)(row & INT32_MAX), place);
 }
 
 static bool is_bleeding(const bms_t *self)
@@ -212,13 +246,12 @@ static void watch_steps(bms_t *self)
     const float di = (float)(ma - p->step_ma);
     const bool stepped = known && p->step_known != 0u && abs_f32(di) > step;
     if (stepped) {
-        add_step(p->step_sum, m->cell_uv, p->step_uv, di * 1e-3f, self->config.set.blocks);
+        add_step(p->step_sum, m->cell_uv, p->last_uv, di * 1e-3f, self->config.set.blocks);
         p->steps += p->steps < STEPS_LEAST ? 1u : 0u;
         if (p->steps >= STEPS_LEAST) judge_steps(self);
     }
     p->step_known = known;
     p->step_ma = ma;
-    memcpy(p->step_uv, m->cell_uv, self->config.set.blocks * sizeof p->step_uv[0]);
 }
 
 static int64_t module_sum_uv(const bms_t *self, uint32_t chip)
@@ -256,8 +289,8 @@ static void watch_modules(bms_t *self)
 
 void plausible_scan(bms_t *self)
 {
-    watch_frozen_cells(self);
     watch_steps(self);
+    watch_frozen_cells(self); /* takes the scan as the last one */
     watch_modules(self);
 }
 

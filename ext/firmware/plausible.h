@@ -8,7 +8,12 @@
 struct ecu;
 
 typedef struct {
-    uint32_t word, sum_so_far, sum;  /* of the configuration: next word of the round, its sum, the sum at start */
+    uint64_t so_far, at_start;       /* sum of this round, and as it must be */
+    uint32_t word, reserved;         /* next of the round */
+} memory_sum_t;
+
+typedef struct {
+    memory_sum_t settings, tables;   /* of the configuration */
     uint8_t asked_sleep, stepped, step_known, heater_wanted, pump_wanted, heater_cut, reserved[2];
     uint64_t current_us, heater_us, pump_us, cut_us; /* last frame; last change of a command; heater cut off */
     int32_t current_ma;
@@ -17,7 +22,8 @@ typedef struct {
     int64_t offset_sum_ma, insulation_mean_kohm;
     float precharge_j;               /* heat in the precharge resistor */
     int32_t step_ma;
-    int32_t step_uv[BMS_CELLS_MAX];  /* of the last scan */
+    int32_t last_uv[BMS_CELLS_MAX];  /* of the last scan */
+    uint32_t same[BMS_CELLS_MAX];    /* scans in a row in which a channel read the same code */
     float step_sum[BMS_CELLS_MAX];   /* of di dv over steps, fading */
     int64_t module_sum_uv[BMS_MODULES_MAX];
     int32_t pressure_kpa[BMS_MODULES_MAX];
@@ -27,7 +33,8 @@ typedef struct {
 /* selfcheck.c: the module under test, and what the tests of each module found. */
 typedef struct {
     uint8_t phase, chip, scans, is_whole;
-    int32_t base_ma;
+    int32_t base_ma;                 /* current when it was calm last */
+    uint32_t calm_scans;             /* since then */
     uint64_t due_us;                 /* next test */
     int32_t base_uv[BMS_CHANNELS_MAX];
     int16_t open_at, stuck_at;       /* of this test; -1: none */

@@ -43,8 +43,9 @@ typedef struct {
     int32_t cell_uv[BMS_CELLS_MAX];
     uint32_t cell_valid[BMS_CELLS_MAX]; /* all ones: fresh in the last scan */
     uint32_t cell_rested[BMS_CELLS_MAX]; /* as valid, and not disturbed by bleeding: for the estimator */
-    uint32_t cell_same[BMS_CELLS_MAX]; /* scans in a row in which the code was the same */
-    uint32_t cell_same_most;
+    int32_t told_uv[BMS_CELLS_MAX];    /* for reports: as cell_uv, but not taken while a chip bled */
+    int32_t told_min_uv, told_max_uv;  /* over the valid ones */
+    uint64_t told_us[BMS_MODULES_MAX]; /* when each chip's were taken */
     uint32_t module_scan;              /* scans done when the modules' voltages were read */
     uint8_t module_taken, module_valid[BMS_MODULES_MAX];
     int32_t module_uv[BMS_MODULES_MAX]; /* a chip's own reading of its whole module */

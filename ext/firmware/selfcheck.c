@@ -8,6 +8,7 @@
 #define ROUND_MS 24000u     /* all modules once; with the time of the tests below the window of open_wire */
 #define AGAIN_MS 500u       /* a finding is looked at twice */
 #define SCANS_MAX 15u       /* a phase that has not begun by then is given up */
+#define CALM_SCANS 10u      /* of steady current before a test, because a step looks like a sag */
 #define SAG_LEAST_UV 2000   /* mean sag below which the wires are too good to tell anything */
 #define ODD 0x5555u
 #define EVEN 0xAAAAu
@@ -55,10 +56,9 @@ static bool may_begin(const bms_t *self)
 static void begin(bms_t *self)
 {
     selfcheck_t *const s = &self->selfcheck;
-    if (self->now_us < s->due_us || !may_begin(self)) return;
+    if (self->now_us < s->due_us || s->calm_scans < CALM_SCANS || !may_begin(self)) return;
     const uint32_t first = s->chip * self->config.set.blocks_per_module, channels = channels_of(self, s->chip);
     for (uint32_t c = 0; c < channels; ++c) s->base_uv[c] = self->measure.cell_uv[first + c];
-    s->base_ma = self->sensor.current_ma.value;
     s->open_at = s->stuck_at = -1;
     enter(self, CHECK_ODD);
 }
@@ -121,6 +121,8 @@ static void end(bms_t *self, bool is_whole)
 void selfcheck_scan(bms_t *self)
 {
     selfcheck_t *const s = &self->selfcheck;
+    s->calm_scans = is_calm(self) ? s->calm_scans + 1u : 0u;
+    if (s->calm_scans == 0u) s->base_ma = self->sensor.current_ma.value;
     if (s->phase == CHECK_IDLE) {
         begin(self);
         return;
@@ -132,7 +134,7 @@ void selfcheck_scan(bms_t *self)
         if (set || late) end(self, s->is_whole != 0u && !late);
         return;
     }
-    s->is_whole = is_calm(self) && !late;
+    s->is_whole = s->calm_scans != 0u && !late;
     if (!set && s->is_whole != 0u) return;
     if (s->is_whole != 0u) look(self);
     enter(self, s->is_whole != 0u && s->phase == CHECK_ODD && s->open_at < 0 ? CHECK_EVEN : CHECK_END);

@@ -63,13 +63,6 @@ void loop_reset(world_t *w, uint8_t cause)
     loop_event(l, LOOP_EVENT_RESET, cause, 0, -1, 0.0f);
 }
 
-static bool has_vented(const plant_t *p)
-{
-    double kpa = 0.0;
-    for (uint32_t m = 0; m < p->modules; ++m) kpa += p->module_gas_kpa[m];
-    return kpa > 0.0;
-}
-
 static uint32_t input_pins(const world_t *w)
 {
     const loop_t *l = &w->loop;
@@ -86,7 +79,7 @@ static uint32_t input_pins(const world_t *w)
     if (w->chips.fault_line) pins |= PIN_IN_CHIP_FAULT;
     if (p->heater_frac > 0.0) pins |= PIN_IN_HEATER_ON;
     if (l->flow_fault == 1u || (l->flow_fault == 0u && p->pump_frac > 0.05)) pins |= PIN_IN_COOLANT_FLOW;
-    if (l->gas_alarm || has_vented(p)) pins |= PIN_IN_GAS;
+    if (l->gas_alarm | l->gas_vented) pins |= PIN_IN_GAS;
     if (l->h2s_alarm) pins |= PIN_IN_H2S;
     return pins;
 }
@@ -385,6 +378,7 @@ static uint32_t run(world_t *w, const loop_inputs_t *in, uint32_t milliseconds, 
         if (in->watch) in->watch(in->watch_state, w);
         if (!is_tick) continue;
         watch(w);
+        for (uint32_t m = 0; m < w->plant.modules; ++m) l->gas_vented |= w->plant.module_gas_kpa[m] > 0.0;
         if (l->steps % 1000u == 1u) l->truth_hash = loop_truth_hash(w, l->truth_hash);
         if (in->recorder && record_tick(in->recorder, l->elapsed_us)) *why = LOOP_RECORDER_FULL;
         if (l->event_count > LOOP_EVENTS_MAX / 2) *why = LOOP_EVENTS_FULL;

@@ -60,6 +60,7 @@ enum { LOOP_UNTIL_SOC_ABOVE = 1, LOOP_UNTIL_SOC_BELOW = 2, LOOP_UNTIL_CURRENT_BE
     S(u32, pump_fault, "bool", "coolant pump stands still whatever its duty")                                                     \
     S(u32, flow_fault, "enum", "flow switch: 0 follows the coolant, 1 stuck closed (flows), 2 stuck open")                        \
     S(u32, gas_alarm, "bool", "gas detector alarms, beside what cells have vented")                                               \
+    S(u32, gas_vented, "bool", "a cell has vented; looked at every 10 ms")                                                         \
     S(u32, h2s_alarm, "bool", "hydrogen-sulphide detector alarms")                                                                \
     S(u32, ignition, "1", "1 on")                                                                                                 \
     S(f64, comparator_a, "A", "threshold of the hardware over-current comparator")                                                \
