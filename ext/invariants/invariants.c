@@ -71,8 +71,10 @@ static void account(watch_rules_t *s)
     if (s->faults_active != 0u) s->fault_ms++;
     if (s->state < WATCH_STATES) s->state_ms[s->state]++;
     if (s->masked != 0u) {
-        uint64_t *const time_ms = s->faults_active != 0u ? s->masked_ms : s->recovering_ms;
-        for (uint32_t rule = 0; rule < RULES; ++rule) time_ms[rule] += s->masked >> rule & 1u;
+        for (uint32_t rule = 0; rule < RULES; ++rule) {
+            s->masked_ms[rule] += (s->masked & ~s->recovering) >> rule & 1u;
+            s->recovering_ms[rule] += (s->masked & s->recovering) >> rule & 1u;
+        }
     }
     s->calm_ms = s->calm_now != 0u && s->faults_active == 0u ? older(s->calm_ms, 1u) : 0u;
     if (s->tripped == 1u && s->trip_told_ms > REMEMBERED_MS) s->tripped = 2u;

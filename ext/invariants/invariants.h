@@ -86,6 +86,7 @@ enum {
     S(u32, test_states, "bits", "states in which one coil alone may be tried")                                                    \
     /* what the campaign tells while it runs */                                                                                   \
     S(u32, masked, "bits", "rules that are masked now")                                                                           \
+    S(u32, recovering, "bits", "of them those masked only by faults that are over")                                               \
     A(f64, widen, RULES, "-", "added to the bound of each rule")                                                                  \
     S(u32, faults_active, "1", "faults that act now, and a load that ignores limits counts as one")                               \
     /* what was found */                                                                                                          \

@@ -12,7 +12,8 @@ static void check_current(watch_rules_t *s, const world_t *w)
     const plant_t *const p = &w->plant;
     const double amps = p->pack_current_a, more = s->widen[RULE_S3];
     const bool closed = path_is_closed(p), over_break = is_beyond_break(s, p);
-    const uint32_t wait_ms = over_break ? s->fuse_ms : 0u;
+    const uint32_t blind_ms = s->sensor_age_ms > 20u ? s->sensor_ms : 0u; /* a current that no reading shows is S9's */
+    const uint32_t wait_ms = (over_break ? s->fuse_ms : 0u) + blind_ms;
     rule_held(s, w, RULE_S3, HELD_DISCHARGE, closed && amps > s->discharge_a + more, 1u, s->current_ms + s->travel_ms + wait_ms, amps, -1);
     rule_held(s, w, RULE_S3, HELD_CHARGE, closed && -amps > s->charge_a + more, 1u, s->current_ms + s->travel_ms + wait_ms, amps, -1);
     const bool short_circuit = closed && size_of(amps) > s->comparator_a + more;
@@ -44,7 +45,7 @@ static void check_sensor(watch_rules_t *s, const world_t *w)
 static void check_touch(watch_rules_t *s, const world_t *w)
 {
     const plant_t *const p = &w->plant;
-    const uint32_t coils = p->coil_command & COILS, rose = p->contactor_closed & ~s->closed & ~s->touched;
+    const uint32_t coils = p->coil_command & COILS, rose = p->contactor_closed & ~s->closed & ~s->touched & coils;
     s->touched = (s->touched | p->contactor_closed) & (coils | p->contactor_closed);
     const bool main_rose = (rose & (PLANT_MAIN_PLUS | PLANT_MAIN_MINUS)) != 0u;
     const bool joined = (p->contactor_closed & 3u) == 3u;

@@ -232,6 +232,10 @@ _NEXT: Mapping[str, tuple[str, ...]] = {
     "service": ("standby", "error", "latched"),
     "sleep": ("init", "selftest", "standby", "balancing"),
 }
+_BOUNDS = {
+    "S1": "voltage_max_v", "S2": "discharge_max_degc", "S3": "discharge_a",
+    "S4": "pressure_max_kpa", "S5": "break_a", "S6": "precharge_v",
+}  # fmt: skip
 _ANYWHERE = ("error", "asserted")
 _DEAD = ("asserted", "refused")
 
@@ -239,6 +243,11 @@ _DEAD = ("asserted", "refused")
 def find(id: str) -> Invariant:
     """The rule of that id; KeyError without one."""
     return next(row for row in INVARIANTS if row.id == id)
+
+
+def _bits(ids: tuple[str, ...]) -> int:
+    able = (set(ids) & set(WATCHED)) - set(NEVER_MASKED)
+    return sum(1 << WATCHED.index(id) for id in able)
 
 
 class Watch:
@@ -260,18 +269,22 @@ class Watch:
         function, state = self.rules.handles()
         return int(function), int(state)
 
-    def mask(self, ids: tuple[str, ...], widened: Mapping[str, float] | None = None) -> None:
-        """From now on these rules are not judged; those in `widened` are, with so much more
-        allowed. Both replace what was said before. S8 and S10 cannot be masked."""
-        bits = 0
+    def mask(
+        self,
+        ids: tuple[str, ...],
+        widened: Mapping[str, float] | None = None,
+        recovering: tuple[str, ...] = (),
+    ) -> None:
+        """From now on these rules are not judged; those in `widened` are, with a bound so many
+        times as far away. Those of `recovering` are masked only by what is over already. All three
+        replace what was said before. S8 and S10 cannot be masked."""
         self.fields["widen"][:] = 0.0
-        for id in ids:
-            if id in WATCHED and id not in NEVER_MASKED:
-                bits |= 1 << WATCHED.index(id)
-        for id, more in (widened or {}).items():
-            if id in WATCHED and id not in NEVER_MASKED:
-                self.fields["widen"][WATCHED.index(id)] = more
-        self.fields["masked"][0] = bits
+        for id, factor in (widened or {}).items():
+            if id in _BOUNDS:
+                bound = float(self.fields[_BOUNDS[id]][-1])
+                self.fields["widen"][WATCHED.index(id)] = bound * max(0.0, factor - 1.0)
+        self.fields["masked"][0] = _bits((*ids, *recovering))
+        self.fields["recovering"][0] = _bits(recovering) & ~_bits(ids)
 
     def found(self) -> tuple[Violation, ...]:
         """What was broken so far, the earliest first."""

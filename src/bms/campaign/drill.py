@@ -57,7 +57,8 @@ def _fault(seed: int, fault: Fault, situation: str, pack: str, turn: int) -> Sto
     index = (places - 1, 0, places // 2)[turn % 3]
     at_s = 1.0 if situation == "before" else AT_S
     ramp_s = min(fault.ramp_s, 8.0)
-    wrong = Deed(at_s=at_s, word="fault", id=fault.id, index=index, for_s=14.0, ramp_s=ramp_s)
+    for_s = min(14.0, fault.duration_s or 14.0)
+    wrong = Deed(at_s=at_s, word="fault", id=fault.id, index=index, for_s=for_s, ramp_s=ramp_s)
     later: tuple[Deed, ...] = ()
     if situation == "before":
         later = _driving(0.4)

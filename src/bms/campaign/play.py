@@ -27,7 +27,7 @@ from bms.rng import Stream
 from bms.sim import KINDS, Simulation
 
 AT_ONCE_MS, LOOK_MS = 20_000, 10
-SETTLE_S = 1.0
+SETTLE_S, FOR_EVER_S = 1.0, 1e6
 ESTIMATE_S = 1e6  # an estimate that was misled is not judged again in the run
 WALK_STEP_S = 0.25
 WALK_STEPS = 400
@@ -119,16 +119,17 @@ class Stage:
         for row in [row for row in self.acting if row.until_s <= now + 5e-4]:
             self.acting.remove(row)
             self.ended.append(row)
-        whole: set[str] = set()
         wider: dict[str, float] = {}
-        for row in (*self.acting, *self.ended):
-            for id, until_s, factor in row.masks:
-                if until_s > now + 5e-4:
-                    if factor > 0.0:
-                        wider[id] = max(wider.get(id, 0.0), factor)
-                    else:
-                        whole.add(id)
-        self.watch.mask(tuple(whole), wider)
+        whole: dict[bool, set[str]] = {True: set(), False: set()}  # acting, over
+        for acts, rows in ((True, self.acting), (False, self.ended)):
+            for id, until_s, factor in (mask for row in rows for mask in row.masks):
+                if until_s <= now + 5e-4:
+                    continue
+                if factor > 0.0:
+                    wider[id] = max(wider.get(id, 0.0), factor)
+                else:
+                    whole[acts].add(id)
+        self.watch.mask(tuple(whole[True]), wider, tuple(whole[False]))
         loose = not self.obeys or now - self.disobeyed_s < SETTLE_S
         self.watch.fields["faults_active"][0] = len(self.acting) + loose
 
@@ -210,10 +211,12 @@ def do(stage: Stage, deed: Deed) -> None:
 
 def _inject(stage: Stage, deed: Deed) -> None:
     fault = faults.fault(deed.id)
+    clock = judge.moves_the_clock(deed.id)
     try:
         handle = stage.simulation.inject(
-            deed.id, index=deed.index, value=deed.value, ramp_s=deed.ramp_s, for_s=deed.for_s
-        )
+            deed.id, index=deed.index, value=deed.value, ramp_s=0.0 if clock else deed.ramp_s,
+            for_s=FOR_EVER_S if clock else deed.for_s,
+        )  # fmt: skip
     except BmsError:
         return  # the table is full: one fault less
     until_s = stage.time_s + deed.for_s

@@ -264,7 +264,7 @@ def _faults(
         return _disobedience(s, duration_s) if s.unit() < 0.3 else []
     share = 0.02 if mood < 0.5 else 0.3  # one kind again and again, or a crowd
     chosen = [fault for fault in able if s.unit() < share] or [able[s.below(len(able))]]
-    weights = [fault.weight * s.unit() ** 3 for fault in chosen]
+    weights = [_dose(fault) * s.unit() ** 3 for fault in chosen]
     mean_s = (15.0, 40.0, 120.0)[s.below(3)]
     deeds: list[Deed] = []
     at_s = 1.0 + _exponential(s, mean_s)
@@ -277,6 +277,11 @@ def _faults(
     if s.unit() < 0.25:
         deeds += _disobedience(s, duration_s)
     return deeds
+
+
+def _dose(fault: Fault) -> float:
+    """What hides a rule while it acts comes less often, so that every rule is looked at."""
+    return fault.weight * (0.25 if fault.masks else 1.0)
 
 
 def _disobedience(s: Stream, duration_s: float) -> list[Deed]:
@@ -306,6 +311,8 @@ def _fault(s: Stream, fault: Fault, at_s: float, pack: Pack, cell: Cell) -> Deed
     if value is not None and float(fault.value).is_integer() and float(fault.lowest).is_integer():
         value = float(round(value))
     for_s = (0.003, 0.08, 0.6, 4.0, 20.0, 60.0)[s.below(6)] * (0.5 + s.unit())
+    if fault.duration_s > 0.0:  # one sample is one sample
+        for_s = fault.duration_s
     ramp_s = 0.0 if s.unit() < 0.6 else for_s * s.unit()
     deed = Deed(
         at_s=at_s, word="fault", id=fault.id, index=index, value=value,
