@@ -42,15 +42,19 @@ class Curves(pg.GraphicsObject):
         super().__init__()
         self.curves: Sequence[Curve] = ()
         self.version: object = None
+        self.unsettled_s = 0.0
         self._picture: np.ndarray | None = None
         self._shown: tuple[float, float, float, float] | None = None
         self._drawn: tuple[object, ...] = ()
         self.setZValue(10)
 
-    def draw(self, curves: Sequence[Curve], version: object = None) -> None:
+    def draw(
+        self, curves: Sequence[Curve], version: object = None, unsettled_s: float = 0.0
+    ) -> None:
         """These curves from now on. version: equal while older samples are what they were, so that
-        columns already drawn may be kept."""
-        self.curves, self.version = curves, version
+        columns already drawn may be kept; None draws all anew. unsettled_s: how much of the newest
+        time in sight may still get samples."""
+        self.curves, self.version, self.unsettled_s = curves, version, unsettled_s
         self.update()
 
     def boundingRect(self) -> QtCore.QRectF:
@@ -112,7 +116,8 @@ class Curves(pg.GraphicsObject):
             self._shown = window
         elif columns > 0:
             end_s = shown[1] + columns * per_column  # type: ignore[index]
-            fresh = min(width, columns + max(2, round(2 * ratio)))  # the newest line was unfinished
+            late = round(self.unsettled_s / per_column)
+            fresh = min(width, columns + late + max(2, round(2 * ratio)))  # lines end between
             picture[:, : width - columns] = picture[:, columns:].copy()
             picture[:, width - fresh :] = 0
             self._paint(
@@ -131,7 +136,7 @@ class Curves(pg.GraphicsObject):
             if curve.band is not None:
                 time_s, edges = curve.band(t0, t1, columns)
                 if len(time_s):
-                    faint = curve.colour & 0x00FFFFFF | 0x38000000
+                    faint = curve.colour & 0x00FFFFFF | 0x28000000
                     low, high = (np.ascontiguousarray(edge) for edge in edges)
                     envelope.band(pixels, window, time_s, low, high, faint)
         for curve in self.curves:

@@ -11,6 +11,7 @@ import queue
 import threading
 from collections import OrderedDict
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -148,7 +149,8 @@ class RecordedData:
         return latest, heard_s
 
     def frames(self, until_s: float = float("inf")) -> Frames:
-        """The newest up to a time, of the piece it lies in and the one before."""
+        """The newest up to a time, of the piece it lies in and the one before. `total` counts from
+        where reading began, and begins again after a jump."""
         piece = int(max(0.0, min(until_s, self.span_s[1])) // PIECE_S)
         near = [self._frames.get(p) for p in (piece - 1, piece)]
         parts = [part for part in near if part is not None and len(part.id)]
@@ -182,7 +184,9 @@ class RecordedData:
                 self.events = what
             elif kind == "moment":
                 self._moments.put(key, what[0])
-                self._frames.put(key, what[1])
+                before = self._frames.get(key - 1)
+                base = before.total if before is not None else 0
+                self._frames.put(key, replace(what[1], total=base + len(what[1].id)))
                 self._asked = {p for p in self._asked if self._moments.get(p) or p > key}
             else:
                 self.trouble = str(what)

@@ -23,7 +23,7 @@ COMMANDS: Mapping[str, str] = {
     "inject": "have faults put into it",  # (id, index, value, after_s, ramp_s, for_s); None: as is
     "withdraw": "have faults taken back",  # (handle)
     "clear": "be asked to clear diagnoses",  # (as service)
-    "transmit": "be sent frames",  # (((bus, id, data), ...))
+    "transmit": "be sent frames",  # (bms_gui.transmit.Job, ...) in one tuple
     "registers": "show registers of its chips",  # (wanted)
     "write_register": "have registers written",  # (chip, address, value)
 }

@@ -7,9 +7,13 @@ with it.
 
 from __future__ import annotations
 
+import atexit
+import shutil
+import tempfile
 from dataclasses import dataclass
+from functools import cache
 
-from pyqtgraph.Qt import QtGui, QtWidgets
+from pyqtgraph.Qt import QtCore, QtGui, QtWidgets
 
 
 @dataclass(frozen=True)
@@ -150,9 +154,58 @@ def apply(app: QtWidgets.QApplication, theme: Theme) -> None:
         QLineEdit {{ border: 1px solid {theme.line};
                     border-radius: 4px; padding: 3px 6px; background: {theme.panel};
                     color: {theme.text}; }}
+        QToolBar {{ border: none; background: {theme.window}; spacing: 0px; padding: 0px; }}
+        QToolButton {{ color: {theme.text}; padding: 4px 8px; border-radius: 4px;
+                    border: 1px solid transparent; }}
+        QToolButton:hover {{ border-color: {theme.line}; }}
+        QToolButton:checked {{ background: {mixed(theme.window, theme.accent, 0.25)}; }}
+        QToolButton:disabled {{ color: {mixed(theme.window, theme.faint, 0.6)}; }}
+        QToolButton::menu-indicator {{ image: none; }}
+        QTabBar::tab {{ padding: 4px 12px; color: {theme.faint}; border: none;
+                    background: {theme.window}; }}
+        QTabBar::tab:selected {{ color: {theme.text}; background: {theme.panel};
+                    border-top: 2px solid {theme.accent}; }}
+        QTabBar {{ qproperty-drawBase: 0; background: {theme.window}; }}
+        QTreeView::indicator, QCheckBox::indicator, QTableView::indicator {{ width: 11px;
+                    height: 11px; border: 1px solid {theme.faint}; border-radius: 2px;
+                    background: {theme.window}; }}
+        QTreeView::indicator:checked, QCheckBox::indicator:checked,
+        QTableView::indicator:checked {{ background: {theme.accent};
+                    border-color: {theme.accent}; }}
+        QScrollBar:vertical {{ background: transparent; width: 9px; margin: 0; }}
+        QScrollBar:horizontal {{ background: transparent; height: 9px; margin: 0; }}
+        QScrollBar::handle {{ background: {theme.line}; border-radius: 4px; min-height: 24px;
+                    min-width: 24px; }}
+        QScrollBar::handle:hover {{ background: {theme.faint}; }}
+        QScrollBar::add-line, QScrollBar::sub-line {{ width: 0; height: 0; }}
+        QScrollBar::add-page, QScrollBar::sub-page {{ background: transparent; }}
+        QMenu {{ background: {theme.panel}; color: {theme.text}; border: 1px solid {theme.line}; }}
+        QMenu::item:selected {{ background: {mixed(theme.panel, theme.accent, 0.35)}; }}
+        QComboBox::drop-down {{ border: none; width: 18px; }}
+        QComboBox::down-arrow {{ image: url({_arrow(theme)}); width: 9px; height: 9px; }}
+        QComboBox QAbstractItemView {{ background: {theme.panel}; color: {theme.text};
+                    border: 1px solid {theme.line}; }}
         QStatusBar {{ color: {theme.faint}; }}
         """
     )
+
+
+@cache
+def _arrow(theme: Theme) -> str:
+    """A small triangle as a file, since a style sheet takes pictures only from files."""
+    picture = QtGui.QPixmap(18, 18)
+    picture.fill(QtGui.QColor(0, 0, 0, 0))
+    p = QtGui.QPainter(picture)
+    p.setRenderHint(QtGui.QPainter.RenderHint.Antialiasing)
+    p.setPen(QtCore.Qt.PenStyle.NoPen)
+    p.setBrush(QtGui.QColor(theme.faint))
+    p.drawPolygon([QtCore.QPointF(3, 6), QtCore.QPointF(15, 6), QtCore.QPointF(9, 13)])
+    p.end()
+    folder = tempfile.mkdtemp(prefix="bms-gui-")
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    path = f"{folder}/arrow.png"
+    picture.save(path)
+    return path
 
 
 def numbers_font(size: int = 11) -> QtGui.QFont:

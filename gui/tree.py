@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from bms_gui.snapshot import Signal
 from bms_gui.theme import KIND_MARKS, Theme, numbers_font
-from bms_gui.words import SPOKEN
+from bms_gui.words import SPOKEN, inert, plain
 from pyqtgraph.Qt import QtCore, QtWidgets
+
+MIME = "application/x-bms-signal"
+SEARCHED = QtCore.Qt.ItemDataRole.UserRole + 1
 
 
 class Tree(QtWidgets.QTreeWidget):
@@ -17,7 +20,17 @@ class Tree(QtWidgets.QTreeWidget):
         super().__init__()
         self.theme = theme
         self.setHeaderLabels(["signal", "now"])
-        self.setColumnWidth(0, 190)
+        self.header().setSectionResizeMode(0, QtWidgets.QHeaderView.ResizeMode.Stretch)
+        self.header().setSectionResizeMode(1, QtWidgets.QHeaderView.ResizeMode.Fixed)
+        self.header().resizeSection(1, 74)
+        small = self.font()
+        small.setPointSize(9)
+        self.setFont(small)
+        self.setRootIsDecorated(False)
+        self.header().setStretchLastSection(False)
+        self.setIndentation(4)
+        self.setTextElideMode(QtCore.Qt.TextElideMode.ElideMiddle)
+        self.setHorizontalScrollBarPolicy(QtCore.Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         self.setUniformRowHeights(True)
         self.setDragEnabled(True)
         self.items: dict[str, QtWidgets.QTreeWidgetItem] = {}
@@ -40,17 +53,23 @@ class Tree(QtWidgets.QTreeWidget):
             group = QtWidgets.QTreeWidgetItem(self, [f"{KIND_MARKS[kind]} {kind}"])
             group.setExpanded(True)
             for signal in members:
-                text = signal.name.split("_", 1)[1] if "_" in signal.name else signal.name
-                item = QtWidgets.QTreeWidgetItem(group, [text])
+                text = _short(signal)
+                item = QtWidgets.QTreeWidgetItem(group, [inert(text)])
                 item.setData(0, QtCore.Qt.ItemDataRole.UserRole, signal.name)
-                item.setToolTip(
-                    0,
-                    f"{signal.name} in {SPOKEN.get(signal.unit, signal.unit) or 1}\n{signal.text}",
-                )
+                unit = SPOKEN.get(signal.unit, signal.unit) or "1"
+                item.setToolTip(0, plain(f"{signal.name} in {unit}\n{signal.text}"))
+                item.setData(0, SEARCHED, f"{signal.name} {unit} {signal.text} {kind}".lower())
                 item.setCheckState(0, QtCore.Qt.CheckState.Unchecked)
-                item.setFont(1, numbers_font(9))
+                item.setFont(1, numbers_font(8))
                 self.items[signal.name] = item
         self.blockSignals(False)
+
+    def mimeData(self, items: list[QtWidgets.QTreeWidgetItem]) -> QtCore.QMimeData:
+        """Names of what is dragged."""
+        names = (item.data(0, QtCore.Qt.ItemDataRole.UserRole) for item in items)
+        data = QtCore.QMimeData()
+        data.setData(MIME, "\n".join(name for name in names if name).encode())
+        return data
 
     def tick(self, names: set[str]) -> None:
         """These are drawn."""
@@ -64,5 +83,12 @@ class Tree(QtWidgets.QTreeWidget):
         """Only signals whose name or explanation holds all words."""
         words = text.lower().split()
         for item in self.items.values():
-            told = f"{item.data(0, QtCore.Qt.ItemDataRole.UserRole)} {item.toolTip(0)}".lower()
+            told = item.data(0, SEARCHED)
             item.setHidden(not all(word in told for word in words))
+
+
+def _short(signal: Signal) -> str:
+    """The name without its kind, which is the group's, and its unit, which is with the value."""
+    name = signal.name.split("_", 1)[1] if "_" in signal.name else signal.name
+    stem, _, unit = name.rpartition("_")
+    return stem if stem and unit in ("v", "a", "degc", "kpa", "kohm", "frac", "w", "ah") else name

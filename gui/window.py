@@ -1,137 +1,121 @@
-"""The main window: panels round the plots, a start page when there is no source."""
+"""The main window: panels as docks arranged by task, the strip above, the time bar below."""
 
 from __future__ import annotations
 
-from bms_gui import panels
+import json
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from bms_gui import clip, panels, tasks, theme
+from bms_gui.notice import Notice
+from bms_gui.sheet import Sheet
 from bms_gui.snapshot import Snapshot
 from bms_gui.start import Start
 from bms_gui.theme import DARK, Theme
+from bms_gui.timebar import STEP_S, TimeBar, next_event_s
 from bms_gui.view import View
+from bms_gui.words import inert
 from pyqtgraph.Qt import QtCore, QtGui, QtWidgets
 
-AREAS = {
-    "left": QtCore.Qt.DockWidgetArea.LeftDockWidgetArea,
-    "right": QtCore.Qt.DockWidgetArea.RightDockWidgetArea,
-    "bottom": QtCore.Qt.DockWidgetArea.BottomDockWidgetArea,
-}
-SPEEDS = (0.1, 0.5, 1.0, 2.0, 10.0, 100.0, 1000.0)
-KEYS = (
-    ("Space", "pause or go on"),
-    ("+ / −", "faster, slower"),
-    (".", "one step of 0.1 s while paused"),
-    ("F", "plots follow the newest sample"),
-    ("A", "plots show all there is"),
-    ("C", "two cursors"),
-    ("Ctrl+F", "search signals"),
-    ("Ctrl+O", "open a recording"),
-    ("Ctrl+T", "dark or light"),
-    ("Ctrl+1 … 9", "go to a panel"),
-    ("F1", "this sheet"),
-)
+LAYOUT = 3
+"""Of saved docks: a layout of another number is not taken back."""
+RECENT_MAX = 8
+TIDY_MS = 400
 
 
 class Window(QtWidgets.QMainWindow):
-    """Panels are found by discovery and placed where they say; each but the strip can be moved."""
+    """Panels are found by discovery. kept: where layouts and choices are remembered; None forgets
+    them with the window."""
 
-    def __init__(self, view: View, theme: Theme = DARK) -> None:
+    def __init__(
+        self, view: View, chosen: Theme = DARK, kept: QtCore.QSettings | None = None
+    ) -> None:
         super().__init__()
-        self.view, self.theme = view, theme
+        self.view, self.theme, self.kept = view, chosen, kept
         self.setWindowTitle("solid-bms")
         self.resize(1280, 720)
+        options = QtWidgets.QMainWindow.DockOption
         self.setDockOptions(
-            QtWidgets.QMainWindow.DockOption.AllowNestedDocks
-            | QtWidgets.QMainWindow.DockOption.AllowTabbedDocks
-            | QtWidgets.QMainWindow.DockOption.AnimatedDocks
+            options.AllowNestedDocks | options.AllowTabbedDocks | options.GroupedDragging
         )
-        self.panels: dict[str, QtWidgets.QWidget] = {}
+        left = QtCore.Qt.DockWidgetArea.LeftDockWidgetArea
+        self.setCorner(QtCore.Qt.Corner.BottomLeftCorner, left)
+        self.setTabPosition(
+            QtCore.Qt.DockWidgetArea.AllDockWidgetAreas, QtWidgets.QTabWidget.TabPosition.North
+        )
+        self.task = tasks.TASKS[0]
+        self.panels: dict[str, Any] = {}
         self.docks: dict[str, QtWidgets.QDockWidget] = {}
-        self.start = Start(theme)
-        self.start.wanted.connect(self.open)
-        self.pages = QtWidgets.QStackedWidget()
-        self.pages.addWidget(self.start)
-        self.setCentralWidget(self.pages)
-        self.notice = QtWidgets.QLabel("")
-        self.notice.setWordWrap(True)
-        self.notice.setMargin(6)
+        self.actions_by_name: dict[str, QtGui.QAction] = {}
+        self._is_empty: bool | None = None
+        self._drawing = QtCore.QTimer(self)
+        self._drawing.setSingleShot(True)
+        self._drawing.timeout.connect(lambda: self.show_snapshot(self.view.snapshot))
+        self._tidying = QtCore.QTimer(self)
+        self._tidying.timeout.connect(self._tidy)
+        self._tidying.start(TIDY_MS)
+        self._layouts: dict[str, QtCore.QByteArray] = {}
+        self._actions()
         self._build()
-        self._transport()
-        self._keys()
+        self._remembered()
         view.changed.connect(self.show_snapshot)
+        view.refused.connect(self._refused)
         self.show_snapshot(view.snapshot)
 
-    def _build(self) -> None:
-        centre = QtWidgets.QWidget()
-        column = QtWidgets.QVBoxLayout(centre)
-        column.setContentsMargins(0, 0, 0, 0)
-        column.setSpacing(0)
-        for module in panels.modules():
-            panel = module.Panel(self.view, self.theme)
-            self.panels[module.TITLE] = panel
-            if module.AREA == "top":
-                self.strip = panel
-            elif module.AREA == "centre":
-                column.addWidget(panel, 1)
-            else:
-                self._dock(module.TITLE, module.AREA, panel)
-        self.pages.addWidget(centre)
-        bar = QtWidgets.QToolBar("overview")
-        bar.setObjectName("overview")
-        bar.setMovable(False)
-        bar.addWidget(self.strip)
-        self.addToolBar(bar)
-        self.strip_bar = bar
-        self.addToolBarBreak()
+    # ---- actions: every key is one of these or a panel's own ----
 
-    def _dock(self, title: str, area: str, panel: QtWidgets.QWidget) -> None:
-        dock = QtWidgets.QDockWidget(title, self)
-        dock.setObjectName(title)
-        dock.setWidget(panel)
-        before = [d for d in self.docks.values() if self.dockWidgetArea(d) == AREAS[area]]
-        self.addDockWidget(AREAS[area], dock)
-        if before and area == "bottom":
-            self.tabifyDockWidget(before[-1], dock)
-            before[0].raise_()
-        self.docks[title] = dock
+    def _actions(self) -> None:
+        ask = self.view.ask
+        self._action("pause", "Pause", "Space", lambda: ask("pause"), "pause, or go on")
+        self._action("step", "Step", ".", lambda: ask("step", STEP_S), "one step of 0.1 s")
+        self._action("back", "Back", ",", self._step_back, "one step of 0.1 s back")
+        self._action("faster", "Faster", "+", lambda: self.time_bar.change_speed(1), "faster")
+        self._action("slower", "Slower", "-", lambda: self.time_bar.change_speed(-1), "slower")
+        self._action("next", "Next event", "PgDown", lambda: self._to_event(1), "the next event")
+        self._action("before", "Event before", "PgUp", lambda: self._to_event(-1), "the one before")
+        self._action("begin", "Begin", "Home", lambda: self._to_edge(0), "the beginning")
+        self._action("newest", "Newest", "End", lambda: self._to_edge(1), "the newest moment")
+        self._action("loop", "Loop", "L", self._loop, "play in a loop", checkable=True)
+        self._action("restart", "Restart", "Ctrl+R", lambda: ask("restart"), "begin again")
+        self._action("record", "Record", "R", self._record, "record, or end it", checkable=True)
+        self._action("undo", "Undo fault", "Ctrl+Z", self._undo, "take the last fault back")
+        self._action("copy", "Copy", "Ctrl+C", self.copy, "copy the table as TSV")
+        self._action("open", "Open…", "Ctrl+O", lambda: self.start.choose_file(), "open a file")
+        self._action("close", "Start page", "Ctrl+W", lambda: self.view.use(None), "start page")
+        self._action("theme", "Colours", "Ctrl+T", self._other_theme, "dark or light")
+        self._action("reset", "Reset layout", "Ctrl+0", self.reset_layout, "layout as it was made")
+        self._action("full", "Full screen", "F11", self._full, "the whole screen, or not")
+        self._action("keys", "Keys", "F1", self.show_keys, "this sheet")
 
-    def _transport(self) -> None:
-        bar = QtWidgets.QToolBar("transport")
-        bar.setObjectName("transport")
-        self.play = bar.addAction("pause")
-        self.play.triggered.connect(lambda: self.view.ask("pause", self._speed()))
-        step = bar.addAction("step")
-        step.triggered.connect(lambda: self.view.ask("step", 0.1))
-        bar.addSeparator()
-        self.speed = QtWidgets.QComboBox()
-        self.speed.addItems([f"{s:g}×" for s in SPEEDS])
-        self.speed.setCurrentIndex(SPEEDS.index(1.0))
-        self.speed.currentIndexChanged.connect(lambda _: self.view.ask("speed", self._speed()))
-        bar.addWidget(self.speed)
-        bar.addSeparator()
-        bar.addAction("restart").triggered.connect(lambda: self.view.ask("restart"))
-        bar.addAction("close").triggered.connect(lambda: self.view.use(None))
-        bar.addWidget(self.notice)
-        self.transport = bar
-        self.addToolBar(QtCore.Qt.ToolBarArea.BottomToolBarArea, bar)
+    def _action(
+        self, name: str, text: str, key: str, does: Callable[[], object], what: str,
+        checkable: bool = False,
+    ) -> None:  # fmt: skip
+        action = QtGui.QAction(text, self)
+        action.setShortcut(QtGui.QKeySequence(key))
+        action.setToolTip(f"{what}  ({key})")
+        action.setProperty("what", what)
+        action.setCheckable(checkable)
+        action.triggered.connect(lambda _=False: does())
+        self.addAction(action)
+        self.actions_by_name[name] = action
 
-    def _speed(self) -> float:
-        return SPEEDS[self.speed.currentIndex()]
-
-    def _keys(self) -> None:
-        wanted = {
-            "Space": self.play.trigger,
-            "+": lambda: self.speed.setCurrentIndex(
-                min(len(SPEEDS) - 1, self.speed.currentIndex() + 1)
-            ),
-            "-": lambda: self.speed.setCurrentIndex(max(0, self.speed.currentIndex() - 1)),
-            ".": lambda: self.view.ask("step", 0.1),
-            "F1": self.show_keys,
-        }
-        for keys, action in wanted.items():
-            QtGui.QShortcut(QtGui.QKeySequence(keys), self, action)
+    def _go_to_panels(self) -> None:
         for k, title in enumerate(self.docks):
-            QtGui.QShortcut(QtGui.QKeySequence(f"Ctrl+{k + 1}"), self, self._raiser(title))
+            if k < 9:
+                name = f"panel {k + 1}"
+                if name in self.actions_by_name:
+                    self.removeAction(self.actions_by_name[name])
+                self._action(name, title, f"Ctrl+{k + 1}", self._raiser(title), title)
+        for k, task in enumerate(tasks.TASKS):
+            self._action(
+                f"task {task.name}", task.name, f"Alt+{k + 1}",
+                lambda task=task: self.use_task(task), f"task {task.name}",
+            )  # fmt: skip
 
-    def _raiser(self, title: str) -> object:
+    def _raiser(self, title: str) -> Callable[[], None]:
         def bring() -> None:
             self.docks[title].show()
             self.docks[title].raise_()
@@ -139,40 +123,338 @@ class Window(QtWidgets.QMainWindow):
 
         return bring
 
-    def show_keys(self) -> None:
-        """One sheet with all keys; not modal."""
-        rows = "".join(f"<tr><td><b>{k}</b></td><td>&nbsp;&nbsp;{t}</td></tr>" for k, t in KEYS)
-        sheet = QtWidgets.QLabel(f"<table cellpadding=4>{rows}</table>", self)
-        sheet.setWindowFlags(QtCore.Qt.WindowType.Tool)
-        sheet.setWindowTitle("Keys")
-        sheet.setMargin(14)
-        sheet.setAttribute(QtCore.Qt.WidgetAttribute.WA_DeleteOnClose)
-        sheet.show()
+    # ---- building ----
 
-    def open(self, feed: object) -> None:
+    def _build(self) -> None:
+        """Everything that has colours; made anew for others."""
+        self.start = Start(self.theme, self._recent())
+        self.start.wanted.connect(self.open)
+        self.setCentralWidget(self.start)
+        self.notice = Notice(self.theme)
+        self.notice.restart.clicked.connect(lambda: self.view.ask("restart"))
+        for module in panels.modules():
+            panel = module.Panel(self.view, self.theme)
+            self.panels[module.TITLE] = panel
+            if module.AREA == "top":
+                self.strip = panel
+            else:
+                dock = QtWidgets.QDockWidget(module.TITLE, self)
+                dock.setObjectName(module.TITLE)
+                dock.setWidget(panel)
+                dock.visibilityChanged.connect(self._soon)
+                self.docks[module.TITLE] = dock
+        self._go_to_panels()
+        self.time_bar = TimeBar(self.view, self.theme, self.actions_by_name)
+        self.bars = [
+            self._bar("tasks", self._task_row(), QtCore.Qt.ToolBarArea.TopToolBarArea),
+            self._bar("overview", self.strip, QtCore.Qt.ToolBarArea.TopToolBarArea),
+            self._bar("notice", self.notice, QtCore.Qt.ToolBarArea.BottomToolBarArea),
+            self._bar("time", self.time_bar, QtCore.Qt.ToolBarArea.BottomToolBarArea),
+        ]
+
+    def _bar(
+        self, name: str, widget: QtWidgets.QWidget, area: QtCore.Qt.ToolBarArea
+    ) -> QtWidgets.QToolBar:
+        bar = QtWidgets.QToolBar(name)
+        bar.setObjectName(name)
+        bar.setMovable(False)
+        bar.setFloatable(False)
+        bar.setContextMenuPolicy(QtCore.Qt.ContextMenuPolicy.PreventContextMenu)
+        bar.layout().setContentsMargins(0, 0, 0, 0)
+        bar.addWidget(widget)
+        self.addToolBarBreak(area)
+        self.addToolBar(area, bar)
+        return bar
+
+    def _task_row(self) -> QtWidgets.QWidget:
+        row = QtWidgets.QWidget()
+        box = QtWidgets.QHBoxLayout(row)
+        box.setContentsMargins(8, 3, 8, 0)
+        box.setSpacing(2)
+        self.task_buttons: dict[str, QtWidgets.QToolButton] = {}
+        for task in tasks.TASKS:
+            button = QtWidgets.QToolButton()
+            button.setDefaultAction(self.actions_by_name[f"task {task.name}"])
+            button.defaultAction().setCheckable(True)
+            button.setAutoRaise(True)
+            button.setProperty("task", True)
+            button.setFocusPolicy(QtCore.Qt.FocusPolicy.NoFocus)
+            box.addWidget(button)
+            self.task_buttons[task.name] = button
+        box.addStretch(1)
+        self.title = QtWidgets.QLabel("")
+        self.title.setTextFormat(QtCore.Qt.TextFormat.PlainText)
+        self.title.setStyleSheet(f"color: {self.theme.faint};")
+        box.addWidget(self.title)
+        box.addStretch(1)
+        self.panel_menu = QtWidgets.QMenu(self)
+        self.panel_menu.aboutToShow.connect(self._fill_panel_menu)
+        more = QtWidgets.QToolButton()
+        more.setText("Panels")
+        more.setAutoRaise(True)
+        more.setPopupMode(QtWidgets.QToolButton.ToolButtonPopupMode.InstantPopup)
+        more.setMenu(self.panel_menu)
+        box.addWidget(more)
+        for name in ("undo", "theme", "keys", "close"):
+            button = QtWidgets.QToolButton()
+            button.setDefaultAction(self.actions_by_name[name])
+            button.setAutoRaise(True)
+            button.setFocusPolicy(QtCore.Qt.FocusPolicy.NoFocus)
+            box.addWidget(button)
+        self._mark_task()
+        return row
+
+    def _fill_panel_menu(self) -> None:
+        self.panel_menu.clear()
+        for dock in self.docks.values():
+            self.panel_menu.addAction(dock.toggleViewAction())
+        self.panel_menu.addSeparator()
+        self.panel_menu.addAction(self.actions_by_name["reset"])
+
+    # ---- tasks ----
+
+    def use_task(self, task: tasks.Task) -> None:
+        """Another arrangement; how this one was left is kept."""
+        self._layouts[self.task.name] = self.saveState(LAYOUT)
+        self.task = task
+        left = self._layouts.get(task.name)
+        if left is None or not self.restoreState(left, LAYOUT):
+            tasks.arrange(self, self.docks, task)
+        self._mark_task()
+        self._drawing.start(60)
+        self.show_snapshot(self.view.snapshot)
+
+    def reset_layout(self) -> None:
+        """The arrangement the task was made with."""
+        self._layouts.pop(self.task.name, None)
+        tasks.arrange(self, self.docks, self.task)
+
+    def _mark_task(self) -> None:
+        for name, button in self.task_buttons.items():
+            button.defaultAction().setChecked(name == self.task.name)
+
+    # ---- remembering ----
+
+    def _recent(self) -> tuple[str, ...]:
+        found = self.kept.value("recent", []) if self.kept else []
+        return tuple(str(word) for word in ([found] if isinstance(found, str) else found or []))
+
+    def remember_source(self, word: str) -> None:
+        """For the start page, next time."""
+        if self.kept is None or word.startswith(("demo", "rig")):
+            return
+        kind, _, rest = word.partition(":")
+        if kind == "open":
+            word = f"open:{Path(rest).absolute()}"
+        others = [w for w in self._recent() if w != word]
+        self.kept.setValue("recent", [word, *others][:RECENT_MAX])
+
+    def _remembered(self) -> None:
+        if self.kept is None:
+            return
+        if geometry := self.kept.value("geometry"):
+            self.restoreGeometry(geometry)
+        for task in tasks.TASKS:
+            if layout := self.kept.value(f"layout/{LAYOUT}/{task.name}"):
+                self._layouts[task.name] = layout
+        try:
+            self._panels_take(json.loads(str(self.kept.value("panels", "{}"))))
+        except (ValueError, TypeError, AttributeError):
+            self.kept.remove("panels")  # of another version, or damaged
+        name = str(self.kept.value("task", ""))
+        self.task = next((t for t in tasks.TASKS if t.name == name), self.task)
+        if layout := self._layouts.get(self.task.name):
+            self.restoreState(layout, LAYOUT)
+        self._mark_task()
+
+    def _panels_kept(self) -> dict[str, Any]:
+        return {t: panel.kept() for t, panel in self.panels.items() if hasattr(panel, "kept")}
+
+    def _panels_take(self, left: dict[str, Any]) -> None:
+        for title, panel in self.panels.items():
+            if title in left and hasattr(panel, "take"):
+                panel.take(left[title])
+
+    def _remember(self) -> None:
+        if self.kept is None:
+            return
+        if self._is_empty is False:
+            self._layouts[self.task.name] = self.saveState(LAYOUT)
+        self.kept.setValue("geometry", self.saveGeometry())
+        self.kept.setValue("task", self.task.name)
+        self.kept.setValue("theme", self.theme.name)
+        self.kept.setValue("panels", json.dumps(self._panels_kept()))
+        for name, layout in self._layouts.items():
+            self.kept.setValue(f"layout/{LAYOUT}/{name}", layout)
+
+    # ---- what the actions do ----
+
+    def _step_back(self) -> None:
+        self.view.look_at(self.view.snapshot.time_s - STEP_S)
+
+    def _to_event(self, way: int) -> None:
+        snapshot = self.view.snapshot
+        time_s = next_event_s(snapshot.events, snapshot.time_s, way)
+        if time_s == time_s:
+            self.view.look_at(time_s)
+
+    def _to_edge(self, which: int) -> None:
+        self.view.look_at(self.view.snapshot.span_s[which])
+
+    def _loop(self) -> None:
+        self.view.ask("loop", self.actions_by_name["loop"].isChecked())
+
+    def _undo(self) -> None:
+        standing = [f for f in self.view.snapshot.injected if f.state != "over"]
+        if not standing:
+            self.notice.say("There is no fault to take back.")
+            return
+        last = max(standing, key=lambda fault: fault.handle)
+        if not self.view.ask("withdraw", last.handle):
+            self.notice.say(f"{last.id} was taken back.")
+
+    def _record(self) -> None:
+        if self.view.snapshot.status.recording:
+            path = self.view.snapshot.status.recording
+            self.view.ask("record", "")
+            self.notice.say(f"Recorded: {path}")
+            return
+        folder = Path(QtCore.QStandardPaths.writableLocation(
+            QtCore.QStandardPaths.StandardLocation.DocumentsLocation) or ".")  # fmt: skip
+        folder = folder if folder.is_dir() else Path()
+        path = str(folder.absolute() / time.strftime("bms-%Y%m%d-%H%M%S.arrow"))
+        if not self.view.ask("record", path):
+            self.notice.say(f"Recording into {path}")
+
+    def _other_theme(self) -> None:
+        self.use_theme(theme.LIGHT if self.theme.name == "dark" else theme.DARK)
+
+    def use_theme(self, other: Theme) -> None:
+        """Everything in other colours, arranged as it is."""
+        if self._is_empty is False:
+            self._layouts[self.task.name] = self.saveState(LAYOUT)
+        app = QtWidgets.QApplication.instance()
+        assert isinstance(app, QtWidgets.QApplication)
+        theme.apply(app, other)
+        self.theme = other
+        left = self._panels_kept()
+        for bar in self.bars:
+            self.removeToolBar(bar)
+            bar.deleteLater()
+        for dock in self.docks.values():
+            self.removeDockWidget(dock)
+            dock.deleteLater()
+        self.panels, self.docks, self._is_empty = {}, {}, None
+        for name in [n for n in self.actions_by_name if n.startswith(("task", "panel"))]:
+            self.removeAction(self.actions_by_name.pop(name))
+        self._build()
+        self._panels_take(left)
+        if layout := self._layouts.get(self.task.name):
+            self.restoreState(layout, LAYOUT)
+        self.show_snapshot(self.view.snapshot)
+
+    def _full(self) -> None:
+        if self.isFullScreen():
+            self.showNormal()
+        else:
+            self.showFullScreen()
+
+    def copy(self) -> str:
+        """What the focus is on, into the clipboard."""
+        text = clip.copied_from(QtWidgets.QApplication.focusWidget())
+        if text:
+            QtWidgets.QApplication.clipboard().setText(text)
+            self.notice.say(f"{len(text.splitlines())} lines copied.")
+        else:
+            self.notice.say("Click into a table or the cell grid first; then it can be copied.")
+        return text
+
+    def show_keys(self) -> None:
+        """One sheet with all keys, until a key or a click."""
+        self.sheet = Sheet(self, self.theme)
+        self.sheet.show()
+        self.sheet.setFocus()
+
+    def open(self, feed: object, word: str = "") -> None:
         """Shows another source."""
         self.view.use(feed)  # type: ignore[arg-type]
+        if word:
+            self.remember_source(word)
+
+    def _refused(self, text: str) -> None:
+        self.notice.say(text)
+
+    # ---- showing ----
 
     def show_snapshot(self, snapshot: Snapshot) -> None:
         """Draws one moment everywhere that can be seen."""
         is_empty = self.view.feed is None
-        self.pages.setCurrentIndex(0 if is_empty else 1)
-        self.strip_bar.setVisible(not is_empty)
-        self.transport.setVisible(not is_empty)
-        for dock in self.docks.values():
-            if is_empty:
-                dock.hide()
-            elif dock.isHidden() and not dock.property("closed"):
-                dock.show()
+        if is_empty != self._is_empty:
+            self._turn(is_empty)
         if is_empty:
             return
-        self.setWindowTitle(f"{snapshot.title} — solid-bms")
-        self.play.setText("go on" if snapshot.status.state == "paused" else "pause")
-        self.notice.setText(snapshot.status.message)
-        for panel in self.panels.values():
-            panel.tell(snapshot)
+        self._words(snapshot)
+        self.time_bar.tell(snapshot)
+        for title, panel in self.panels.items():
+            if title not in self.docks or not panel.visibleRegion().isEmpty():
+                panel.tell(snapshot)
+
+    def _soon(self, is_visible: bool) -> None:
+        """A panel that comes into sight is drawn, also while time stands still."""
+        if is_visible and self._is_empty is False:
+            self._drawing.start(30)
+
+    def _tidy(self) -> None:
+        """Somebody may have made tabs of docks, or docks of tabs."""
+        tasks.heads(self, self.docks)
+        tasks.sweep(self, self.docks)
+
+    def _turn(self, is_empty: bool) -> None:
+        """From the start page to the panels, or back."""
+        if is_empty and self._is_empty is False:
+            self._layouts[self.task.name] = self.saveState(LAYOUT)
+        was_first, self._is_empty = self._is_empty is None, is_empty
+        self.start.setVisible(is_empty)
+        for bar in self.bars:
+            bar.setVisible(not is_empty and bar.objectName() != "notice")
+        if is_empty:
+            self.setWindowTitle("solid-bms")
+            for dock in self.docks.values():
+                dock.hide()
+        elif not was_first or self.task.name not in self._layouts:
+            layout = self._layouts.get(self.task.name)
+            if layout is None or not self.restoreState(layout, LAYOUT):
+                tasks.arrange(self, self.docks, self.task)
+        if not is_empty:
+            self.start.hide()
+            self._drawing.start(60)
+
+    def _words(self, snapshot: Snapshot) -> None:
+        title = inert(snapshot.title)
+        if self.title.text() != title:
+            self.title.setText(title)
+            self.setWindowTitle(f"{title} — solid-bms")
+        self.notice.tell(snapshot.status, "restart" in snapshot.offers)
+        self.bars[2].setVisible(bool(self.notice.text()))
+        names = self.actions_by_name
+        goes = snapshot.status.state == "running"
+        if names["pause"].text() != ("Pause" if goes else "Play"):
+            names["pause"].setText("Pause" if goes else "Play")
+        names["record"].setChecked(bool(snapshot.status.recording))
+        names["record"].setEnabled("record" in snapshot.offers)
+        names["restart"].setEnabled("restart" in snapshot.offers)
+        names["loop"].setEnabled("loop" in snapshot.offers)
+        names["newest"].setEnabled(snapshot.is_past)
+        names["undo"].setEnabled(any(f.state != "over" for f in snapshot.injected))
+
+    def resizeEvent(self, event: QtGui.QResizeEvent) -> None:
+        """The start page and the docks take what there is."""
+        super().resizeEvent(event)
+        if self._is_empty is False and self.task.name not in self._layouts:
+            tasks.size(self, self.docks, self.task)
 
     def closeEvent(self, event: QtGui.QCloseEvent) -> None:
-        """Ends the source with the window."""
+        """Remembers where it was, and ends the source."""
+        self._remember()
         self.view.close()
         super().closeEvent(event)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import html
 from functools import cache
+from typing import Any
 
 import numpy as np
 
@@ -17,6 +19,19 @@ _CHOICES = {
     "cmd_state": ("BmsState", "State"),
     "cmd_request": ("VcuRequest", "Mode"),
 }
+
+
+def inert(text: str, longest: int = 80) -> str:
+    """A name from outside, for people: no control characters, no change of writing direction, and
+    not longer than so many characters."""
+    shown = "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)
+    return shown if len(shown) <= longest else f"{shown[: longest - 1]}…"
+
+
+def plain(text: str, longest: int = 2000) -> str:
+    """The same where markup would be taken for markup: tips and legends."""
+    lines = (html.escape(inert(line, longest)) for line in text.split("\n"))
+    return f"<span>{'<br>'.join(lines)}</span>"
 
 
 @cache
@@ -39,6 +54,17 @@ def quantity(value: float, unit: str, digits: int = 4) -> str:
             if abs(value) >= scale * 0.9999 or scale == 1e-9:
                 return f"{_digits(value / scale, digits)} {prefix}{SPOKEN.get(unit, unit)}"
     return f"{_digits(value, digits)} {SPOKEN.get(unit, unit)}".rstrip()
+
+
+def shown(value: float, signal: Any, digits: int = 4) -> str:
+    """A value of a signal: an enumeration as its word, a share in percent, a count as it is."""
+    if not np.isfinite(value):
+        return UNKNOWN
+    if signal.choices:
+        return str(signal.choices.get(int(value), f"{value:.0f}")).replace("_", " ")
+    if signal.unit == "1" and not signal.name.endswith("_frac"):
+        return f"{value:.0f}" if value == int(value) else f"{value:.4g}"
+    return quantity(value, signal.unit, digits)
 
 
 def fixed(value: float, decimals: int, unit: str = "") -> str:

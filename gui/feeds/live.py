@@ -15,6 +15,7 @@ from bms_gui.hearing import Hearing, Piece
 from bms_gui.keeping import Keeping
 from bms_gui.samples import Samples
 from bms_gui.snapshot import Frames, Snapshot, Status
+from bms_gui.transmit import Schedule
 
 from bms import links
 from bms.errors import BmsError
@@ -47,6 +48,7 @@ class LiveFeed:
         self._seen = 0
         self._rate = 0.0
         self._keeping: Keeping | None = None
+        self._schedule = Schedule()
         self._message, self._said_s = "", -1e9
 
     def _senders(self) -> frozenset[int]:
@@ -73,6 +75,9 @@ class LiveFeed:
         passed_s = max(1e-3, self._now_s - before_s)
         self._rate += min(1.0, passed_s) * (new / passed_s - self._rate)
         self.take(frames)
+        sent = self._send_due()
+        if sent is not None and self._samples is not None:
+            self._samples.add(Piece(_NONE, {}, _NONE, {}, sent, ()))
         return True
 
     def take(self, frames: Frames) -> None:
@@ -165,23 +170,25 @@ class LiveFeed:
     def ask(self, word: str, *arguments: Any) -> None:
         """Frames to send, and a recording."""
         if word == "transmit":
-            self._transmit(arguments[0])
+            self._schedule.use(arguments[0], self._now_s)
         if word == "record":
             self._record(str(arguments[0]))
 
-    def _transmit(self, frames: Any) -> None:
+    def _send_due(self) -> Frames | None:
+        """What of the transmit list is due, sent."""
         sent = []
-        for bus, identifier, data in frames:
-            extended = identifier > 0x7FF
+        for job, data in self._schedule.due(self._now_s):
             try:
-                taken = self.link.send(links.Frame(identifier, data, extended=extended))
+                frame = links.Frame(job.id, data, extended=job.extended)
+                taken = self.link.send(frame)
             except (BmsError, ValueError) as error:
-                self.say(f"{identifier:X} was not sent: {error}")
+                self.say(f"{job.id:X} was not sent: {error}")
                 continue
             if taken:
-                sent.append((bus, identifier, bytes(data)[:8], extended))
-        if sent and self._samples is not None:
-            self._samples.add(Piece(_NONE, {}, _NONE, {}, _sent(sent, self._now_s), ()))
+                sent.append((job.bus, job.id, bytes(data)[:8], job.extended))
+            else:
+                self.say(f"{job.id:X} was not sent: the link is not up or has no room.")
+        return _sent(sent, self._now_s) if sent else None
 
     def _record(self, path: str) -> None:
         if self._keeping is not None:

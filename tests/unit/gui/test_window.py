@@ -49,7 +49,7 @@ def until(app: QtWidgets.QApplication, holds: object, what: str, limit_s: float 
 def test_without_a_source_there_is_the_start_page(app: QtWidgets.QApplication) -> None:
     made = Window(View(None), theme.LIGHT)
     made.show()
-    assert made.pages.currentWidget() is made.start
+    assert made.start.isVisible() and not any(bar.isVisible() for bar in made.bars)
     made.close()
 
 
