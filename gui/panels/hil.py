@@ -12,6 +12,7 @@ from bms_gui.snapshot import Snapshot
 from bms_gui.suite import Suite, Verdict
 from bms_gui.theme import Theme, mixed, numbers_font
 from bms_gui.view import View
+from bms_gui.words import SPOKEN
 from pyqtgraph.Qt import QtCore, QtGui, QtWidgets
 
 TITLE, AREA, ORDER = "HIL", "bottom", 36
@@ -97,9 +98,8 @@ class Panel(QtWidgets.QWidget):
         self.rig = QtWidgets.QComboBox()
         self.rig.addItems(rigs())
         self.rig.setToolTip("on what the tests run")
-        other = QtWidgets.QPushButton("…")
+        other = QtWidgets.QPushButton("file")
         other.setToolTip("a rig file of yours")
-        other.setFixedWidth(32)
         other.clicked.connect(self._other_rig)
         self.words = QtWidgets.QLineEdit()
         self.words.setPlaceholderText("only tests whose name fits, as in pytest -k")
@@ -227,7 +227,11 @@ class Panel(QtWidgets.QWidget):
         self._describe()
 
     def _add(self, verdict: Verdict) -> None:
-        unit = f" {verdict.unit}" if verdict.unit and verdict.unit != "1" else ""
+        unit = (
+            f" {SPOKEN.get(verdict.unit, verdict.unit)}"
+            if verdict.unit and verdict.unit != "1"
+            else ""
+        )
         numbers = [
             f"{x:.5g}{unit}" if np.isfinite(x) else "" for x in (verdict.measured, verdict.limit)
         ]

@@ -192,6 +192,7 @@ class Panel(QtWidgets.QWidget):
         self.view, self.theme = view, theme
         self.traffic = Traffic()
         self.shown = Shown(self.traffic)
+        self._title = ""
         self.timed, self.placed = Timed(self.shown), Placed(self.shown)
         self.lists = {
             "timed": Rows(TIMED, theme, NOTHING),
@@ -316,6 +317,9 @@ class Panel(QtWidgets.QWidget):
         """Takes what has come, and draws it if it can be seen."""
         if self.hold.isChecked():
             return self._draw()
+        if snapshot.title != self._title:  # another source
+            self._title, self.traffic.seen = snapshot.title, 0
+            self.traffic.clear()
         self.traffic.take(snapshot.frames)
         self.shown.follow()
         if self.isVisible():
