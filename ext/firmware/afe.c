@@ -29,7 +29,7 @@ enum {
     REG_PARTID = 0x500, REG_DEV_STAT = 0x52C, REG_VCELL16 = 0x568, REG_TSREF = 0x58C, REG_AUX_BAT = 0x5B6
 };
 enum { INIT_SINGLE_WRITE = 0x90, INIT_BROADCAST_READ = 0xC0, INIT_BROADCAST_WRITE = 0xD0 };
-enum { CONTROL1_ADDR_WR = 0x01, CONTROL1_SEND_WAKE = 0x20, COMM_STACK = 0x02, COMM_TOP = 0x01 };
+enum { CONTROL1_ADDR_WR = 0x01, CONTROL1_GOTO_SLEEP = 0x04, CONTROL1_SEND_WAKE = 0x20, COMM_STACK = 0x02, COMM_TOP = 0x01 };
 
 static const uint8_t ALL_FAULTS[2] = {0xFFu, 0xFFu};
 static const uint8_t FAULT_MASKS[2] = {0x00u, 0x5Fu}; /* hidden from the fault line: our own configuration's CRC, disturbed bytes */
@@ -260,6 +260,7 @@ static void finish(bms_t *self, ecu_out_t *out)
         break;
     case AFE_ASK_CONFIG:
         if (complete) afe->config_failures = any_chip(self, afe->config_wrong) ? (uint8_t)(afe->config_failures + 1u) : 0u;
+        afe->config_reads += complete && afe->config_failures == 0u;
         break;
     case AFE_ASK_STATUS:
         afe->clear_faults = any_chip(self, afe->fault_summary);
@@ -316,7 +317,8 @@ static void configure(bms_t *self, ecu_out_t *out)
     default:
         enter(self, AFE_RUN, 3000u); /* two conversions of everything */
         self->afe.cells_us = self->afe.gpio_us = self->afe.module_us = self->afe.status_us = self->afe.wait_us;
-        self->afe.config_us = self->afe.wait_us + (self->afe.config_failures != 0u ? 20000u : CONFIG_PERIOD_US);
+        self->afe.config_us = self->afe.wait_us + (self->afe.config_failures != 0u ? 20000u : 0u);
+        self->afe.config_reads = 0u;
         memset(self->afe.bleed_set, 0, sizeof self->afe.bleed_set);
         break;
     }
@@ -401,6 +403,17 @@ void afe_init(bms_t *self)
     enter(self, AFE_WAKE, 0u);
 }
 
+void afe_sleep(bms_t *self)
+{
+    enter(self, AFE_SLEEP, 0u);
+}
+
+void afe_wake(bms_t *self)
+{
+    restart(self);
+    enter(self, AFE_WAKE, 0u);
+}
+
 void afe_step(bms_t *self, const ecu_in_t *in, ecu_out_t *out)
 {
     afe_t *const afe = &self->afe;
@@ -420,6 +433,10 @@ void afe_step(bms_t *self, const ecu_in_t *in, ecu_out_t *out)
     case AFE_ADDRESS: give_addresses(self, out); break;
     case AFE_IDENTIFY: ask(self, out, AFE_ASK_IDENTITY, REG_PARTID, IDENTITY_BYTES); break;
     case AFE_CONFIGURE: configure(self, out); break;
+    case AFE_SLEEP:
+        if (afe->step == 0u) write_all(out, REG_CONTROL1, CONTROL1_GOTO_SLEEP);
+        afe->step = 1u; /* said once */
+        break;
     default: run(self, out); break;
     }
 }

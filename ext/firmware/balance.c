@@ -70,6 +70,12 @@ static void account(bms_t *self)
     }
 }
 
+void balance_stop(bms_t *self)
+{
+    switches(self, 0u);
+    enter(self, BALANCE_LOOK);
+}
+
 void balance_slow(bms_t *self)
 {
     balance_t *const b = &self->balance;

@@ -29,8 +29,7 @@ size_t ecu_size(void)
 void bms_assert_failed(bms_t *self, uint32_t place)
 {
     if (self->assert_place == 0u) self->assert_place = place;
-    self->contactor.state = STATE_ASSERTED;
-    self->contactor.coils = 0u;
+    contactor_die(self, STATE_ASSERTED);
 }
 
 /* ---- configuration ---------------------------------------------------------------------------------------------------------- */
@@ -118,9 +117,10 @@ int ecu_init(ecu_t *self, const ecu_boot_t *boot)
     contactor_init(self);
     canin_init(self);
     request_init(self, boot->entropy);
+    sleep_init(self);
     canout_init(self);
     if (self->refused != BMS_REFUSED_NONE) {
-        self->contactor.state = STATE_REFUSED;
+        contactor_die(self, STATE_REFUSED);
         return (int)self->refused;
     }
     self->config_crc = self->config.crc32;
@@ -176,7 +176,8 @@ static void run_estimator(bms_t *self)
     }
     if (self->est_due == 0u) return;
     self->est_due = 0u;
-    const float dt_s = clamp_f32((float)(self->now_us - self->est_us) * 1e-6f, 0.0f, EST_PERIOD_MAX_S);
+    const float dt_s = clamp_f32((float)(self->now_us - self->est_us) * 1e-6f, 0.0f, EST_PERIOD_MAX_S) + self->sleep.est_gap_s;
+    self->sleep.est_gap_s = 0.0f;
     self->est_us = self->now_us;
     est_step(&self->est, &self->config.est, dt_s, (float)self->sensor.current_ma.value * 1e-3f, self->charge.used_uc,
              self->measure.cell_uv, self->measure.cell_rested);
@@ -208,6 +209,7 @@ static void every_10_ms(bms_t *self)
     request_tick(self);
     protect_tick(self);
     contactor_tick(self);
+    sleep_account(self);
     limits_tick(self);
 }
 
@@ -247,16 +249,20 @@ static void take_frames(bms_t *self, const ecu_in_t *in)
 
 void ecu_step(ecu_t *self, const ecu_in_t *in, ecu_out_t *out)
 {
+    if (self->sleep.phase == SLEEP_DOWN && !sleep_wakes(self, in, out)) return;
+    const uint64_t now_us = in->now_us - self->sleep.offset_us;
     const uint32_t slot = self->steps;
     self->steps = slot + 1u < 1000u ? slot + 1u : 0u;
-    BMS_ASSERT(self, in->now_us >= self->now_us);
-    plausible_time(self, in->now_us);
-    self->now_us = in->now_us;
+    BMS_ASSERT(self, now_us >= self->now_us);
+    BMS_ASSERT(self, contactor_is_whole(self));
+    plausible_time(self, now_us);
+    self->now_us = now_us;
+    self->contactor.moved = 0u;
     self->pins = in->pins.digital;
     self->supply_mv = in->pins.supply_mv;
     self->can_off = in->can_state[ECU_BUS_VEHICLE] == ECU_CAN_OFF || in->can_state[ECU_BUS_SENSOR] == ECU_CAN_OFF;
     out->watchdog_kick = true;
-    if (self->contactor.state >= STATE_ASSERTED) {
+    if (state_is_dead(self->contactor.state)) {
         canout_last_words(self, out, slot);
         return; /* the rig has zeroed the pins */
     }
@@ -270,15 +276,16 @@ void ecu_step(ecu_t *self, const ecu_in_t *in, ecu_out_t *out)
     else if (slot % 10u == 5u) store_tick(self);
     every_100_ms(self, slot % 100u, slot / 100u);
     store_step(self, in, out);
-    canout_step(self, out, slot);
-    BMS_ASSERT(self, self->contactor.state <= STATE_REFUSED);
-    if (self->contactor.state >= STATE_ASSERTED) return;
+    if (self->sleep.looks == 0u) canout_step(self, out, slot); /* a look wakes nobody */
+    BMS_ASSERT(self, contactor_is_whole(self));
+    if (state_is_dead(self->contactor.state)) return;
     out->pins.digital = self->contactor.coils;
     if (self->contactor.fuse != 0u) out->pins.digital |= PIN_OUT_FUSE_TRIGGER;
     if (self->plausible.heater_cut != 0u) out->pins.digital |= PIN_OUT_HEATER_CUT;
     self->plausible.asked_sleep = out->sleep_ms != 0u;
     out->pins.heater_pptt = self->thermal.heater_pptt;
     out->pins.pump_pptt = self->thermal.pump_pptt;
+    sleep_step(self, in->now_us, out);
 }
 
 /* ---- probes -------------------------------------------------------------------------------------------------------------------- */
@@ -342,6 +349,15 @@ static const ecu_probe_t PROBES[] = {
     PROBE("authority_old", "1", request.old, 1, PROBE_U32),
     PROBE("authority_malformed", "1", request.malformed, 1, PROBE_U32),
     PROBE("lock_outs", "1", request.locks, 1, PROBE_U32),
+    PROBE("state_changes", "1", contactor.changes, 1, PROBE_U32),
+    PROBE("tests_passed", "bits", contactor.tests, 1, PROBE_U8),
+    PROBE("test_failed", "bits", contactor.test_failed, 1, PROBE_U8),
+    PROBE("sleep_phase", "1", sleep.phase, 1, PROBE_U8),
+    PROBE("wakes", "1", sleep.wakes, 1, PROBE_U32),
+    PROBE("unknown_gaps", "1", sleep.unknown_gaps, 1, PROBE_U32),
+    PROBE("rested_ms", "ms", sleep.rested_ms, 1, PROBE_U64),
+    PROBE("standby_uc", "uC", sleep.standby_uc, 1, PROBE_U64),
+    PROBE("leak_worst_a", "A", leak.worst_a, 1, PROBE_F32),
     PROBE("refusal", "1", request.refusal, 1, PROBE_U8),
 };
 

@@ -17,10 +17,12 @@
  *
  * State machine (contactor.c), state names as on the bus:
  *
- *     init -> selftest -> standby -> precharge -> normal_drive | normal_charge -> opening -> standby
+ *     init -> selftest -> standby -> precharge -> normal_drive <-> normal_charge -> opening -> standby
  *                            ^                          | any trip: coils off at once
  *     (clear request)        +--- latched <--- error <--+  error: cause present; latched: cause gone, waits for a clear request
+ *     standby <-> balancing at rest;  standby <-> service: each contactor alone;  standby, latched -> sleep -> selftest
  *     asserted: an internal check failed;  refused: the configuration is wrong.  Both keep every output at zero until reset.
+ *     derated is a flag of BmsState beside the state: limits are below what the cells allow.
  *
  * Rules that hold everywhere
  *   - Unknown is not OK. A reading that is missing, late or implausible is unknown, and an unknown reading can trip; it is never
@@ -43,6 +45,7 @@
 #include "field.h"
 #include "pins.h"
 #include "request.h"
+#include "sleep.h"
 #include "store.h"
 #include "watch.h"
 #include "witness.h"
@@ -126,6 +129,11 @@ enum { LIMIT_OPERATE = 0, LIMIT_WARN = 1, LIMIT_TRIP = 2, LIMITS = 3 }; /* place
     A(f32, leak_spread_a, EST_TEMPERATURE_STEPS + 1, "A", "by which self-discharge of healthy blocks may differ")               \
     A(f32, critical_factor, EST_PRESSURE_STEPS + 1, "1", "multiplier of both over pressure, 0 to est.pressure_max_kpa")        \
     S(i32, ramp_ma_per_s, "mA/s", "how fast an advertised limit may rise")                                                     \
+    S(u32, sleep_after_ms, "ms", "parked and asked for nothing for so long: sleep; 0: never")                                  \
+    S(u32, wake_period_ms, "ms", "between two looks of a sleeping pack")                                                       \
+    S(u32, supply_awake_ma, "mA", "what control unit and sensors take from the 12 V supply")                                   \
+    S(u32, supply_asleep_ua, "uA", "the same asleep")                                                                          \
+    S(u32, supply_budget_mah, "mAh", "a parked pack may take from the 12 V supply; beyond it looks once a day")                 \
     A(u8, request_key, REQUEST_KEY_BYTES, "1", "AES-128 key of VcuAuthority; the shipped one says in its bytes that it is for tests")  \
     S(u32, line_delay_ms, "ms", "what turnaround and the way through the rig may add to an answer's time on the line")     \
     S(u32, frozen_scans, "1", "scans with one code after which a channel is taken as frozen; 0: noise is too small to tell")     \
@@ -209,15 +217,39 @@ typedef struct {
 
 enum {
     STATE_INIT = 0, STATE_SELFTEST = 1, STATE_STANDBY = 2, STATE_PRECHARGE = 3, STATE_NORMAL_DRIVE = 4, STATE_NORMAL_CHARGE = 5,
-    STATE_OPENING = 6, STATE_ERROR = 7, STATE_LATCHED = 8, STATE_ASSERTED = 9, STATE_REFUSED = 10
+    STATE_OPENING = 6, STATE_ERROR = 7, STATE_LATCHED = 8, STATE_ASSERTED = 9, STATE_REFUSED = 10, STATE_BALANCING = 11,
+    STATE_SERVICE = 12, STATE_SLEEP = 13, STATE_COUNT = 14
 };
+
+/* Nothing is done any more; nothing is closed, and a trip has nothing to open. */
+static inline bool state_is_dead(uint8_t state)
+{
+    return state == STATE_ASSERTED || state == STATE_REFUSED || state >= STATE_COUNT;
+}
+static inline bool state_is_open(uint8_t state)
+{
+    return state == STATE_ERROR || state == STATE_LATCHED || state == STATE_SLEEP || state_is_dead(state);
+}
+
+/* Parts of the self-test: bits of contactor_t.tests. */
+enum {
+    TEST_MEMORY = 1, TEST_CONFIGURATION = 2, TEST_CHIPS = 4, TEST_COMPARATOR = 8, TEST_FEEDBACK = 16, TEST_STORE = 32, TEST_READINGS = 64,
+    TEST_ALL = 127
+};
+#define CONTACTOR_PATTERN_WORDS 8u
 
 typedef struct {
     uint8_t state, step;      /* STATE_..., and the place within it */
     uint8_t coils;            /* PIN_OUT_... commanded now */
     uint8_t request_was;      /* request the contactors were last opened under: closing needs standby in between */
-    uint8_t fuse, link_rose, reserved[2]; /* link_rose: with main minus alone */
+    uint8_t fuse, link_rose;  /* link_rose: with main minus alone */
+    uint8_t mode, moved;      /* mode closed for; the state has changed in this step */
+    uint8_t state_not, coils_not; /* complements: a flipped bit shows */
+    uint8_t tests, test_failed; /* TEST_... passed; contactors that did not follow in service, one bit each */
+    uint32_t changes;         /* of the state; only rises */
+    uint32_t pattern[CONTACTOR_PATTERN_WORDS]; /* for the memory test */
     uint64_t state_us, step_us;
+    uint64_t opened_us;       /* standby since, balancing not counted */
     uint64_t coil_us[3];      /* when each coil changed: main plus, main minus, precharge */
     int32_t link_before_mv;
 } contactor_t;
@@ -285,6 +317,7 @@ typedef struct ecu {
     store_t store;
     canin_t canin;
     request_t request;
+    sleep_t sleep;
     canout_t canout;
 } bms_t;
 
@@ -299,6 +332,8 @@ void bms_assert_failed(bms_t *self, uint32_t place);
 
 void afe_init(bms_t *self);
 void afe_step(bms_t *self, const ecu_in_t *in, ecu_out_t *out);
+void afe_sleep(bms_t *self); /* the chips too */
+void afe_wake(bms_t *self);
 static inline bool afe_runs(const bms_t *self)
 {
     return self->afe.phase == AFE_RUN;
@@ -345,6 +380,14 @@ void limits_tick(bms_t *self); /* every 10 ms */
 void contactor_init(bms_t *self);
 void contactor_tick(bms_t *self);
 void contactor_trip(bms_t *self); /* at once */
+extern const uint16_t contactor_next[STATE_COUNT]; /* bit n: STATE n may follow */
+bool contactor_is_whole(const bms_t *self);        /* no bit of state or coils has flipped */
+bool contactor_enter(bms_t *self, uint8_t state);  /* false: not now */
+void contactor_die(bms_t *self, uint8_t state);    /* STATE_ASSERTED or STATE_REFUSED */
+uint32_t contactor_wanted(const bms_t *self);      /* REQUEST_...: what the vehicle asks for now */
+/* Service: each contactor alone, closed and opened, feedback compared. False when it may not begin. Over when the state is standby again;
+ * contactor.test_failed then has a bit for each that did not follow. */
+bool contactor_begin_test(bms_t *self);
 static inline bool contactor_is_normal(const bms_t *self)
 {
     return self->contactor.state == STATE_NORMAL_DRIVE || self->contactor.state == STATE_NORMAL_CHARGE;
@@ -352,6 +395,19 @@ static inline bool contactor_is_normal(const bms_t *self)
 
 void thermal_slow(bms_t *self);
 void balance_slow(bms_t *self);
+void balance_stop(bms_t *self);
+
+/* sleep.c */
+void sleep_init(bms_t *self);
+void sleep_keep_awake(bms_t *self);        /* somebody is here: a tester, a frame */
+bool sleep_is_due(const bms_t *self);
+void sleep_tick(bms_t *self);              /* every 10 ms in STATE_SLEEP */
+void sleep_step(bms_t *self, uint64_t rig_us, ecu_out_t *out); /* at the end of a step */
+bool sleep_wakes(bms_t *self, const ecu_in_t *in, ecu_out_t *out); /* while down, first of all */
+void sleep_account(bms_t *self);           /* every 10 ms */
+float sleep_leak_second_s(bms_t *self);    /* time of the second that is over */
+void sleep_keep(bms_t *self);
+bool sleep_is_kept(const bms_t *self);
 
 void watch_init(bms_t *self);
 void watch_temperatures(bms_t *self, uint32_t chip);
@@ -388,6 +444,10 @@ bool request_may_enter(const bms_t *self, uint32_t mode);
 bool request_may_clear(const bms_t *self, bool service);
 void request_used(bms_t *self); /* another challenge */
 uint32_t request_lock_left_ms(const bms_t *self);
+static inline bool request_is_ready(const bms_t *self) /* the memory was read, and a challenge can be told */
+{
+    return self->request.phase == REQUEST_RUNS;
+}
 
 void canin_init(bms_t *self);
 void canin_receive(bms_t *self, const ecu_can_frame_t *frame);

@@ -255,6 +255,34 @@ void leak_module(leak_t *leak, const est_bank_t *est, const est_params_t *params
     }
 }
 
+/* ---- pauses ------------------------------------------------------------------------------------------------------------------- */
+
+void leak_pause(leak_t *leak)
+{
+    for (uint32_t b = 0; b < leak->count; ++b) leak->sum_v[b] = leak->sum_drop_v[b] = leak->scans[b] = 0.0f;
+}
+
+void leak_forget_time(leak_t *leak)
+{
+    leak_pause(leak);
+    leak->window_s = leak->window_frac = leak->moved_frac = leak->jumps_a2 = 0.0f;
+    leak->age_s = 0.0f; /* what flowed meanwhile is not known either */
+    for (uint32_t b = 0; b < leak->count; ++b) {
+        for (uint32_t i = 0; i < LEAK_STATES; ++i) leak->p[AT[LEAK_A][i]][b] = 0.0f;
+        leak->p[AT[LEAK_A][LEAK_A]][b] = A_SIGMA * A_SIGMA;
+        leak->x[LEAK_A][b] = leak->bled_frac[b] = leak->bled_long_frac[b] = leak->side[b] = leak->diffusion_v[b] = 0.0f;
+    }
+}
+
+void leak_restore(leak_t *leak, const est_params_t *params, uint32_t block, float leak_a, float sigma_a)
+{
+    const float one_a = amps(params, 1.0f), sigma = sigma_a / one_a, x = leak_a / one_a;
+    if (block >= leak->count || !(sigma > 0.0f && sigma < L_SIGMA) || !(x * x < 1e4f)) return;
+    leak->x[LEAK_L][block] = x;
+    for (uint32_t i = 0; i < LEAK_STATES; ++i) leak->p[AT[LEAK_L][i]][block] = 0.0f;
+    leak->p[AT[LEAK_L][LEAK_L]][block] = sigma * sigma;
+}
+
 /* ---- pressure ------------------------------------------------------------------------------------------------------------------- */
 
 void leak_pressure(leak_t *leak, uint32_t module, float kpa)

@@ -79,6 +79,15 @@ bool leak_second(leak_t *leak, const est_params_t *params, float dt_s, float cur
 /* What balancing took from a block. */
 void leak_bled(leak_t *leak, const est_params_t *params, uint32_t block, float bleed_uc);
 
+/* Before a pause (sleep): readings of the window under way are dropped, its time stays. Call with the detector in LEAK_GATHERS. */
+void leak_pause(leak_t *leak);
+
+/* A pause of unknown length: charges may stand anywhere, leaks stay what they are. */
+void leak_forget_time(leak_t *leak);
+
+/* A leak known from before a reset, A, and its standard deviation. */
+void leak_restore(leak_t *leak, const est_params_t *params, uint32_t block, float leak_a, float sigma_a);
+
 /* Leak of a block as estimated, A; more than zero loses charge. sigma: its standard deviation. */
 float leak_block_a(const leak_t *leak, const est_params_t *params, uint32_t block, float *sigma_a);
 

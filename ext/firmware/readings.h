@@ -5,7 +5,7 @@
 
 #include "ecu.h"
 
-enum { AFE_WAKE, AFE_WAKE_STACK, AFE_ADDRESS, AFE_IDENTIFY, AFE_CONFIGURE, AFE_RUN };
+enum { AFE_WAKE, AFE_WAKE_STACK, AFE_ADDRESS, AFE_IDENTIFY, AFE_CONFIGURE, AFE_RUN, AFE_SLEEP };
 enum { AFE_ASK_NOTHING, AFE_ASK_IDENTITY, AFE_ASK_CELLS, AFE_ASK_GPIO, AFE_ASK_MODULE, AFE_ASK_STATUS, AFE_ASK_CONFIG };
 
 typedef struct {
@@ -23,6 +23,7 @@ typedef struct {
     uint64_t cells_us, gpio_us, module_us, status_us, config_us; /* when each is asked next */
     uint32_t scan_period_us;
     uint32_t frames, crc_errors, skipped_bytes, timeouts, restarts; /* only rise */
+    uint32_t config_reads;    /* times all chips were found configured, since they were */
     uint16_t bleed_wanted[BMS_MODULES_MAX], bleed_set[BMS_MODULES_MAX]; /* channels, one bit each */
     uint64_t bleed_us[BMS_MODULES_MAX];   /* when the switches were written last: their timers run out */
     uint8_t fault_summary[BMS_MODULES_MAX];

@@ -17,7 +17,7 @@ void thermal_slow(bms_t *self)
     thermal_t *const t = &self->thermal;
     const bms_settings_t *const set = &self->config.set;
     const measure_t *const m = &self->measure;
-    const bool known = m->gpio_scan != 0u && m->temperature_max_cdegc != BMS_UNKNOWN && self->contactor.state < STATE_ASSERTED;
+    const bool known = m->gpio_scan != 0u && m->temperature_max_cdegc != BMS_UNKNOWN && !state_is_dead(self->contactor.state);
     t->heater_pptt = t->pump_pptt = 0u;
     if (!known) {
         t->heating = 0u;

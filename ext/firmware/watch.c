@@ -63,8 +63,8 @@ static void gather_leaks(bms_t *self, uint32_t chip, uint32_t first, uint32_t co
 {
     const uint32_t *const valid = sensor_fresh(self, &self->sensor.current_ma, 100u) ? self->measure.cell_rested : NULL;
     leak_pressure(&self->leak, chip, self->measure.pressure_valid[chip] ? (float)self->measure.pressure_kpa[chip] : -1.0f);
-    leak_module(&self->leak, &self->est, &self->config.est, self->config.set.leak_spread_a, chip, first, count, 1.0f, self->measure.cell_uv,
-                valid);
+    leak_module(&self->leak, &self->est, &self->config.est, self->config.set.leak_spread_a, chip, first, count, 1.0f + self->sleep.gap_s,
+                self->measure.cell_uv, valid);
 }
 
 static void find_leaks(bms_t *self)
@@ -72,7 +72,7 @@ static void find_leaks(bms_t *self)
     const leak_t *const l = &self->leak;
     const float taken_as = (float)(self->charge.used_uc - self->watch.second_uc) * 1e-6f;
     self->watch.second_uc = self->charge.used_uc;
-    if (!leak_second(&self->leak, &self->config.est, 1.0f, taken_as)) return;
+    if (!leak_second(&self->leak, &self->config.est, sleep_leak_second_s(self), taken_as)) return;
     const int32_t *const threshold_ma = diagnosis_table[DIAG_SOFT_SHORT].threshold;
     const int32_t sure_ma = to_i32(l->worst_a * 1000.0f, -1000000, 1000000, 0);
     const uint32_t tier = sure_ma > threshold_ma[TIER_WARN] ? TIER_WARN : (sure_ma > threshold_ma[TIER_OPERATE] ? TIER_OPERATE : TIER_NONE);

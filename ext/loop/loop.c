@@ -124,7 +124,11 @@ static bool is_asleep(const world_t *w, uint32_t pins)
 {
     const loop_t *l = &w->loop;
     if (l->sleep_until_us <= l->elapsed_us) return false;
-    return pins == l->input_pins && w->in.can_count == 0u && w->in.uart_count[0] == 0u;
+    if (pins != l->input_pins) return false;
+    for (uint32_t k = 0; k < w->in.can_count; ++k) {
+        if (w->in.can[k].bus == ECU_BUS_VEHICLE) return false;
+    }
+    return true;
 }
 
 static void firmware_step(world_t *w, const loop_inputs_t *in)
@@ -213,12 +217,17 @@ static void sensor_frames(world_t *w, uint32_t node, ecu_can_frame_t *frames, ui
     }
 }
 
+/* They are fed by the ECU: asleep it takes their supply away, and they start again with it. */
 static void sensors_step(world_t *w)
 {
     enum { MOST = 8 };
     const plant_t *p = &w->plant;
     ecu_can_frame_t frames[MOST];
     uint16_t count = 0;
+    if (w->loop.sleep_until_us > w->loop.elapsed_us) {
+        w->imd.is_started = w->imd.test_is_reported = 0u;
+        return;
+    }
     ivt_step(&w->ivt, w->loop.elapsed_us, p->pack_current_a, p->pack_voltage_v, p->link_voltage_v, NULL, 0, frames, &count, MOST);
     sensor_frames(w, NODE_CURRENT_SENSOR, frames, count);
     count = 0;

@@ -30,6 +30,14 @@ CONSTANTS: dict[str, int] = _firmware.config_constants()
 LINE_DELAY_MS = 4  # turnaround, and a way through the rig of a millisecond or two each way
 LINE_DELAY_MAX_MS = 100  # a scan of a large stack takes as long
 PRECHARGE_MAX_MS = 1500  # deadline of precharge_timeout in diagnoses.toml
+# Assumption: controller, transceivers and shunt sensor awake; system basis chip and supervisors asleep.
+_SUPPLY: Values = {
+    "sleep_after_ms": 60_000,
+    "wake_period_ms": 3_600_000,
+    "supply_awake_ma": 150,
+    "supply_asleep_ua": 150,
+    "supply_budget_mah": 5000,
+}
 SETTLE_MS = 10  # after a contactor's travel and bounce
 HEADROOM_K = 5.0
 ASSEMBLY_FRAC = 0.01  # assumption: stacks are pressed to a force, not to a length
@@ -294,7 +302,7 @@ def _contactors(cell: Cell, pack: Pack) -> Values:
     charging_a = volts / made.precharge_ohm
     rest = _rest_ma(pack)
     discharge_ms = made.link_bleed_ohm * made.link_capacity_f * 1e3
-    return {
+    return _SUPPLY | {
         # The link loses 0.6 % in 0.6 % of its time constant; 0.25 % is far above both readings.
         "link_weld_ms": max(100, round(0.006 * discharge_ms)),
         "link_weld_mv": round(0.0025 * volts * 1e3),

@@ -1,0 +1,223 @@
+/* Sleep: see sleep.h. */
+#include "bms.h"
+#include "util.h"
+
+#define TELL_MS 100u          /* the state goes out a few times before the bus falls silent */
+#define KEEP_MS 500u          /* a memory that does not answer does not keep the pack awake */
+#define CHIPS_MS 10u          /* the command passes through the stack */
+#define CLOCK_SLACK_MS 1000u  /* a rig may be so late */
+#define LOOK_SECONDS 5u       /* readings of a look: a second's apart they average noise and converter steps */
+#define LOOK_MOST_MS 20000u   /* chips that do not answer end it as well */
+#define DAY_MS 86400000u
+#define OBSERVER_GAP_S 60.0f  /* temperatures inside follow no gap that long */
+#define TICK_MS 10u
+#define FEEDBACKS (PIN_IN_MAIN_PLUS_FEEDBACK | PIN_IN_MAIN_MINUS_FEEDBACK | PIN_IN_PRECHARGE_FEEDBACK)
+#define WAKE_PINS (PIN_IN_IGNITION | PIN_IN_CRASH | PIN_IN_OVERCURRENT | FEEDBACKS)
+
+/* ---- going down ---------------------------------------------------------------------------------------------------------------- */
+
+void sleep_keep_awake(bms_t *self)
+{
+    self->sleep.busy_us = self->now_us;
+    self->sleep.looks = 0u;
+}
+
+static bool is_busy(const bms_t *self)
+{
+    const bool asked = (self->pins & WAKE_PINS) != 0u || self->canin.known != 0u;
+    const bool works = self->contactor.coils != 0u || self->balance.active != 0u || self->thermal.heater_pptt != 0u;
+    return asked || works;
+}
+
+/* The window of this look is closed and worked on. */
+static bool has_looked(const bms_t *self)
+{
+    const sleep_t *const s = &self->sleep;
+    const bool whole = s->leak_gap_s <= 0.0f && s->seconds >= LOOK_SECONDS && self->leak.windows != s->windows_before;
+    return whole || elapsed_ms(self->now_us, self->boot_us) >= LOOK_MOST_MS;
+}
+
+bool sleep_is_due(const bms_t *self)
+{
+    const sleep_t *const s = &self->sleep;
+    if (self->config.set.sleep_after_ms == 0u || is_busy(self)) return false;
+    if (s->looks != 0u) return has_looked(self);
+    const bool calm = elapsed_ms(self->now_us, s->busy_us) >= self->config.set.sleep_after_ms;
+    return calm && self->leak.phase == LEAK_GATHERS;
+}
+
+static void go(bms_t *self, uint8_t phase)
+{
+    self->sleep.phase = phase;
+    self->sleep.phase_us = self->now_us;
+}
+
+/* Every 10 ms in STATE_SLEEP, until it is down. */
+void sleep_tick(bms_t *self)
+{
+    sleep_t *const s = &self->sleep;
+    const uint32_t ms = elapsed_ms(self->now_us, s->phase_us);
+    self->request.refusal = REFUSAL_ASLEEP;
+    if (is_busy(self) && s->phase != SLEEP_CHIPS) {
+        s->looks = 0u;
+        go(self, SLEEP_AWAKE);
+        (void)contactor_enter(self, STATE_SELFTEST);
+        return;
+    }
+    switch (s->phase) {
+    case SLEEP_AWAKE:
+        balance_stop(self);
+        go(self, s->looks != 0u ? SLEEP_KEEPS : SLEEP_TELLS);
+        sleep_keep(self);
+        break;
+    case SLEEP_TELLS:
+        if (ms >= TELL_MS) go(self, SLEEP_KEEPS);
+        break;
+    case SLEEP_KEEPS:
+        if (!sleep_is_kept(self) && ms < KEEP_MS) return;
+        afe_sleep(self);
+        go(self, SLEEP_CHIPS);
+        break;
+    default: break; /* sleep_step goes down at the end of a step */
+    }
+}
+
+static uint32_t period_ms(const bms_t *self)
+{
+    const uint64_t budget_uc = (uint64_t)self->config.set.supply_budget_mah * 3600000u;
+    return self->sleep.standby_uc > budget_uc ? (self->config.set.wake_period_ms > DAY_MS ? self->config.set.wake_period_ms : DAY_MS) : self->config.set.wake_period_ms;
+}
+
+/* At the end of a step: down, once the chips have had their command. */
+void sleep_step(bms_t *self, uint64_t rig_us, ecu_out_t *out)
+{
+    sleep_t *const s = &self->sleep;
+    if (s->phase != SLEEP_CHIPS || self->contactor.state != STATE_SLEEP || elapsed_ms(self->now_us, s->phase_us) < CHIPS_MS) return;
+    leak_pause(&self->leak);
+    s->phase = SLEEP_DOWN;
+    s->pins = self->pins;
+    s->down_us = rig_us;
+    s->asked_ms = period_ms(self);
+    out->sleep_ms = s->asked_ms;
+}
+
+/* ---- coming back ----------------------------------------------------------------------------------------------------------------- */
+
+static bool is_called(const bms_t *self, const ecu_in_t *in)
+{
+    if (((in->pins.digital ^ self->sleep.pins) & WAKE_PINS) != 0u) return true;
+    for (uint32_t k = 0; k < in->can_count && k < ECU_CAN_IN_MAX; ++k) {
+        if (in->can[k].bus == ECU_BUS_VEHICLE) return true;
+    }
+    return false;
+}
+
+/* No reading of before is one of now; the places of temperatures are kept until the chips answer. */
+static void forget_readings(bms_t *self)
+{
+    measure_t *const m = &self->measure;
+    sensor_t *const r = &self->sensor;
+    const bms_settings_t *const set = &self->config.set;
+    m->cells_unknown = set->blocks;
+    m->cell_min_uv = m->cell_max_uv = BMS_UNKNOWN;
+    m->cell_sum_uv = BMS_UNKNOWN;
+    memset(m->cell_valid, 0, sizeof m->cell_valid);
+    memset(m->cell_rested, 0, sizeof m->cell_rested);
+    memset(m->sensor_valid, 0, sizeof m->sensor_valid);
+    memset(m->pressure_valid, 0, sizeof m->pressure_valid);
+    m->gpio_scan = self->protect.gpio_seen = 0u;
+    m->scan_us = self->now_us;
+    for (uint32_t k = 0; k < BMS_MODULES_MAX; ++k) m->chip_us[k] = self->now_us;
+    r->current_ma.valid = r->pack_mv.valid = r->link_mv.valid = r->insulation_kohm.valid = 0u;
+    sensor_init(self);
+    protect_init(self);
+}
+
+static void take_gap(bms_t *self, uint64_t slept_ms, bool known)
+{
+    sleep_t *const s = &self->sleep;
+    const float gap_s = known ? (float)slept_ms * 1e-3f : 0.0f;
+    s->gap_s = s->est_gap_s = s->leak_gap_s = gap_s;
+    if (known) {
+        s->rested_ms += slept_ms;
+        s->standby_uc += slept_ms * self->config.set.supply_asleep_ua / 1000u;
+    } else {
+        s->unknown_gaps += 1u;
+        s->standby_uc += (uint64_t)s->asked_ms * self->config.set.supply_asleep_ua / 1000u;
+        leak_forget_time(&self->leak);
+    }
+    if (!known || gap_s > OBSERVER_GAP_S) {
+        obs_init(&self->watch.obs, &self->config.obs, self->config.set.blocks, self->config.set.blocks_per_module);
+    }
+}
+
+/* While down: true when it is time to work again. */
+bool sleep_wakes(bms_t *self, const ecu_in_t *in, ecu_out_t *out)
+{
+    sleep_t *const s = &self->sleep;
+    const bool forward = in->now_us > s->down_us, called = is_called(self, in);
+    const uint64_t slept_ms = forward ? (in->now_us - s->down_us) / 1000u : 0u;
+    out->watchdog_kick = true;
+    if (forward && !called && slept_ms < s->asked_ms) { /* nothing of ours */
+        out->sleep_ms = s->asked_ms - (uint32_t)slept_ms;
+        return false;
+    }
+    s->phase = SLEEP_AWAKE;
+    s->looks = !called;
+    s->wakes += 1u;
+    s->seconds = 0u;
+    s->windows_before = self->leak.windows;
+    s->offset_us = in->now_us - (self->now_us + 1000u); /* ours goes on by a step; modulo 2^64, so it may have run backwards */
+    self->now_us += 1000u;
+    self->boot_us = s->busy_us = self->est_us = self->now_us;
+    self->steps = 0u;
+    self->contactor.moved = 0u;
+    take_gap(self, slept_ms, forward && slept_ms <= (uint64_t)s->asked_ms + CLOCK_SLACK_MS);
+    forget_readings(self);
+    afe_wake(self);
+    self->contactor.tests &= (uint8_t)(TEST_MEMORY | TEST_CONFIGURATION | TEST_STORE);
+    (void)contactor_enter(self, STATE_SELFTEST);
+    self->contactor.moved = 0u;
+    return true;
+}
+
+/* ---- every 10 ms, and every second ------------------------------------------------------------------------------------------------- */
+
+void sleep_account(bms_t *self)
+{
+    sleep_t *const s = &self->sleep;
+    if (is_busy(self)) sleep_keep_awake(self);
+    if (contactor_is_normal(self)) s->standby_uc = 0u; /* the converter behind the contactors feeds the supply */
+    else s->standby_uc += TICK_MS * self->config.set.supply_awake_ma;
+}
+
+/* Time of the second that is over, for the detector. */
+float sleep_leak_second_s(bms_t *self)
+{
+    sleep_t *const s = &self->sleep;
+    s->gap_s = 0.0f; /* every module has had it */
+    s->seconds += s->seconds < UINT32_MAX ? 1u : 0u;
+    if (s->leak_gap_s <= 0.0f || s->seconds < LOOK_SECONDS) return 1.0f;
+    const float all_s = 1.0f + s->leak_gap_s;
+    s->leak_gap_s = 0.0f;
+    s->windows_before = self->leak.windows;
+    return all_s;
+}
+
+/* ---- memory ------------------------------------------------------------------------------------------------------------------------ */
+
+void sleep_keep(bms_t *self)
+{
+    (void)self;
+}
+
+bool sleep_is_kept(const bms_t *self)
+{
+    (void)self;
+    return true;
+}
+
+void sleep_init(bms_t *self)
+{
+    self->sleep.busy_us = self->now_us;
+}
