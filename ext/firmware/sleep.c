@@ -96,6 +96,8 @@ void sleep_step(bms_t *self, uint64_t rig_us, ecu_out_t *out)
     leak_pause(&self->leak);
     s->phase = SLEEP_DOWN;
     s->pins = self->pins;
+    s->told_trip = self->protect.trip;
+    s->told_leak = (uint8_t)diag_active_tier(self, DIAG_SOFT_SHORT);
     s->down_us = rig_us;
     s->asked_ms = period_ms(self);
     out->sleep_ms = s->asked_ms;
@@ -186,7 +188,8 @@ bool sleep_wakes(bms_t *self, const ecu_in_t *in, ecu_out_t *out)
 void sleep_account(bms_t *self)
 {
     sleep_t *const s = &self->sleep;
-    if (is_busy(self)) sleep_keep_awake(self);
+    const bool trips = self->protect.trip > s->told_trip, leaks = diag_active_tier(self, DIAG_SOFT_SHORT) > s->told_leak;
+    if (is_busy(self) || (s->looks != 0u && (trips || leaks))) sleep_keep_awake(self);
     if (contactor_is_normal(self)) s->standby_uc = 0u; /* the converter behind the contactors feeds the supply */
     else s->standby_uc += TICK_MS * self->config.set.supply_awake_ma;
 }
