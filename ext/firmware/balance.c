@@ -70,7 +70,7 @@ static void account(bms_t *self)
     }
 }
 
-void balance_stop(bms_t *self)
+void balancing_stop(bms_t *self)
 {
     switches(self, 0u);
     enter(self, BALANCE_LOOK);

@@ -395,7 +395,7 @@ static inline bool contactor_is_normal(const bms_t *self)
 
 void thermal_slow(bms_t *self);
 void balance_slow(bms_t *self);
-void balance_stop(bms_t *self);
+void balancing_stop(bms_t *self);
 
 /* sleep.c */
 void sleep_init(bms_t *self);

@@ -244,7 +244,7 @@ static void standby(bms_t *self)
 static void balancing(bms_t *self)
 {
     const bool wished = contactor_wanted(self) != MODE_STANDBY;
-    if (wished) balance_stop(self);
+    if (wished) balancing_stop(self);
     if (wished || self->balance.active == 0u) (void)enter(self, STATE_STANDBY);
 }
 

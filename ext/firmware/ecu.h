@@ -101,7 +101,7 @@ typedef struct {
     bool watchdog_kick; /* absent for 100 ms: the rig resets the ECU */
     bool reset_wanted;
     uint16_t can_count;
-    uint32_t sleep_ms; /* 0: call again in 1 ms; else the ECU may be left alone so long, or until a pin or frame wakes it */
+    uint32_t sleep_ms; /* 0: call again in 1 ms; else the ECU may be left alone so long, or until a pin or a frame of the vehicle bus wakes it */
     ecu_uart_out_t uart[ECU_UART_COUNT];
     ecu_can_frame_t can[ECU_CAN_OUT_MAX];
     ecu_nvm_t nvm_want;

@@ -66,7 +66,7 @@ void sleep_tick(bms_t *self)
     }
     switch (s->phase) {
     case SLEEP_AWAKE:
-        balance_stop(self);
+        balancing_stop(self);
         go(self, s->looks != 0u ? SLEEP_KEEPS : SLEEP_TELLS);
         sleep_keep(self);
         break;
