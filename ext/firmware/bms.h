@@ -197,8 +197,8 @@ typedef struct {
     uint32_t scan_seen, gpio_seen, current_seen, pack_seen, link_seen, insulation_seen;
     /* correlation of steps in current and voltage */
     float sign_sum, sign_weight;
-    int32_t sign_ma;
-    int64_t sign_uv;
+    int32_t sign_ma[2];       /* of the last scan, and of the one before it: the two are not sampled together */
+    int64_t sign_uv[2];
     /* limits of the last two seconds, for whoever ignores them */
     int32_t charge_was_ma[2], discharge_was_ma[2];
     uint64_t limit_us;

@@ -109,7 +109,7 @@ void contactor_init(bms_t *self)
     contactor_t *const c = &self->contactor;
     c->state = STATE_INIT;
     c->state_us = c->step_us = c->opened_us = self->now_us;
-    /* A reset in the middle of something is no reason to go on with it: whoever asked must ask again. */
+    /* A reset is no reason to go on with what was: whoever asked must ask again. */
     c->request_was = self->reset_cause != ECU_RESET_POWER_ON && self->reset_cause != ECU_RESET_WAKE;
     for (uint32_t k = 0; k < 3u; ++k) c->coil_us[k] = self->now_us;
     guard(c);
@@ -199,7 +199,9 @@ static void selftest(bms_t *self)
     contactor_t *const c = &self->contactor;
     c->tests = (uint8_t)tests_passed(self);
     BMS_ASSERT(self, (c->tests & TEST_MEMORY) != 0u && (c->tests & TEST_CONFIGURATION) != 0u);
-    if (c->tests == TEST_ALL && enter(self, STATE_STANDBY)) c->opened_us = self->now_us;
+    if (c->tests != TEST_ALL || !enter(self, STATE_STANDBY)) return;
+    c->opened_us = self->now_us;
+    if (self->store.was_closed != 0u) c->request_was = 1u; /* the supply went while closed: whoever asked then must ask again */
 }
 
 /* ---- closing ------------------------------------------------------------------------------------------------------------------- */

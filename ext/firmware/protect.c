@@ -59,7 +59,7 @@ static uint32_t kept(const bms_t *self, uint32_t id, uint32_t tier, uint32_t unk
 void protect_init(bms_t *self)
 {
     self->protect.full_scan_us = self->protect.can_ok_us = self->protect.limit_us = self->now_us;
-    self->protect.sign_ma = BMS_UNKNOWN;
+    self->protect.sign_ma[0] = self->protect.sign_ma[1] = BMS_UNKNOWN;
     self->selfcheck.due_us = self->now_us + 1000u * (uint64_t)START_MS;
 }
 
@@ -133,25 +133,27 @@ static void check_chips(bms_t *self)
     diag_sample(self, DIAG_AFE_FROZEN, frozen >= 0 ? TIER_TRIP : TIER_NONE, frozen >= 0 ? m->chip_same[frozen] : 0, frozen);
 }
 
-/* When the current steps up, voltages must step down. The slope of a fading regression says whether they do; it is only looked at
- * after steps that outweigh noise and the few milliseconds between the two readings. */
+/* When the current steps up, voltages must step down. The slope of a fading regression over two scans says whether they do (a step
+ * may show in the voltages a scan before the current); it is only looked at after steps that outweigh noise. */
 static void check_sign(bms_t *self)
 {
     protect_t *const p = &self->protect;
     const bool known = self->measure.cells_unknown == 0u && sensor_fresh(self, &self->sensor.current_ma, CURRENT_AGE_MS);
     if (!known) {
-        p->sign_ma = BMS_UNKNOWN;
+        p->sign_ma[0] = p->sign_ma[1] = BMS_UNKNOWN;
         return;
     }
     const int32_t ma = self->sensor.current_ma.value;
     const int64_t uv = self->measure.cell_sum_uv;
-    if (p->sign_ma != BMS_UNKNOWN) {
-        const float di = (float)(ma - p->sign_ma) * 1e-3f, dv = (float)(uv - p->sign_uv) * 1e-6f;
+    if (p->sign_ma[1] != BMS_UNKNOWN) {
+        const float di = (float)(ma - p->sign_ma[1]) * 1e-3f, dv = (float)(uv - p->sign_uv[1]) * 1e-6f;
         p->sign_sum = 0.995f * p->sign_sum + di * dv;
         p->sign_weight = 0.995f * p->sign_weight + di * di;
     }
-    p->sign_ma = ma;
-    p->sign_uv = uv;
+    p->sign_ma[1] = p->sign_ma[0];
+    p->sign_uv[1] = p->sign_uv[0];
+    p->sign_ma[0] = ma;
+    p->sign_uv[0] = uv;
     const float enough_a = (float)self->config.set.discharge_ma[LIMIT_OPERATE] * 1e-4f; /* steps of 10 % */
     const float expected_ohm = self->est.r0_ohm[0] * (float)self->config.set.blocks;
     const bool steps = p->sign_weight > 4.0f * enough_a * enough_a;

@@ -14,6 +14,11 @@ static void put_u32(uint8_t *to, uint32_t value)
     for (uint32_t k = 0; k < 4u; ++k) to[k] = (uint8_t)(value >> (8u * k));
 }
 
+static uint32_t get_u32(const uint8_t *from)
+{
+    return (uint32_t)from[0] | (uint32_t)from[1] << 8 | (uint32_t)from[2] << 16 | (uint32_t)from[3] << 24;
+}
+
 /* ---- challenge ---------------------------------------------------------------------------------------------------------------- */
 
 static void renew(bms_t *self)
@@ -43,8 +48,16 @@ static void start(bms_t *self)
 {
     request_t *const r = &self->request;
     if (r->phase == REQUEST_WAITS) {
+        if (!store_is_read(self)) return;
+        uint8_t record[STORE_BYTES] = {0};
+        const uint8_t *const kept = store_get(self, STORE_FRESHNESS);
+        r->boots = 1u + (kept != NULL ? get_u32(kept) : 0u);
+        put_u32(record, r->boots);
+        store_put(self, STORE_FRESHNESS, record);
         r->phase = REQUEST_KEEPS;
+        r->started_us = self->now_us;
     }
+    if (!store_is_idle(self) && elapsed_ms(self->now_us, r->started_us) < MEMORY_WAIT_MS) return;
     renew(self);
     r->phase = REQUEST_RUNS;
 }

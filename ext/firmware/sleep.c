@@ -180,7 +180,86 @@ bool sleep_wakes(bms_t *self, const ecu_in_t *in, ecu_out_t *out)
     self->contactor.tests &= (uint8_t)(TEST_MEMORY | TEST_CONFIGURATION | TEST_STORE);
     (void)contactor_enter(self, STATE_SELFTEST);
     self->contactor.moved = 0u;
+    request_used(self);
     return true;
+}
+
+/* ---- memory ------------------------------------------------------------------------------------------------------------------------ */
+
+static void put_f32(uint8_t *to, float value)
+{
+    memcpy(to, &value, sizeof value);
+}
+
+static float get_f32(const uint8_t *from)
+{
+    float value;
+    memcpy(&value, from, sizeof value);
+    return value;
+}
+
+/* The block whose leak stands out most among those below `most`, in standard deviations. */
+static uint32_t suspect(const bms_t *self, float most, float *sigmas)
+{
+    uint32_t found = self->config.set.blocks;
+    *sigmas = 0.0f;
+    for (uint32_t b = 0; b < self->config.set.blocks; ++b) {
+        float sigma_a;
+        const float leak_a = leak_block_a(&self->leak, &self->config.est, b, &sigma_a), apart = leak_a / (sigma_a + 1e-9f);
+        if (!(apart > *sigmas && apart < most)) continue;
+        *sigmas = apart;
+        found = b;
+    }
+    return found;
+}
+
+/* STORE_REST: times and counts. STORE_KEEP: the suspects, each its block and one (2 bytes), its leak and its deviation in A (4 bytes each). */
+void sleep_keep(bms_t *self)
+{
+    const sleep_t *const s = &self->sleep;
+    uint8_t rest[STORE_BYTES] = {0}, suspects[STORE_BYTES] = {0};
+    memcpy(rest, &s->rested_ms, sizeof s->rested_ms);
+    memcpy(rest + 8, &s->standby_uc, sizeof s->standby_uc);
+    memcpy(rest + 16, &s->wakes, sizeof s->wakes);
+    memcpy(rest + 20, &s->unknown_gaps, sizeof s->unknown_gaps);
+    store_put(self, STORE_REST, rest);
+    float most = 1e9f;
+    for (uint32_t k = 0; k < SLEEP_SUSPECTS; ++k) {
+        float sigma_a = 0.0f, apart;
+        const uint32_t b = suspect(self, most, &apart);
+        if (b >= self->config.set.blocks) break;
+        const float leak_a = leak_block_a(&self->leak, &self->config.est, b, &sigma_a);
+        put_u16_le(suspects + 10u * k, (uint16_t)(b + 1u)); /* 0: none */
+        put_f32(suspects + 10u * k + 2u, leak_a);
+        put_f32(suspects + 10u * k + 6u, sigma_a);
+        most = apart;
+    }
+    store_put(self, STORE_KEEP, suspects);
+}
+
+bool sleep_is_kept(const bms_t *self)
+{
+    return store_is_idle(self);
+}
+
+static void take_up(bms_t *self)
+{
+    sleep_t *const s = &self->sleep;
+    const uint8_t *const rest = store_get(self, STORE_REST), *const suspects = store_get(self, STORE_KEEP);
+    s->restored = 1u;
+    if (rest != NULL) {
+        uint64_t standby_uc;
+        memcpy(&s->rested_ms, rest, sizeof s->rested_ms);
+        memcpy(&standby_uc, rest + 8, sizeof standby_uc);
+        memcpy(&s->wakes, rest + 16, sizeof s->wakes);
+        memcpy(&s->unknown_gaps, rest + 20, sizeof s->unknown_gaps);
+        s->standby_uc += standby_uc;
+    }
+    for (uint32_t k = 0; suspects != NULL && k < SLEEP_SUSPECTS; ++k) {
+        const uint8_t *const at = suspects + 10u * k;
+        const uint32_t b = (uint32_t)at[0] | (uint32_t)at[1] << 8;
+        if (b != 0u) leak_restore(&self->leak, &self->config.est, b - 1u, get_f32(at + 2), get_f32(at + 6));
+    }
 }
 
 /* ---- every 10 ms, and every second ------------------------------------------------------------------------------------------------- */
@@ -190,6 +269,7 @@ void sleep_account(bms_t *self)
     sleep_t *const s = &self->sleep;
     const bool trips = self->protect.trip > s->told_trip, leaks = diag_active_tier(self, DIAG_SOFT_SHORT) > s->told_leak;
     if (is_busy(self) || (s->looks != 0u && (trips || leaks))) sleep_keep_awake(self);
+    if (s->restored == 0u && store_is_read(self)) take_up(self);
     if (contactor_is_normal(self)) s->standby_uc = 0u; /* the converter behind the contactors feeds the supply */
     else s->standby_uc += TICK_MS * self->config.set.supply_awake_ma;
 }
@@ -205,19 +285,6 @@ float sleep_leak_second_s(bms_t *self)
     s->leak_gap_s = 0.0f;
     s->windows_before = self->leak.windows;
     return all_s;
-}
-
-/* ---- memory ------------------------------------------------------------------------------------------------------------------------ */
-
-void sleep_keep(bms_t *self)
-{
-    (void)self;
-}
-
-bool sleep_is_kept(const bms_t *self)
-{
-    (void)self;
-    return true;
 }
 
 void sleep_init(bms_t *self)

@@ -20,13 +20,14 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#define SLEEP_SUSPECTS 8u
+#define SLEEP_SUSPECTS 5u /* ten bytes each in one record */
 
 enum { SLEEP_AWAKE, SLEEP_TELLS, SLEEP_KEEPS, SLEEP_CHIPS, SLEEP_DOWN };
 
 typedef struct {
     uint8_t phase;            /* SLEEP_AWAKE ... */
     uint8_t looks;            /* woken by the time: for a look, without a word on the bus */
+    uint8_t restored, reserved[3]; /* restored: memory was looked at */
     uint8_t told_trip, told_leak; /* what was concluded when it went down: news keep it awake */
     uint32_t asked_ms;
     uint32_t seconds;         /* of readings in this look */

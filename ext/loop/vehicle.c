@@ -288,6 +288,14 @@ static uint32_t late_limits(vehicle_t *v)
     return (now + VEHICLE_LATE - (uint32_t)back) % VEHICLE_LATE;
 }
 
+/* After its restart the BMS wants to see standby before it closes again. A vehicle that asks again shows it, unless there was a trip. */
+static uint32_t asked_mode(const vehicle_t *v)
+{
+    const bool restarted = v->obs_refusal == BMS_DBC_BMS_AUTHORITY_REFUSAL_STANDBY_FIRST_CHOICE;
+    const bool calm = (v->obs_flags & (VEHICLE_FLAG_TRIP | VEHICLE_FLAG_CLEAR_NEEDED)) == 0u;
+    return v->asks_again != 0u && restarted && calm ? VEHICLE_REQUEST_STANDBY : v->request;
+}
+
 void vehicle_tick(vehicle_t *v, uint64_t now_us, double link_voltage_v, ecu_can_frame_t *request)
 {
     const bool is_heard = v->limits_us != 0u && now_us - v->limits_us <= v->silent_us;
@@ -314,7 +322,7 @@ void vehicle_tick(vehicle_t *v, uint64_t now_us, double link_voltage_v, ecu_can_
 
     struct bms_dbc_vcu_request_t m;
     memset(&m, 0, sizeof m);
-    m.mode = (uint8_t)v->request;
+    m.mode = (uint8_t)asked_mode(v);
     m.clear_request = (uint8_t)(v->clear_request != 0u);
     m.service_clear = (uint8_t)(v->service != 0u);
     m.balance_allowed = 1;

@@ -59,6 +59,7 @@ enum { VEHICLE_REST = 0, VEHICLE_POWER = 1, VEHICLE_CURRENT = 2, VEHICLE_CHARGE 
     S(u64, authority_us, "us", "when it was sent")                                                                                \
     S(u32, service, "1", "1 while a clear request is a workshop's")                                                               \
     S(u32, is_silent, "1", "1: the vehicle sleeps and sends nothing")                                                             \
+    S(u32, asks_again, "bool", "asks anew by itself after the BMS started again; else somebody has to")                           \
     S(u32, obs_refusal, "1", "what forbids the next step towards closed contactors, as the BMS says; BmsAuthority.Refusal")       \
     S(u8, counter, "1", "end-to-end counter of the next request")                                                                     \
     A(u8, last_counter, 8, "1", "end-to-end counters last seen from the BMS, one a protected message; 255 none")                  \

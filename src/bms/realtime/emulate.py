@@ -54,6 +54,7 @@ class Emulation(Simulation):
         world: Any = self.shadow
         self.world = world
         self.emulator.parts["emulator"]["has_vehicle"][0] = has_vehicle
+        self.live.parts["vehicle"]["asks_again"][0] = 1  # either side may be started again
         self._conditions = 0
         self._is_over = False
 

@@ -8,9 +8,10 @@ from firmware_rig import MAIN_MINUS, MAIN_PLUS, PRECHARGE, STATE, Rig
 from bms import _firmware
 
 
-def test_one_chip_is_ready_within_250_ms() -> None:
+def test_one_chip_is_ready_and_memory_read_within_700_ms() -> None:
+    """256 pages at a millisecond or two each are what lasts; the chip is ready after a quarter."""
     rig = Rig()
-    assert rig.until(lambda: rig.state == STATE["standby"], 250) > 50
+    assert rig.until(lambda: rig.state == STATE["standby"], 700) > 50
     assert rig.coils == 0 and rig.active() == set()
 
 
