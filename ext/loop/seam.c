@@ -188,6 +188,11 @@ static bool divert(world_t *w, uint32_t k, uint32_t seen, uint32_t node, ecu_can
     case SEAM_DROP: return value != 0u && seen % value == 0u;
     case SEAM_TWICE: hold(w, node, f, now_us + 1000u); return true;
     case SEAM_LATE: hold(w, node, f, now_us + 1000u * (uint64_t)value); return false;
+    case SEAM_CLUSTER: {
+        const uint64_t span_us = 1000u * (uint64_t)(value != 0u ? value : 1u);
+        hold(w, node, f, (now_us / span_us + 1u) * span_us);
+        return false;
+    }
     case SEAM_SWAP:
         if (seen % 2u != 0u) return true;
         hold(w, node, f, now_us + 11000u); /* after the next of a 10 ms message */
@@ -197,7 +202,7 @@ static bool divert(world_t *w, uint32_t k, uint32_t seen, uint32_t node, ecu_can
     case SEAM_SECOND: {
         ecu_can_frame_t other = *f;
         other.data[s->tamper_byte[k] & 63u] ^= (uint8_t)value;
-        protect(&other, other.data[1] & 15u, 0u);
+        protect(&other, (uint8_t)((seen + 7u) % E2E_P01_COUNTERS), 0u); /* it counts by itself */
         hold(w, CANBUS_STRANGER, &other, now_us + 3000u);
         return true;
     }

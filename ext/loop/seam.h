@@ -35,7 +35,8 @@ enum {
     SEAM_LENGTH = 11,  /* another length */
     SEAM_KIND = 12,    /* other flags: remote, extended, FD */
     SEAM_SECOND = 13,  /* another node sends the same identifier with other content as well */
-    SEAM_OLD = 14      /* a genuine frame of before is sent by another node, once every value milliseconds */
+    SEAM_OLD = 14,     /* a genuine frame of before is sent by another node, once every value milliseconds */
+    SEAM_CLUSTER = 15  /* nothing for value milliseconds, then all that waited */
 };
 
 #define SEAM_FIELDS(S, A)                                                                                                        \

@@ -173,7 +173,7 @@ class Simulation:
             parts[bus]["bitrate_bps"][0] = 500_000
             parts[bus]["corrupt_id"][0] = 0xFFFFFFFF  # any, should frames ever be corrupted
         loop["nvm"][:] = 0xFF
-        # assumption: coils of 12 V hold down to half of it, a control unit with its regulator to 5 V
+        # assumption: coils of 12 V hold down to half of it, a control unit down to 5 V
         parts["seam"]["coil_hold_mv"][0], parts["seam"]["brown_out_mv"][0] = 6_000, 5_000
         vehicle["charger_slew_a_per_s"][0] = 200.0
         vehicle["silent_us"][0] = 500_000

@@ -19,18 +19,21 @@ PACK = "car_96s1p"  # six modules on one ring, one cell a block: what every faul
 MAINS = 3  # bits of plant.contactor_closed
 LONGEST_S = 40.0  # a ramp and a budget beyond it are driven faster: see `Case.ramp_s`
 RAMP_S = 30.0
+REPORT_S = 0.02  # a decision waits for its turn on the bus before it can be heard
 PAUSE_S = 0.1  # from the inject call to the fault
+MUTE = ("COM-03", "COM-11", "SEC-05")
+"""Faults that leave the BMS without a bus to tell anything."""
 VEHICLE = {"open": 0, "close": 1}
 
 
 @cache
 def simulation(state: str) -> tuple[Simulation, Snapshot]:
     """A simulation in this state, and a snapshot of it."""
-    kind = {"drive": "drive", "charge": "charge", "full": "charge", "heating": "charge"}
+    kind = {"drive": "drive", "charge": "charge", "full": "charge"}
     chosen = HERE / f"faults_{kind.get(state, 'rest')}.toml"
     settings = {"start.soc_frac": "0.985"} if state == "full" else {}
     if state == "heating":
-        settings = {"start.temperature_degc": "-10.0", "start.ambient_degc": "-10.0"}
+        settings = {"start.temperature_degc": "-28.0", "start.ambient_degc": "-28.0"}
     if state == "cooling":
         settings = {"start.temperature_degc": "38.0", "start.ambient_degc": "38.0"}
     made = Simulation(chosen, pack=PACK, seed=7, settings=settings)
@@ -90,7 +93,7 @@ def carry_out(
     before = len(made.events)
     closed_before = int(made.world.parts["plant"]["contactor_closed"][0]) & MAINS == MAINS
     ramp_s, deadline_s, _ = spans(fault)
-    made.inject(fault.id, index=index, value=value, after_s=PAUSE_S, ramp_s=ramp_s)
+    handle = made.inject(fault.id, index=index, value=value, after_s=PAUSE_S, ramp_s=ramp_s)
     made.run(PAUSE_S + (0.05 if fault.then else 0.0), record=False)
     start_s = made.time_s
     if fault.then:
@@ -100,7 +103,10 @@ def carry_out(
     whole_s = deadline_s if shorter_s is None else min(deadline_s, shorter_s)
     outcome = Outcome()
     _run_until_seen(made, fault, start_s, whole_s, before)
-    _judge(made, fault, outcome, made.events[before:], start_s, deadline_s, closed_before)
+    if fault.id in MUTE:
+        _ask_later(made, fault, outcome, handle, made.events[before:], start_s, deadline_s)
+    else:
+        _judge(made, fault, outcome, made.events[before:], start_s, deadline_s, closed_before)
     outcome.trace_hash = int(made.world.parts["loop"]["trace_hash"][0])
     return outcome
 
@@ -112,17 +118,37 @@ def _run_until_seen(
     piece_s = whole_s if whole_s <= 10.0 else 2.0
     while made.time_s < start_s + whole_s - 1e-6:
         made.run(min(piece_s, start_s + whole_s - made.time_s), record=False)
-        raised = {e.name for e in made.events[before:] if _is_raised(e)}
-        if whole_s > 10.0 and raised & set(fault.diagnoses) and fault.reaction == "warn":
-            break
-        if whole_s > 10.0 and raised & set(fault.diagnoses) and _is_open(made):
+        if whole_s > 10.0 and any(_is_wanted(fault, e) for e in made.events[before:]):
             break
     if fault.reaction in ("reset", "refuse", "trip"):
         made.run(1.0, record=False)  # and it stays so
 
 
+def _ask_later(
+    made: Simulation, fault: Fault, out: Outcome, handle: int, events: list[Event],
+    start_s: float, deadline_s: float,
+) -> None:  # fmt: skip
+    """The fault takes the bus away from the BMS: what it decided is heard once that is over."""
+    opened_s = _opening(events)
+    made.withdraw(handle)
+    made.run(2.0, record=False)
+    told = spec.diagnosis_name(int(made.world.parts["vehicle"]["obs_trip_diagnosis"][0]))
+    if opened_s > start_s + deadline_s + REPORT_S:
+        out.wrong.append(f"opened at {opened_s - start_s:.3f} s, asked for {deadline_s:.3f} s")
+    elif told not in fault.diagnoses:
+        out.wrong.append(f"opened, and tells {told}")
+    else:
+        out.reaction_ms = (opened_s - start_s) * 1e3
+
+
 def _is_raised(event: Event) -> bool:
     return event.kind == "diagnosis" and event.text.endswith("raised")
+
+
+def _is_wanted(fault: Fault, event: Event) -> bool:
+    """A diagnosis that the fault asks for, at the tier its reaction needs."""
+    needs = "trip" if fault.reaction == "trip" else ""
+    return _is_raised(event) and event.name in fault.diagnoses and event.text.startswith(needs)
 
 
 def _is_open(made: Simulation) -> bool:
@@ -135,11 +161,11 @@ def _judge(
 ) -> None:  # fmt: skip
     raised = [e for e in events if _is_raised(e) and e.time_s >= start_s - 0.06]
     out.raised = sorted({e.name for e in raised})
-    wanted = [e for e in raised if e.name in fault.diagnoses]
+    wanted = [e for e in raised if _is_wanted(fault, e)]
     strange = set(out.raised) - set(fault.diagnoses) - set(fault.allowed)
     if strange and fault.reaction != "none":
         out.wrong.append(f"raised beside: {', '.join(sorted(strange))}")
-    end_s = start_s + deadline_s + 0.001
+    end_s = start_s + deadline_s + REPORT_S
     if fault.diagnoses and not any(e.time_s <= end_s for e in wanted):
         late = f" (at {wanted[0].time_s - start_s:.3f} s)" if wanted else ""
         out.wrong.append(f"none of {', '.join(fault.diagnoses)} in {deadline_s:.3f} s{late}")

@@ -35,7 +35,8 @@ Target = Literal[
     "node", "page",
 ]  # fmt: skip
 State = Literal[
-    "any", "rest", "drive", "charge", "full", "balancing", "cooling", "heating", "precharge", "boot",
+    "any", "rest", "drive", "charge", "full", "balancing", "cooling", "heating", "precharge",
+    "boot",
 ]  # fmt: skip
 Reaction = Literal[
     "none", "ride_through", "warn", "derate", "inhibit", "trip", "open", "reset", "refuse"
@@ -87,8 +88,8 @@ class Write(Frozen, frozen=True):
 class Mask(Frozen, frozen=True):
     """An invariant that cannot be seen, or cannot be kept, while the fault lasts.
 
-    `bound` says what is asked of it meanwhile in words, `factor` by how much the bound widens (0:
-    not asked at all), `after_s` how long past the fault's end the mask still holds.
+    `bound` says what is asked of it meanwhile in words, `factor` by how much the bound widens, in
+    its unit (0: not asked at all), `after_s` how long past the fault's end the mask still holds.
     """
 
     invariant: str
