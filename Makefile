@@ -9,7 +9,7 @@ PYTEST ?=
 OUT ?= out
 
 .DEFAULT_GOAL := help
-.PHONY: help demo docs test test-long test-socketcan test-tools generate lint build clean
+.PHONY: help demo docs firmware test test-long test-mcu test-socketcan test-tools generate lint build clean
 
 help: ## what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -35,8 +35,17 @@ test-socketcan: ## our CAN links against the kernel's CAN, in user-mode Linux (t
 	@$(BOOTSTRAP) test
 	@tools/socketcan/run.sh
 
+test-mcu: ## the firmware as ARM code on an emulated Cortex-M4F, against the host's (installs QEMU as root)
+	@$(PYTHON) tools/bootstrap.py --compilers
+	@$(BOOTSTRAP) test
+	@$(VENV)/python -m pytest -q --mcu tests/mcu $(PYTEST)
+
 test-tools: ## as root: the compilers some tests compare with (else those tests skip and say so)
 	@$(PYTHON) tools/bootstrap.py --compilers
+
+firmware: ## the firmware as an image for a Cortex-M4F, into build/target
+	@$(BOOTSTRAP)
+	@$(VENV)/python -m bms_hil.target
 
 generate: ## C, enums and tables from src/bms/spec
 	@$(BOOTSTRAP)

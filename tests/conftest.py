@@ -41,6 +41,7 @@ def seed(request: pytest.FixtureRequest) -> int:
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--long", action="store_true", help="also run the tests marked long")
+    parser.addoption("--mcu", action="store_true", help="only the tests marked mcu, in QEMU")
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -56,6 +57,11 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     for item in items:
         if item.get_closest_marker("wires"):
             item.add_marker(pytest.mark.xdist_group("wires"))
+    is_mcu = bool(config.getoption("--mcu"))
+    other = [item for item in items if (item.get_closest_marker("mcu") is not None) != is_mcu]
+    if other:
+        items[:] = [item for item in items if item not in set(other)]
+        config.hook.pytest_deselected(items=other)
     if not config.getoption("--long"):
         long = [item for item in items if item.get_closest_marker("long")]
         if long:

@@ -30,6 +30,7 @@ STAMP = VENV / ".bootstrap.json"
 COMPILERS = {
     "clang": ["clang"],
     "arm-none-eabi-gcc": ["gcc-arm-none-eabi", "libnewlib-arm-none-eabi"],
+    "qemu-system-arm": ["qemu-system-arm"],
     "linux.uml": ["user-mode-linux", "kmod", "iproute2"],  # a kernel with CAN, as a program
     "candump": ["can-utils"],
     "tshark": ["tshark"],
