@@ -14,11 +14,13 @@ static inline double larger(double a, double b) { return a > b ? a : b; }
 static inline double smaller(double a, double b) { return a < b ? a : b; }
 static inline uint32_t older(uint32_t age_ms, uint32_t by_ms) { return age_ms < 100000000u ? age_ms + by_ms : age_ms; }
 
-/* Current can flow between pack and link. */
+/* Current can flow between pack and link, and a coil that lets go would end it: of two welded poles nobody is asked that. */
 static inline bool path_is_closed(const plant_t *p)
 {
-    const bool plus = (p->contactor_closed & (PLANT_MAIN_PLUS | PLANT_PRECHARGE)) != 0u;
-    return plus && (p->contactor_closed & PLANT_MAIN_MINUS) != 0u && p->fuse_blown == 0u;
+    const uint32_t either = PLANT_MAIN_PLUS | PLANT_PRECHARGE, stuck = p->contactor_closed & p->contactor_weld;
+    const bool closed = (p->contactor_closed & either) != 0u && (p->contactor_closed & PLANT_MAIN_MINUS) != 0u;
+    const bool welded = (stuck & either) != 0u && (stuck & PLANT_MAIN_MINUS) != 0u;
+    return closed && !welded && p->fuse_blown == 0u;
 }
 
 void rule_broken(watch_rules_t *s, const world_t *w, uint32_t rule, double value, int32_t place);

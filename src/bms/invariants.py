@@ -224,13 +224,13 @@ _NEXT: Mapping[str, tuple[str, ...]] = {
     "normal_drive": ("normal_charge", "opening"),
     "normal_charge": ("normal_drive", "opening"),
     "opening": ("standby",),
-    "error": ("latched", "standby", "service"),
-    "latched": ("error", "standby", "service"),
+    "error": ("latched", "standby", "selftest"),
+    "latched": ("error", "standby", "selftest", "sleep"),
     "asserted": (),
     "refused": (),
-    "balancing": ("standby", "precharge", "sleep", "service"),
-    "service": ("standby", "error", "latched"),
-    "sleep": ("init", "selftest", "standby", "balancing"),
+    "balancing": ("standby",),
+    "service": ("standby",),
+    "sleep": ("selftest",),
 }
 _BOUNDS = {
     "S1": "voltage_max_v", "S2": "discharge_max_degc", "S3": "discharge_a",
@@ -440,6 +440,6 @@ def _states() -> dict[str, Any]:
     return {
         "next_states": table,
         "closed_states": closed,
-        "close_states": bits(("standby", "precharge", "balancing")),
+        "close_states": bits(("standby", "precharge")),
         "test_states": bits(("service",)),
     }

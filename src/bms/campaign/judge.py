@@ -20,6 +20,10 @@ if TYPE_CHECKING:
 COOL_DOWN_S = 6.0  # in standby, with nothing wrong
 TRIES = 5
 TRY_S = 12.0  # from a clear request to normal: close lock-out of 10 s and precharge
+SPENT = (
+    ("chips", "crc_corrupt"), ("chips", "drop_bytes"),
+    ("vehicle_bus", "corrupt_count"), ("sensor_bus", "corrupt_count"),
+)  # fmt: skip
 NORMAL = ("normal_drive", "normal_charge")
 ENERGY_FRAC = 1e-6
 SHIFT_US = (2**32 * 1000 - 20_000_000, 2**31 - 7_000_000)
@@ -65,6 +69,7 @@ def _calm(stage: Stage) -> None:
             (id, until if id in ("E1", "E3") else min(until, now + 2.0), factor)
             for id, until, factor in row.masks
         )
+    _spend(stage)
     stage.obeys = True
     loop = simulation.world.parts["loop"]
     vehicle["obeys_limits"][0], vehicle["kind"][0], vehicle["request"][0] = 1, 0, 0
@@ -72,6 +77,13 @@ def _calm(stage: Stage) -> None:
     loop["ignition"][0] = 1
     stage.mask()
     stage.run_to(now + COOL_DOWN_S)
+
+
+def _spend(stage: Stage) -> None:
+    """Troubles counted in frames or bytes to come are over as well."""
+    parts = stage.simulation.world.parts
+    for part, name in SPENT:
+        parts[part][name][:] = 0
 
 
 def _returns(stage: Stage) -> bool:
@@ -99,8 +111,9 @@ def _unreasonable(stage: Stage) -> str:
     """Why not being usable is wrong; empty when it is right."""
     if not int(stage.watch.fields["calm_now"][0]):
         return ""
-    if stage.simulation.world.parts["plant"]["contactor_weld"][0]:
-        return ""
+    plant = stage.simulation.world.parts["plant"]
+    if plant["contactor_weld"][0] or float(plant["cell_reacted_1"].max()) > 1e-9:
+        return ""  # welded, or a cell has burnt
     return f"stays in {_state(stage)} although nothing is wrong"
 
 
@@ -130,7 +143,7 @@ def _energy(stage: Stage) -> tuple[Violation, ...]:
             "short",
             "leak",
             "aged",
-        )  # fmt: skip
+        )
     )
     off = abs(float(plant["energy_residual_j"][0]))
     if off <= ENERGY_FRAC * moved + 1e-3:
