@@ -35,6 +35,10 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         "--set", action="append", default=[], metavar="KEY=VALUE", dest="settings",
         help="change the scenario; repeatable. `bms scenarios show SCENARIO` lists the keys",
     )  # fmt: skip
+    parser.add_argument(
+        "--inject", action="append", default=[], metavar="ID[:index=12,value=..,after=..]",
+        help="a fault of `bms faults`, also ramp=.. and for=.. in seconds; repeatable",
+    )  # fmt: skip
     parser.add_argument("--firmware", metavar="LIB.so", help="a firmware that fits ecu.h")
     parser.add_argument("--duration", type=_positive, metavar="S", help="simulate so long at most")
     parser.add_argument("--out", type=Path, metavar="DIR", help="default out/SCENARIO-seedN")
@@ -75,6 +79,7 @@ def run(args: argparse.Namespace) -> int:
 
 def execute(args: argparse.Namespace) -> tuple[dict[str, Any], list[Path]]:
     """Simulate and write everything; (summary, files written)."""
+    from bms.cli import _inject
     from bms.recorder.container import plain
     from bms.sim import Simulation
 
@@ -82,6 +87,9 @@ def execute(args: argparse.Namespace) -> tuple[dict[str, Any], list[Path]]:
         args.scenario, pack=args.pack, cell=args.cell, cycle=args.cycle, seed=args.seed,
         settings=parse_settings(args.settings), firmware=args.firmware,
     )  # fmt: skip
+    for text in args.inject:
+        name, how = _inject.parse(text)
+        simulation.inject(name, **how)
     folder = args.out or Path("out") / f"{Path(str(simulation.scenario)).stem}-seed{args.seed}"
     with progress_bar(f"{simulation.scenario}, seed {args.seed}") as progress:
         result = simulation.run(

@@ -289,7 +289,7 @@ class EmulateService(Service):
         return f"{line}  pins {pins_words(f['pins'])}" if f["pins"] else line
 
     def answer(self, request: dict[str, Any]) -> dict[str, Any]:
-        """set, get, request, load, io, arm; see docs/bench-setup.md."""
+        """set, get, request, load, inject, withdraw, faults, io, arm; see docs/bench-setup.md."""
         if "set" in request:
             self.emulation.change(dict(request["set"]))
         elif "get" in request:
@@ -298,6 +298,12 @@ class EmulateService(Service):
             self.emulation.request(str(request["request"]))
         elif "load" in request:
             self.emulation.load(**_load(request["load"]))
+        elif "inject" in request:
+            return self._injected(request["inject"])
+        elif "withdraw" in request:
+            self.emulation.withdraw(_handle(request["withdraw"]))
+        elif "faults" in request:
+            return {"faults": [vars(one) for one in self.emulation.faults()]}
         elif "io" in request:
             self.runner.parts["emulator"]["io_is_cut"][0] = request["io"] == "cut"
         elif "arm" in request and self.pins:
@@ -305,6 +311,23 @@ class EmulateService(Service):
         else:
             return super().answer(request)
         return {"t_s": self.emulation.time_s}
+
+    def _injected(self, wanted: Any) -> dict[str, Any]:
+        """{"id": "SEN-03", "index": 2, "after_s": 1.0, ...}: the handle it got."""
+        how = dict(wanted) if isinstance(wanted, dict) else {"id": wanted}
+        unknown = set(how) - {"id", "index", "value", "after_s", "ramp_s", "for_s"}
+        if unknown or not isinstance(how.get("id"), str):
+            expected = "an object with id, and index, value, after_s, ramp_s, for_s"
+            raise ConfigError("request", "inject", wanted, expected)
+        name = how.pop("id")
+        for key, value in how.items():
+            whole = key == "index"
+            if value is None and not whole:
+                continue
+            if isinstance(value, bool) or not isinstance(value, int if whole else (int, float)):
+                raise ConfigError("request", f"inject.{key}", value, "a number")
+        handle = self.emulation.inject(name, **how)
+        return {"handle": handle, "t_s": self.emulation.time_s}
 
     def close(self) -> None:
         """Lines off, recording finished, ports closed."""
@@ -333,3 +356,9 @@ def _load(asked: Any) -> dict[str, Any]:
         if not isinstance(value, wanted):
             raise ConfigError("request", f"load.{key}", value, "a number, or true and false")
     return dict(asked)
+
+
+def _handle(value: Any) -> int:
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise ConfigError("request", "withdraw", value, "the handle that inject gave")
+    return value
