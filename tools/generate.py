@@ -17,6 +17,9 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "src"))
+sys.path.insert(0, str(ROOT / "tools"))
+
+from fault_tables import faults_md  # noqa: E402
 
 from bms import spec  # noqa: E402
 
@@ -37,6 +40,7 @@ def outputs() -> dict[Path, str]:
         C_FOLDER / "pins.h": pins_h(),
         DOCS / "messages.md": messages_md(),
         DOCS / "diagnoses.md": diagnoses_md(),
+        DOCS / "faults.md": faults_md(),
         DOCS / "pins.md": pins_md(),
         DOCS / "signals.md": signals_md(),
     }

@@ -165,8 +165,8 @@ static void go_on(inject_t *t, const inject_arena_t *a, uint32_t m)
         }
         uint32_t above = 0;
         if (next_in_pile(t, offset, t->order[m], &above) != INJECT_MOVES) continue;
-        if (bits != t->written[place]) rebuild(t, a, offset, t->type[m], bits, 0u);
-        else if (share < 1.0 || t->ramp_us[m] != 0u) rebuild(t, a, offset, t->type[m], t->former[place], t->order[m] - 1u);
+        if (t->hold[m] && bits != t->written[place]) rebuild(t, a, offset, t->type[m], bits, 0u);
+        else if (t->ramp_us[m] != 0u) rebuild(t, a, offset, t->type[m], t->former[place], t->order[m] - 1u);
     }
     t->done[m] = share;
 }

@@ -91,4 +91,5 @@ def _check(one: Fault, path: Path, group: str) -> None:
 def as_json(one: Fault) -> dict[str, object]:
     """Plain JSON values of a fault."""
     plain: dict[str, object] = msgspec.to_builtins(one)
+    plain["writes"], plain["masks"] = plain.pop("write"), plain.pop("mask")
     return plain | {"group": one.group, "acts": bool(one.writes)}
