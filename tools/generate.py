@@ -111,7 +111,8 @@ def _enum(prefix: str, words: Iterable[str], start: int = 0) -> str:
 
 DIAGNOSIS_ROW = """\
 typedef struct {
-    uint8_t id, group, reaction; uint8_t tiers;   /* bit n: has tier n, so 1u << TIER_TRIP */
+    uint8_t id, group, reaction, sample;
+    uint8_t tiers;   /* bit n: has tier n, so 1u << TIER_TRIP */
     uint8_t latch;   /* 1: stays until a clear request */ uint8_t service; /* 1: the clear request
     must come with ServiceClear */ uint16_t debounce_samples; uint32_t window_ms, debounce_ms,
     deadline_ms;
@@ -140,6 +141,7 @@ def diagnoses_h() -> str:
         "/* Trip flags in the order of their bits in BmsState. */",
         _enum("DIAG_GROUP_", spec.GROUPS),
         _enum("TIER_", [tier.name for tier in spec.Tier]) + " /* as in BmsEvent.Tier */",
+        _enum("SAMPLE_", spec.SAMPLES) + " /* what a fresh sample is */",
         _enum("REACTION_", spec.REACTIONS) + " /* from mild to severe */",
         "",
         DIAGNOSIS_ROW,
@@ -157,7 +159,7 @@ def _diagnosis_row(row: spec.Diagnosis) -> str:
     thresholds = ", ".join(str(value) for value in (0, *row.thresholds))
     return (
         f"    {{DIAG_{row.name.upper()}, DIAG_GROUP_{row.group.upper()}, "
-        f"REACTION_{row.reaction.upper()}, {tiers}, "
+        f"REACTION_{row.reaction.upper()}, SAMPLE_{row.sample.upper()}, {tiers}, "
         f"{int(row.latch)}, {int(row.service)},\n     "
         f"{row.debounce_samples}u, {row.window_ms}u, {row.debounce_ms}u, {row.deadline_ms}u, "
         f"{{{thresholds}}}}},"

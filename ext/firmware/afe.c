@@ -16,7 +16,8 @@
 #define CLEAR_LOW_US 17u      /* communication clear: 15 to 20 bit times */
 #define GPIO_PERIOD_US 100000u
 #define STATUS_PERIOD_US 100000u
-#define CONFIG_PERIOD_US 100000u
+#define CONFIG_PERIOD_US (1000u * AFE_CONFIG_MS)
+#define ALARM_US 40000u /* what an alarm says stays so long before it is cleared: what lasts comes back */
 #define FAILED_SCANS_MAX 3u
 #define PART_79616 0x21u
 #define BLEED_TIMER 1u           /* 10 s: what a chip does at most when the host dies */
@@ -33,7 +34,7 @@ enum { CONTROL1_ADDR_WR = 0x01, CONTROL1_GOTO_SLEEP = 0x04, CONTROL1_SEND_WAKE =
 
 static const uint8_t ALL_FAULTS[2] = {0xFFu, 0xFFu};
 static const uint8_t FAULT_MASKS[2] = {0x00u, 0x5Fu}; /* hidden from the fault line: our own configuration's CRC, disturbed bytes */
-enum { SLEEP_AFTER_2_S = 0x02, CONFIG_BYTES = REG_COMM_TIMEOUT + 1 - REG_ACTIVE_CELL, IDENTITY_BYTES = 5 };
+enum { SLEEP_AFTER_2_S = 0x02, IDENTITY_BYTES = 5 };
 
 /* GPIO_CONF1 to 4: 010 makes a pin an ADC input. */
 static void gpio_functions(const bms_t *self, uint8_t conf[4])
@@ -372,6 +373,9 @@ static void run(bms_t *self, ecu_out_t *out)
     afe_t *const afe = &self->afe;
     const uint32_t per_module = self->config.set.blocks_per_module;
     const uint64_t now_us = self->now_us;
+    const bool alarm = (self->pins & PIN_IN_CHIP_FAULT) != 0u;
+    if (alarm && afe->alarm_was == 0u) afe->status_us = afe->alarm_us = now_us; /* asked at once what it is about */
+    afe->alarm_was = alarm;
     if (is_due(now_us, &afe->cells_us, afe->scan_period_us)) {
         ask(self, out, AFE_ASK_CELLS, REG_VCELL16 + 2u * (16u - per_module), 2u * per_module);
     } else if (is_due(now_us, &afe->gpio_us, GPIO_PERIOD_US)) {
@@ -386,9 +390,10 @@ static void run(bms_t *self, ecu_out_t *out)
         memset(afe->config_wrong, 0, sizeof afe->config_wrong);
         enter(self, AFE_CONFIGURE, 0u); /* written once more; what it reads back as then is final */
     } else if (is_due(now_us, &afe->config_us, CONFIG_PERIOD_US)) {
-        ask(self, out, AFE_ASK_CONFIG, REG_ACTIVE_CELL, CONFIG_BYTES);
-    } else if (afe->clear_faults != 0u) {
+        ask(self, out, AFE_ASK_CONFIG, REG_ACTIVE_CELL, AFE_CONFIG_BYTES);
+    } else if (afe->clear_faults != 0u && now_us >= afe->alarm_us + ALARM_US) {
         send(out, INIT_BROADCAST_WRITE, 0u, REG_FAULT_RST1, ALL_FAULTS, 2u); /* what lasts comes back */
+        afe->alarm_us = now_us;
         afe->clear_faults = 0u;
     } else {
         (void)write_bleeds(self, out);
@@ -399,7 +404,7 @@ void afe_init(bms_t *self)
 {
     const uint32_t modules = self->config.set.modules;
     self->afe.all_chips = modules >= 32u ? UINT32_MAX : (1u << modules) - 1u;
-    self->afe.scan_period_us = modules <= 12u ? 20000u : 40000u;
+    self->afe.scan_period_us = 1000u * afe_scan_ms(modules);
     enter(self, AFE_WAKE, 0u);
 }
 

@@ -32,77 +32,7 @@ void bms_assert_failed(bms_t *self, uint32_t place)
     contactor_die(self, STATE_ASSERTED);
 }
 
-/* ---- configuration ---------------------------------------------------------------------------------------------------------- */
-
-static bool rises(const int32_t limit[LIMITS])
-{
-    return limit[LIMIT_OPERATE] <= limit[LIMIT_WARN] && limit[LIMIT_WARN] <= limit[LIMIT_TRIP];
-}
-
-static bool falls(const int32_t limit[LIMITS])
-{
-    return limit[LIMIT_OPERATE] >= limit[LIMIT_WARN] && limit[LIMIT_WARN] >= limit[LIMIT_TRIP];
-}
-
-static bool topology_fits(const bms_settings_t *set)
-{
-    const bool counts = set->blocks >= 1u && set->blocks <= BMS_CELLS_MAX && set->modules >= 1u && set->modules <= BMS_MODULES_MAX;
-    const bool module = set->blocks_per_module >= 6u && set->blocks_per_module <= BMS_CHANNELS_MAX;
-    const bool thermistors = set->thermistors >= 1u && set->thermistors <= BMS_THERMISTORS_MAX;
-    if (!counts || !module || !thermistors || set->parallel == 0u) return false;
-    for (uint32_t c = 0; c < BMS_CHANNELS_MAX; ++c) {
-        if (set->thermistor_left[c] >= set->thermistors || set->thermistor_right[c] >= set->thermistors) return false;
-    }
-    return (set->blocks + set->blocks_per_module - 1u) / set->blocks_per_module == set->modules && set->capacity_uc > 0;
-}
-
-static bool limits_are_ordered(const bms_settings_t *set)
-{
-    const bool high = rises(set->voltage_max_uv) && rises(set->charge_max_cdegc) && rises(set->discharge_max_cdegc) &&
-                      rises(set->charge_ma) && rises(set->discharge_ma) && rises(set->pressure_max_kpa);
-    const bool low = falls(set->voltage_min_uv) && falls(set->charge_min_cdegc) && falls(set->discharge_min_cdegc) &&
-                     falls(set->pressure_min_kpa) && falls(set->insulation_ohm_per_v);
-    const bool apart = set->voltage_min_uv[LIMIT_OPERATE] < set->voltage_max_uv[LIMIT_OPERATE];
-    return high && low && apart && set->charge_ma[LIMIT_OPERATE] >= 0 && set->discharge_ma[LIMIT_OPERATE] >= 0;
-}
-
-static bool all_finite(const float *table, size_t count)
-{
-    for (size_t k = 0; k < count; ++k) {
-        if (!(table[k] > -1e9f && table[k] < 1e9f)) return false;
-    }
-    return true;
-}
-
-static bool estimator_is_sound(const bms_config_t *config)
-{
-    const est_params_t *const est = &config->est;
-    if (!all_finite((const float *)(const void *)est, sizeof *est / sizeof(float))) return false;
-    for (uint32_t k = 0; k < EST_SOC_STEPS; ++k) {
-        if (!(est->ocv_v[k + 1u] > est->ocv_v[k])) return false;
-    }
-    const bool positive = est->per_uc > 0.0f && est->transfer_farad > 0.0f && est->diffusion_farad > 0.0f && est->sigma_start_frac > 0.0f &&
-                          est->sigma_noise_v > 0.0f && config->set.bleed_ohm > 0.0f && est->pressure_max_kpa > 0.0f;
-    return positive && all_finite(config->set.plating_a, 2u * (EST_TEMPERATURE_STEPS + 1u) + EST_PRESSURE_STEPS + 1u);
-}
-
-static bool observer_is_sound(const bms_config_t *config)
-{
-    const obs_params_t *const obs = &config->obs;
-    if (!all_finite(&obs->core_j_per_k, offsetof(obs_params_t, sensors) / sizeof(float))) return false;
-    const bool heat = obs->core_j_per_k > 0.0f && obs->surface_j_per_k > 0.0f && obs->core_surface_w_per_k > 0.0f;
-    return heat && obs->cooling_w_per_k > 0.0f && obs->sensors == config->set.thermistors;
-}
-
-static uint32_t check(const bms_config_t *config)
-{
-    const bms_settings_t *const set = &config->set;
-    if (set->magic != BMS_CONFIG_MAGIC || set->version != BMS_CONFIG_VERSION || set->size != sizeof *config) return BMS_REFUSED_MAGIC;
-    if (config->crc32 != crc32_ieee((const uint8_t *)config, offsetof(bms_config_t, crc32))) return BMS_REFUSED_CRC;
-    if (!topology_fits(set)) return BMS_REFUSED_TOPOLOGY;
-    if (!limits_are_ordered(set)) return BMS_REFUSED_LIMITS;
-    return estimator_is_sound(config) && observer_is_sound(config) ? BMS_REFUSED_NONE : BMS_REFUSED_ESTIMATOR;
-}
+/* ---- start ----------------------------------------------------------------------------------------------------------------- */
 
 int ecu_init(ecu_t *self, const ecu_boot_t *boot)
 {
@@ -112,7 +42,7 @@ int ecu_init(ecu_t *self, const ecu_boot_t *boot)
     self->refused = BMS_REFUSED_MISSING;
     if (boot->config != NULL && boot->config_size == sizeof self->config) {
         memcpy(&self->config, boot->config, sizeof self->config);
-        self->refused = check(&self->config);
+        self->refused = config_check(&self->config);
     }
     contactor_init(self);
     canin_init(self);

@@ -169,7 +169,12 @@ enum {
     BMS_REFUSED_CRC = 3,       /* damaged */
     BMS_REFUSED_TOPOLOGY = 4,  /* a pack this build cannot hold */
     BMS_REFUSED_LIMITS = 5,    /* limits out of order */
-    BMS_REFUSED_ESTIMATOR = 6  /* a table holds what is not a number, or an OCV that falls */
+    BMS_REFUSED_ESTIMATOR = 6, /* a table holds what is not a number, or an OCV that falls */
+    BMS_REFUSED_CHEMISTRY = 7, /* limits beyond what a cell of this OCV can bear, or than any can */
+    BMS_REFUSED_SENSORS = 8,   /* a limit that its sensor cannot show */
+    BMS_REFUSED_CHIPS = 9,     /* a threshold the monitor chips do not have, or that comes before the firmware's own */
+    BMS_REFUSED_CONTACTORS = 10, /* times and currents of contactors and precharge contradict each other */
+    BMS_REFUSED_REACTION = 11  /* a diagnosis that cannot meet its budget: see bms reaction-times */
 };
 
 /* ---- state of each part -------------------------------------------------------------------------------------------------- */
@@ -204,6 +209,7 @@ typedef struct {
     uint64_t limit_us;
     uint64_t full_scan_us;    /* last scan with every cell valid */
     uint64_t can_ok_us;
+    uint64_t chip_fault_us;   /* fault line high */
 } protect_t;
 
 typedef struct {
@@ -330,6 +336,15 @@ void bms_assert_failed(bms_t *self, uint32_t place);
 
 /* ---- the parts, in the order of the data ---------------------------------------------------------------------------------- */
 
+uint32_t config_check(const bms_config_t *config); /* config_check.c: BMS_REFUSED_... */
+
+#define AFE_CONFIG_BYTES 23u /* of a chip's configuration, ACTIVE_CELL to COMM_TIMEOUT, read back every AFE_CONFIG_MS */
+#define AFE_CONFIG_MS 80u
+#define OPEN_MARGIN_MS 20u   /* after the contactors' travel, before a current through open ones is believed */
+static inline uint32_t afe_scan_ms(uint32_t modules)
+{
+    return modules <= 12u ? 20u : 40u;
+}
 void afe_init(bms_t *self);
 void afe_step(bms_t *self, const ecu_in_t *in, ecu_out_t *out);
 void afe_sleep(bms_t *self); /* the chips too */

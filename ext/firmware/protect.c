@@ -6,8 +6,8 @@
 #define START_MS 2500u        /* chips, sensors and vehicle may be silent so long after start */
 #define INSULATION_START_MS 7000u /* a monitor tests itself for so long; no contactor closes before it has a value */
 #define CURRENT_AGE_MS 100u   /* a current older than this is none */
-#define TRAVEL_MS 100u        /* contactors open, arc out, sensor filter */
 #define RUNAWAY_CDEGC 15000   /* a thermistor above 150 degC needs no rate */
+#define CHIP_FAULT_GAP_MS 10u /* an alarm that was cleared and lasts is gone for so long at most */
 #define CONTACTOR_COUNT 3u
 
 static bool started(const bms_t *self)
@@ -60,6 +60,7 @@ void protect_init(bms_t *self)
 {
     self->protect.full_scan_us = self->protect.can_ok_us = self->protect.limit_us = self->now_us;
     self->protect.sign_ma[0] = self->protect.sign_ma[1] = BMS_UNKNOWN;
+    self->protect.chip_fault_us = 0u;
     self->selfcheck.due_us = self->now_us + 1000u * (uint64_t)START_MS;
 }
 
@@ -172,7 +173,7 @@ static void check_current(bms_t *self)
                 ma, -1);
     uint64_t moved_us = self->contactor.coil_us[0];
     for (uint32_t k = 1; k < CONTACTOR_COUNT; ++k) moved_us = moved_us > self->contactor.coil_us[k] ? moved_us : self->contactor.coil_us[k];
-    const bool open = self->contactor.coils == 0u && elapsed_ms(self->now_us, moved_us) >= TRAVEL_MS;
+    const bool open = self->contactor.coils == 0u && elapsed_ms(self->now_us, moved_us) >= self->config.set.feedback_ms + OPEN_MARGIN_MS;
     const bool flows = open && abs_i32(ma) > max_i32(threshold(DIAG_CURRENT_WHILE_OPEN, TIER_TRIP), set->rest_ma);
     diag_sample(self, DIAG_CURRENT_WHILE_OPEN, flows ? TIER_TRIP : TIER_NONE, ma, -1);
 }
@@ -348,7 +349,9 @@ static void check_afe(bms_t *self)
     const afe_t *const afe = &self->afe;
     uint32_t faults = 0;
     for (uint32_t chip = 0; chip < self->config.set.modules; ++chip) faults |= afe->fault_summary[chip];
-    const bool voltage = (faults & 0x04u) != 0u, line = (self->pins & PIN_IN_CHIP_FAULT) != 0u && afe_runs(self);
+    if ((self->pins & PIN_IN_CHIP_FAULT) != 0u) self->protect.chip_fault_us = self->now_us;
+    const bool line = elapsed_ms(self->now_us, self->protect.chip_fault_us) <= CHIP_FAULT_GAP_MS && afe_runs(self);
+    const bool voltage = (faults & 0x04u) != 0u;
     const uint32_t tier = voltage && line ? TIER_TRIP : (line ? TIER_WARN : TIER_NONE);
     diag_sample(self, DIAG_CHIP_FAULT, tier, (int32_t)faults, -1);
     diag_sample(self, DIAG_AFE_CONFIG, afe->config_failures >= 2u ? TIER_TRIP : TIER_NONE, 1, -1);

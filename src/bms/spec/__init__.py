@@ -47,6 +47,8 @@ class Tier(IntEnum):
     trip = 3
 
 
+Sample = Literal["voltages", "current", "gpio", "insulation", "tick", "step", "event", "request"]
+SAMPLES: tuple[str, ...] = Sample.__args__  # type: ignore[attr-defined]
 Reaction = Literal["none", "derate", "inhibit_charge", "inhibit", "trip"]
 REACTIONS: tuple[str, ...] = Reaction.__args__  # type: ignore[attr-defined]
 
@@ -60,7 +62,7 @@ class Diagnosis(Frozen, frozen=True):
     group: Group
     tiers: tuple[Literal["operate", "warn", "trip"], ...]
     trigger: str
-    sample: Literal["voltages", "current", "gpio", "insulation", "tick", "step", "event"]
+    sample: Sample
     debounce_samples: int
     debounce_ms: int
     reaction: Reaction

@@ -184,6 +184,7 @@ SAMPLE_MS = {
     "tick": 10,
     "step": 1,
     "event": 1,
+    "request": 10,
 }
 
 
