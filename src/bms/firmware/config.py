@@ -9,7 +9,6 @@ same on every machine, and their CRC-32 (the last field) travels on CAN as the c
 
 from __future__ import annotations
 
-import math
 import struct
 import zlib
 from collections.abc import Sequence
@@ -21,7 +20,6 @@ from bms.errors import ConfigError
 from bms.firmware import leak, observer, refusals, tables
 from bms.model import Cell, CriticalCurrent, Pack, Triplet
 from bms.protocols.request import KEY_BYTES, TEST_KEY
-from bms.rng import exact_log
 
 Value = float | int | bool | Sequence[float] | Sequence[int] | np.ndarray
 Values = dict[str, Value]
@@ -30,7 +28,7 @@ CONSTANTS: dict[str, int] = _firmware.config_constants()
 LINE_DELAY_MS = 4  # turnaround, and a way through the rig of a millisecond or two each way
 LINE_DELAY_MAX_MS = 100  # a scan of a large stack takes as long
 PRECHARGE_MAX_MS = 1480  # a tick before the deadline of precharge_timeout in diagnoses.toml
-# Assumption: controller, transceivers and shunt sensor awake; system basis chip and supervisors asleep.
+# Assumption: controller, transceivers and shunt sensor awake; basis chip and supervisors asleep.
 _SUPPLY: Values = {
     "sleep_after_ms": 60_000,
     "wake_period_ms": 3_600_000,
@@ -156,27 +154,9 @@ def _chips(pack: Pack, identities: Sequence[int]) -> Values:
         "chip_identity": known,
         "chip_overvoltage_code": overvoltage_code(pack.chip_overvoltage_v, pack.file),
         "chip_undervoltage_code": undervoltage_code(pack.chip_undervoltage_v, pack.file),
-        "frozen_scans": frozen_after(pack, 1),
-        "frozen_frames": frozen_after(pack, pack.topology.blocks_per_module),
+        "frozen_scans": tables.frozen_after(pack, 1),
+        "frozen_frames": tables.frozen_after(pack, pack.topology.blocks_per_module),
     }
-
-
-def scan_period_ms(pack: Pack) -> int:
-    """Between two readings of a cell (ext/firmware/afe.c)."""
-    modules = -(-pack.topology.blocks // pack.topology.blocks_per_module)
-    return 20 if modules <= 12 else 40
-
-
-def frozen_after(pack: Pack, channels: int) -> int:
-    """Equal readings in a row of `channels` converters of the pack's chips after which they count
-    as frozen: chance does it once in 1e7 h. At least 3; 0 where noise is too small to move them."""
-    noise_v = pack.sensors.cell_voltage_noise_v
-    if noise_v < 1.5e-4:  # below a step of 190.73 uV a healthy channel may well repeat itself
-        return 0
-    # The likeliest code is met with probability step / (sigma sqrt(2 pi)).
-    moves = exact_log(noise_v / 1.9073e-4 * 2.5066)
-    chances = exact_log(pack.topology.blocks * 3.6e6 / scan_period_ms(pack) * 1e7)
-    return max(3, math.ceil(chances / (moves * channels)))
 
 
 def overvoltage_code(volts: float, file: str = "") -> int:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from functools import lru_cache
 
 import numpy as np
 
 from bms import _firmware
-from bms.model import Conductivity, Electric
+from bms.model import Conductivity, Electric, Pack
 from bms.rng import exact_exp, exact_log, exact_pow
 from bms.units import BOLTZMANN_EV_PER_K, REFERENCE_K, kelvin
 
@@ -117,3 +118,21 @@ def neighbours(places: Sequence[int], channels: int) -> tuple[list[int], list[in
         right.append(b)
         share.append((channel - places[a]) / width if width > 0 and places[a] <= channel else 0.0)
     return left, right, share
+
+
+def scan_period_ms(pack: Pack) -> int:
+    """Between two readings of a cell (ext/firmware/afe.c)."""
+    modules = -(-pack.topology.blocks // pack.topology.blocks_per_module)
+    return 20 if modules <= 12 else 40
+
+
+def frozen_after(pack: Pack, channels: int) -> int:
+    """Equal readings in a row of `channels` converters of the pack's chips after which they count
+    as frozen: chance does it once in 1e7 h. At least 3; 0 where noise is too small to move them."""
+    noise_v = pack.sensors.cell_voltage_noise_v
+    if noise_v < 1.5e-4:  # below a step of 190.73 uV a healthy channel may well repeat itself
+        return 0
+    # The likeliest code is met with probability step / (sigma sqrt(2 pi)).
+    moves = exact_log(noise_v / 1.9073e-4 * 2.5066)
+    chances = exact_log(pack.topology.blocks * 3.6e6 / scan_period_ms(pack) * 1e7)
+    return max(3, math.ceil(chances / (moves * channels)))
