@@ -40,11 +40,11 @@ and `{{"withdraw": HANDLE}}`.
 **How to read the tables.** *In* is the state in which the tests inject it, with what the vehicle
 asks for then. *Asks for* is the least reaction: warn (a diagnosis), derate, inhibit (contactors
 stay open or the charge limit is 0), trip, open, reset (contactors open and stay so), refuse (they
-never close), ride through (no trip), none (only the invariants). One of the diagnoses must be raised
-within the budget, counted from the beginning of the fault or the end of its ramp; nothing may be
-raised that stands neither here nor among those the file allows beside. *Masks* names the invariants
-that cannot be seen or kept meanwhile; advertised limits (S10), closing again (S8) and the diagnoses
-themselves are never masked.
+never close), ride through (no trip), none (only the invariants). One of the diagnoses must be
+raised within the budget, counted from the beginning of the fault or the end of its ramp; nothing
+may be raised that stands neither here nor among those the file allows beside. *Masks* names the
+invariants that cannot be seen or kept meanwhile; advertised limits (S10), closing again (S8) and
+the diagnoses themselves are never masked.
 
 Not representable on a virtual bus: attacks on single bits of the CAN protocol, and analogue
 interference.
