@@ -11,6 +11,13 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
+try:  # pytest-qt stops everything where Qt's system libraries are missing; then only its tests skip
+    from pyqtgraph.Qt import QtWidgets  # noqa: F401
+
+    pytest_plugins = ["pytestqt.plugin"]
+except ImportError:
+    pytest_plugins = []
+
 ROOT = Path(__file__).resolve().parent.parent
 SLOW_S = 5.0
 
