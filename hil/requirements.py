@@ -20,13 +20,15 @@ FOLDER = Path(__file__).parent / "requirements"
 
 class Requirement(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """id: letters, a dash, digits; stable for ever. source: fault of the catalogue, standard or our
-    own; where a figure could not be read at its source, it says so."""
+    own; where a figure could not be read at its source, it says so. fault: of the catalogue, when
+    carrying it out is the verification."""
 
     id: str
     text: str
     source: str
     rationale: str = ""
     verification: str = "test"
+    fault: str = ""
 
 
 class File(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -279,6 +279,13 @@ class Recording:
         ]  # fmt: skip
         return self._happening(f"diagnosis {name} ({tier})", chosen)
 
+    def any_of(self, names: Sequence[str], tier: str = "any") -> Happening:
+        """When the BMS raised one of several diagnoses."""
+        each = [t for name in names for t in self.diagnosis(name, tier).times]
+        told = names[0] if len(names) == 1 else f"one of {', '.join(names)}"
+        times = tuple(sorted(each, key=lambda t: t.at_s))
+        return Happening(f"diagnosis {told} ({tier})", times, self.resolution_s, self.log)
+
     def state(self, name: str) -> Happening:
         """When the BMS said that it entered a state."""
         chosen = [e for e in self.events if e.kind == "state" and e.name == name]
@@ -303,6 +310,11 @@ class Recording:
         """Any diagnosis that tripped."""
         chosen = [e for e in self.events if e.kind == "diagnosis" and e.text == "trip raised"]
         return self._happening("a trip", chosen)
+
+    @property
+    def fuses(self) -> Happening:
+        """When the fuse blew."""
+        return self._happening("the fuse blows", [e for e in self.events if e.kind == "fuse"])
 
     @property
     def resets(self) -> Happening:
