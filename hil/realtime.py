@@ -84,7 +84,10 @@ class Realtime:
             )
         except BmsError as error:
             raise RigDied(str(error)) from error
-        self.load(current_a=CHARGE_C * self._capacity_ah if state == "charge" else 0.0)
+        if state == "charge":
+            self._ask(charge=CHARGE_C * self._capacity_ah)
+        else:
+            self.load(current_a=0.0)
         time.sleep(SETTLE_S)
         self._base_s = self._now()
 

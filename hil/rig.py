@@ -31,8 +31,9 @@ REQUEST = {"standby": "standby", "normal": "drive", "charge": "charge"}
 REACHED = {"standby": "standby", "normal": "normal_drive", "charge": "normal_charge"}
 """What the BMS then says."""
 WITHIN_S = 15.0  # self-test, close and precharge take about five
-SETTLE_S = 1.0  # after the state was reached
-CHARGE_C = -0.2  # current in the state "charge", of the rated capacity
+SETTLE_S = 1.0  # after the state was reached; where time is free, LONG_SETTLE_S
+LONG_SETTLE_S = 15.0  # insulation measured, cells tested, filters settled
+CHARGE_C = 0.2  # current in the state "charge", of the rated capacity
 
 
 class Start(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

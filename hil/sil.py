@@ -11,7 +11,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from bms_hil.rig import CHARGE_C, REACHED, REQUEST, SETTLE_S, WITHIN_S, Injection, RigFile
+from bms_hil.rig import (
+    CHARGE_C,
+    LONG_SETTLE_S,
+    REACHED,
+    REQUEST,
+    WITHIN_S,
+    Injection,
+    RigFile,
+)  # fmt: skip
 from bms_hil.traces import NAN, Recording
 from bms_hil.verdicts import Log
 
@@ -33,7 +41,6 @@ class Ready:
 
     simulation: Simulation
     snapshot: Snapshot
-    current_a: float
 
 
 class Sil:
@@ -88,7 +95,7 @@ class Sil:
         ready = self._ready[key]
         self._simulation = ready.simulation
         ready.simulation.restore(ready.snapshot)
-        ready.simulation.load(current_a=ready.current_a)  # a copy does not carry it
+        ready.simulation.world.set_profile(np.zeros(1))  # a copy does not carry the demand
         self._base_s = ready.simulation.time_s
         self._listen(ready.simulation, state)
 
@@ -117,10 +124,12 @@ class Sil:
                     f"it says {self._said_state() or 'nothing'}"
                 )
             self._advance(0.05)
-        current_a = CHARGE_C * self.capacity_ah if state == "charge" else 0.0
-        simulation.load(current_a=current_a)
-        self._advance(SETTLE_S)
-        return Ready(simulation, simulation.snapshot(), current_a)
+        if state == "charge":
+            simulation.charge(CHARGE_C * self.capacity_ah)
+        else:
+            simulation.load(current_a=0.0)
+        self._advance(LONG_SETTLE_S)
+        return Ready(simulation, simulation.snapshot())
 
     def _listen(self, simulation: Simulation, state: str) -> None:
         """Record from here on. state: which was reached."""

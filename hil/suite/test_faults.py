@@ -28,8 +28,10 @@ def cases():
 
 
 def place(fault, pack):
-    """Somewhere in the middle."""
-    return faults.count(fault, pack) // 2 if faults.count(fault, pack) > 1 else 0
+    """Somewhere in the middle, where nothing is special."""
+    places = faults.count(fault, pack)
+    chosen = {"byte": 4000, "page": 5}.get(fault.target, places // 2)
+    return min(chosen, places - 1)
 
 
 @pytest.mark.parametrize("fault", cases())

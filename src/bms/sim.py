@@ -342,6 +342,16 @@ class Simulation:
         loop["profile_index"][0], loop["profile_step_us"][0] = 0, 1_000_000
         self.world.set_profile(np.array([power_w if is_power else current_a or 0.0], np.float64))
 
+    def charge(self, current_a: float, voltage_v: float | None = None) -> None:
+        """From now on a charger: constant current, then constant voltage. current_a: above 0.
+        voltage_v: of the pack; None is the operate limit of its cells."""
+        vehicle = self.world.parts["vehicle"]
+        ceiling = self.cell.limits.voltage_max_v[0] * self.pack.topology.blocks
+        vehicle["kind"][0], vehicle["obeys_limits"][0] = KINDS["charge"], 1
+        vehicle["charge_current_a"][0] = current_a
+        vehicle["charge_voltage_v"][0] = ceiling if voltage_v is None else voltage_v
+        vehicle["step_count"][0] = 0
+
     def _arm(self, until: Mapping[str, Any]) -> None:
         loop = self.world.parts["loop"]
         armed = 0

@@ -140,6 +140,12 @@ class Emulation(Simulation):
         super().load(**how)
         self.shadow.commit()
 
+    def charge(self, current_a: float, voltage_v: float | None = None) -> None:
+        """As Simulation.charge."""
+        self.shadow.refresh()
+        super().charge(current_a, voltage_v)
+        self.shadow.commit()
+
     def inject(self, fault: str, **how: Any) -> int:
         """As Simulation.inject; the runner takes it between two steps."""
         self.shadow.refresh()
@@ -289,7 +295,7 @@ class EmulateService(Service):
         return f"{line}  pins {pins_words(f['pins'])}" if f["pins"] else line
 
     def answer(self, request: dict[str, Any]) -> dict[str, Any]:
-        """set, get, request, load, inject, withdraw, faults, io, arm; see docs/bench-setup.md."""
+        """set, get, request, load, charge, inject, withdraw, faults, io, arm: docs/bench-setup.md."""
         if "set" in request:
             self.emulation.change(dict(request["set"]))
         elif "get" in request:
@@ -298,6 +304,8 @@ class EmulateService(Service):
             self.emulation.request(str(request["request"]))
         elif "load" in request:
             self.emulation.load(**_load(request["load"]))
+        elif "charge" in request:
+            self.emulation.charge(_above_0("charge", request["charge"]))
         elif "inject" in request:
             return self._injected(request["inject"])
         elif "withdraw" in request:
@@ -345,6 +353,12 @@ class EmulateService(Service):
         finally:
             self.afe.close()
             self.buses.close()
+
+
+def _above_0(key: str, value: Any) -> float:
+    if not isinstance(value, int | float) or not 0.0 < value < 1e6:
+        raise ConfigError("request", key, value, "amperes above 0")
+    return float(value)
 
 
 def _load(asked: Any) -> dict[str, Any]:
