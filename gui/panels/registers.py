@@ -224,7 +224,7 @@ class Panel(QtWidgets.QWidget):
             return 0
         return int(self.chip.values[slot(self.chosen.address)])
 
-    def _show_chosen(self) -> None:
+    def _show_chosen(self, typing: bool = False) -> None:
         register = self.chosen
         self.editor.setVisible(self.chip.values is not None)
         can = "write_register" in self.snapshot.offers
@@ -242,7 +242,7 @@ class Panel(QtWidgets.QWidget):
             bit = 7 - k
             button.setChecked(bool(value >> bit & 1))
             button.setToolTip(f"bit {bit} {names[bit]}".rstrip())
-        if not self.hex.hasFocus() or self.staged is None:
+        if not typing and (not self.hex.hasFocus() or self.staged is None):
             text = f"{value:02X}"
             if self.hex.text() != text:
                 self.hex.setText(text)
@@ -260,7 +260,7 @@ class Panel(QtWidgets.QWidget):
 
     def _typed(self, text: str) -> None:
         self.staged = int(text, 16) if text else None
-        self._show_chosen()
+        self._show_chosen(typing=True)
 
     def write(self) -> None:
         """What is staged into the chip."""
