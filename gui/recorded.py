@@ -108,7 +108,8 @@ class RecordedData:
         step_s = 2.0 ** np.ceil(np.log2((t1_s - t0_s) / 4.0))
         begin_s = np.floor(t0_s / step_s) * step_s
         end_s = np.ceil(t1_s / step_s) * step_s
-        bins = max(16, round(columns * (end_s - begin_s) / (t1_s - t0_s)))
+        columns = max(columns, 800)  # the same for all who ask for one picture
+        bins = round(columns * (end_s - begin_s) / (t1_s - t0_s))
         bins = 1 << (bins - 1).bit_length()
         key = (name, begin_s, end_s, bins)
         held = self._windows.get(key)

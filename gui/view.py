@@ -9,7 +9,7 @@ from bms_gui.playhead import HEARD, Playhead
 from bms_gui.snapshot import Snapshot, refusal
 from pyqtgraph.Qt import QtCore
 
-FRAME_MS = 33
+FRAME_MS = 25
 
 
 class Feed(Protocol):
@@ -48,6 +48,7 @@ class View(QtCore.QObject):
         self._asked_s = time.monotonic()
         self.use(feed)
         self._timer = QtCore.QTimer(self)
+        self._timer.setTimerType(QtCore.Qt.TimerType.PreciseTimer)
         self._timer.timeout.connect(self.pump)
         self._timer.start(FRAME_MS)
 
