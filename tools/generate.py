@@ -21,6 +21,10 @@ sys.path.insert(0, str(ROOT / "tools"))
 
 from fault_tables import faults_md  # noqa: E402
 
+sys.path.insert(0, str(ROOT / "tools"))
+
+import uds_tables  # noqa: E402
+
 from bms import spec  # noqa: E402
 
 CANTOOLS = "45.1.0"  # wrote bms_dbc.[ch]; another version may write the same messages differently
@@ -38,11 +42,13 @@ def outputs() -> dict[Path, str]:
         C_FOLDER / "diagnoses.h": diagnoses_h(),
         C_FOLDER / "schedule.h": schedule_h(),
         C_FOLDER / "pins.h": pins_h(),
+        C_FOLDER / "uds_rows.h": uds_rows_h(),
         DOCS / "messages.md": messages_md(),
         DOCS / "diagnoses.md": diagnoses_md(),
         DOCS / "faults.md": faults_md(),
         DOCS / "pins.md": pins_md(),
         DOCS / "signals.md": signals_md(),
+        DOCS / "uds.md": uds_md(),
     }
 
 
@@ -182,6 +188,13 @@ def pins_h() -> str:
     )
 
 
+def uds_rows_h() -> str:
+    """What a workshop can read and write. Included by uds.c alone, after bms.h."""
+    text = "Data identifiers of the diagnostics over CAN."
+    made = _header("BMS_UDS_ROWS_H", "uds.toml", text, uds_tables.uds_c())
+    return made.replace("#include <stdint.h>", '#include <stddef.h>\n\n#include "bms.h"', 1)
+
+
 # ---- tables ----
 
 
@@ -193,6 +206,20 @@ def _table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
 
 def _page(title: str, file: str, *parts: str) -> str:
     return "\n\n".join([f"# {title}", f"<!-- {WARNING.format(file)} -->", *parts]) + "\n"
+
+
+def uds_md() -> str:
+    """Data identifiers and trouble codes."""
+    codes = [(f"`P1A{row.id:02X}-00`", row.title, row.name) for row in spec.diagnoses()]
+    return _page(
+        "Data identifiers and trouble codes",
+        "uds.toml",
+        "What [diagnostics over CAN](diagnostics.md) reads and writes; big-endian, unknown is all "
+        "ones (the most negative value of a signed one).",
+        _table(("identifier", "what", "bytes", "unit", ""), uds_tables.table()),
+        "## Trouble codes",
+        _table(("code", "what", "[diagnosis](diagnoses.md)"), codes),
+    )
 
 
 def messages_md() -> str:
