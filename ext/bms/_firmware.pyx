@@ -1,4 +1,4 @@
-# distutils: sources = ext/firmware/bms.c ext/firmware/afe.c ext/firmware/sensor.c ext/firmware/measure.c ext/firmware/charge.c ext/firmware/estimator.c ext/firmware/diag.c ext/firmware/protect.c ext/firmware/plausible.c ext/firmware/selfcheck.c ext/firmware/limits.c ext/firmware/contactor.c ext/firmware/thermal.c ext/firmware/balance.c ext/firmware/leak.c ext/firmware/watch.c ext/firmware/observer.c ext/firmware/health.c ext/firmware/power.c ext/firmware/witness.c ext/firmware/canin.c ext/firmware/request.c ext/firmware/sleep.c ext/firmware/canout.c ext/firmware/crc.c ext/firmware/aes.c ext/firmware/cmac.c ext/firmware/journal.c ext/firmware/store.c ext/firmware/config_check.c ext/firmware/config_fields.c ext/firmware/generated/bms_dbc.c
+# distutils: sources = ext/firmware/bms.c ext/firmware/afe.c ext/firmware/sensor.c ext/firmware/measure.c ext/firmware/charge.c ext/firmware/estimator.c ext/firmware/diag.c ext/firmware/protect.c ext/firmware/plausible.c ext/firmware/selfcheck.c ext/firmware/limits.c ext/firmware/contactor.c ext/firmware/thermal.c ext/firmware/balance.c ext/firmware/leak.c ext/firmware/watch.c ext/firmware/observer.c ext/firmware/health.c ext/firmware/power.c ext/firmware/witness.c ext/firmware/canin.c ext/firmware/request.c ext/firmware/sleep.c ext/firmware/canout.c ext/firmware/crc.c ext/firmware/aes.c ext/firmware/cmac.c ext/firmware/journal.c ext/firmware/store.c ext/firmware/config_check.c ext/firmware/isotp.c ext/firmware/uds.c ext/firmware/config_fields.c ext/firmware/generated/bms_dbc.c
 """The battery management firmware as a Python object, and its table of functions for the compiled loop.
 
 `api_address()` is the address of an `ecu_api_t` (ext/common/ecu_api.h). `config_fields()` describes `bms_config_t` and
@@ -377,6 +377,11 @@ cdef class Firmware:
     def watchdog_kick(self):
         """Whether the watchdog was served."""
         return bool(self._out.watchdog_kick)
+
+    @property
+    def reset_wanted(self):
+        """Whether it asks to be reset."""
+        return bool(self._out.reset_wanted)
 
     @property
     def sleep_ms(self):

@@ -64,6 +64,7 @@ int ecu_init(ecu_t *self, const ecu_boot_t *boot)
     leak_init(&self->leak, self->config.set.blocks);
     watch_init(self);
     store_init(self);
+    uds_init(self, boot->entropy);
     self->limits.us = self->now_us;
     return 0;
 }
@@ -206,6 +207,7 @@ void ecu_step(ecu_t *self, const ecu_in_t *in, ecu_out_t *out)
     else if (slot % 10u == 5u) store_tick(self);
     every_100_ms(self, slot % 100u, slot / 100u);
     store_step(self, in, out);
+    uds_step(self, out);
     if (self->sleep.looks == 0u) canout_step(self, out, slot); /* a look wakes nobody */
     BMS_ASSERT(self, contactor_is_whole(self));
     if (state_is_dead(self->contactor.state)) return;

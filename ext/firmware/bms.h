@@ -47,6 +47,7 @@
 #include "request.h"
 #include "sleep.h"
 #include "store.h"
+#include "uds.h"
 #include "watch.h"
 #include "witness.h"
 
@@ -216,6 +217,7 @@ typedef struct ecu {
     leak_t leak;
     watch_t watch;
     store_t store;
+    uds_t uds;
     canin_t canin;
     request_t request;
     sleep_t sleep;
@@ -323,6 +325,11 @@ void watch_init(bms_t *self);
 void watch_temperatures(bms_t *self, uint32_t chip);
 void watch_module(bms_t *self, uint32_t chip, uint32_t first, uint32_t count, uint32_t round); /* every 100 ms; round: 0 to 9 */
 void watch_slow(bms_t *self, uint32_t round);
+
+/* uds.c: what a workshop asks. */
+void uds_init(bms_t *self, const uint8_t entropy[16]);
+void uds_receive(bms_t *self, const ecu_can_frame_t *frame);
+void uds_step(bms_t *self, ecu_out_t *out); /* every step */
 
 /* store.c: what outlives a reset. A record that is put is in memory some milliseconds later, whatever happens then. */
 void store_init(bms_t *self);

@@ -77,6 +77,7 @@ void canin_receive(bms_t *self, const ecu_can_frame_t *frame)
     if (frame->id == BMS_DBC_VCU_REQUEST_FRAME_ID) take_request(self, frame);
     else if (frame->id == BMS_DBC_VCU_AUTHORITY_FRAME_ID) request_receive(self, frame);
     else if (frame->id == BMS_DBC_CHARGER_STATUS_FRAME_ID) take_charger(self, frame);
+    else uds_receive(self, frame);
 }
 
 void canin_tick(bms_t *self)

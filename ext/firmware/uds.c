@@ -9,7 +9,7 @@ enum {
     SERVICE_SESSION = 0x7F
 };
 enum { QUIET = 0x80 };
-enum { SELF_TEST = 0x0201 };
+enum { SELF_TEST = 0x0201, CONTACTOR_TEST = 0x0202 };
 enum { FAULT_CONFIG = 1, FAULT_MEMORY = 2, FAULT_CHIPS = 4, FAULT_CIPHER = 8, FAULT_MEASURE = 16 };
 
 /* A request as its service sees it, and the answer it writes. */
@@ -331,8 +331,8 @@ static uint32_t security_access(bms_t *self, call_t *c)
 static void age_penalty(bms_t *self)
 {
     uds_t *const u = &self->uds;
-    const uint8_t *const kept = store_get(self, STORE_SECURITY);
     if (u->loaded == 0u && store_is_read(self)) {
+        const uint8_t *const kept = store_get(self, STORE_SECURITY);
         u->loaded = 1u;
         u->tries = kept != NULL ? kept[0] : 0u;
         u->penalty = u->tries >= UDS_TRIES;
@@ -361,24 +361,51 @@ static uint32_t self_test(const bms_t *self)
     return faults;
 }
 
-static uint32_t routine(bms_t *self, call_t *c)
+static void put_result(call_t *c, uint32_t what, uint32_t routine, uint32_t verdict, uint32_t faults)
 {
-    const uint32_t what = c->data[1] & 0x7Fu;
-    if (c->length < 4u) return LENGTH;
-    if (what != 1u && what != 3u) return SUB_FUNCTION;
-    if (get_u16_be(c->data + 2) != SELF_TEST) return RANGE;
-    if (c->length != 4u) return LENGTH;
+    put(c, what, 1u);
+    put(c, routine, 2u);
+    put(c, verdict, 1u);
+    put(c, faults, 1u);
+}
+
+static uint32_t test_itself(bms_t *self, call_t *c, uint32_t what)
+{
     if (!is_open(self)) return CONDITIONS;
     if (what == 3u && self->uds.routine == UDS_ROUTINE_NEVER) return SEQUENCE;
     if (what == 1u) {
         self->uds.faults = self_test(self);
         self->uds.routine = self->uds.faults == 0u ? UDS_ROUTINE_PASSED : UDS_ROUTINE_FAILED;
     }
-    put(c, what, 1u);
-    put(c, SELF_TEST, 2u);
-    put(c, self->uds.routine, 1u);
-    put(c, self->uds.faults, 1u);
+    put_result(c, what, SELF_TEST, self->uds.routine, self->uds.faults);
     return OK;
+}
+
+/* Each contactor alone, in standby only: contactor.c sees to it that no path is closed. */
+static uint32_t test_contactors(bms_t *self, call_t *c, uint32_t what)
+{
+    uds_t *const u = &self->uds;
+    if (what == 1u) {
+        if (u->unlocked == 0u) return SECURITY;
+        if (!is_open(self) || !contactor_begin_test(self)) return CONDITIONS;
+        u->contactors = UDS_ROUTINE_RUNS;
+    }
+    if (u->contactors == UDS_ROUTINE_NEVER) return SEQUENCE;
+    if (self->contactor.state == STATE_SERVICE) u->contactors = UDS_ROUTINE_RUNS;
+    else u->contactors = self->contactor.test_failed == 0u ? UDS_ROUTINE_PASSED : UDS_ROUTINE_FAILED;
+    put_result(c, what, CONTACTOR_TEST, u->contactors, self->contactor.test_failed);
+    return OK;
+}
+
+static uint32_t routine(bms_t *self, call_t *c)
+{
+    const uint32_t what = c->data[1] & 0x7Fu;
+    if (c->length < 4u) return LENGTH;
+    if (what != 1u && what != 3u) return SUB_FUNCTION;
+    const uint32_t which = get_u16_be(c->data + 2);
+    if (which != SELF_TEST && which != CONTACTOR_TEST) return RANGE;
+    if (c->length != 4u) return LENGTH;
+    return which == SELF_TEST ? test_itself(self, c, what) : test_contactors(self, c, what);
 }
 
 static uint32_t tester_present(bms_t *self, call_t *c)
@@ -489,7 +516,7 @@ static bool tell_to_wait(bms_t *self, ecu_can_frame_t *frame)
 static void finish(bms_t *self)
 {
     uds_t *const u = &self->uds;
-    const bool lost = u->waits != 0u && !store_is_idle(self);
+    const bool lost = u->waits != 0u && u->reset == 0u && (store_fails(self) || !store_is_idle(self));
     if (lost) refuse(self, u->tp.rx[0], PROGRAMMING);
     if (u->answer != 0u && (u->quiet == 0u || u->told != 0u)) isotp_send(&u->tp, u->answer);
     u->tp.rx_state = ISOTP_RX_IDLE;

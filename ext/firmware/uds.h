@@ -23,7 +23,8 @@ typedef struct {
     uint8_t penalty, loaded, waits, told; /* waits: an answer stands in tp.tx until memory has taken what was put; told: 78 was sent */
     uint8_t quiet, functional, reset, routine; /* quiet: no positive answer; reset wanted: ECUReset's type */
     uint8_t seed[16];
-    uint16_t answer, reserved;     /* bytes of the answer that waits */
+    uint16_t answer;               /* bytes of the answer that waits */
+    uint8_t contactors, reserved;  /* UDS_ROUTINE_... of the contactor test */
     uint32_t seeds, faults;        /* seeds given; faults: result of the self-test, one bit each */
     uint32_t requests, refused;    /* only rise */
     uint64_t session_us, penalty_us, request_us, told_us;

@@ -16,6 +16,7 @@ class Firmware:
     heater_pptt: int
     pump_pptt: int
     watchdog_kick: bool
+    reset_wanted: bool
     uart: bytes
     low_us: int
     baud: int

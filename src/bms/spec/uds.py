@@ -1,8 +1,8 @@
 """Data identifiers and routines of the workshop's diagnostics (uds.toml, docs/diagnostics.md).
 
-    identifiers()          every row, by id
-    decode(0x0101, data)   its value: a number, a list of them, text, or None for unknown
-    dtc(1)                 trouble code of a diagnosis; diagnosis_of(code) the way back
+identifiers()          every row, by id
+decode(0x0101, data)   its value: a number, a list of them, text, or None for unknown
+dtc(1)                 trouble code of a diagnosis; diagnosis_of(code) the way back
 """
 
 from __future__ import annotations
