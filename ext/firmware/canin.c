@@ -83,9 +83,11 @@ void canin_receive(bms_t *self, const ecu_can_frame_t *frame)
 void canin_tick(bms_t *self)
 {
     canin_t *const in = &self->canin;
-    if (in->known != 0u && elapsed_ms(self->now_us, in->request_us) > SILENCE_MS) {
+    const bool is_silent = elapsed_ms(self->now_us, in->request_us) > SILENCE_MS;
+    /* The next good frame starts anew; not while closed, or a counter that stands still would be a good one every 500 ms. */
+    if (is_silent && self->contactor.coils == 0u) in->counter = E2E_P01_NO_COUNTER;
+    if (in->known != 0u && is_silent) {
         in->known = 0u;
-        in->counter = E2E_P01_NO_COUNTER; /* the next good frame starts anew */
         in->mode = in->balance_allowed = in->heating_allowed = in->clear = in->clear_edge = 0u;
     }
     /* A charger that has spoken must go on speaking while it charges. */
