@@ -169,9 +169,10 @@ def test_values_become_bytes_and_what_does_not_fit_is_a_sentence(qtbot: Any, nea
     panel.message.setCurrentText("VcuRequest")
     qtbot.mouseClick(panel.add, LEFT)
     before = panel.lines[0].data
+    QtWidgets.QApplication.processEvents()  # the form is shown
     mode = next(
         box for box in panel.form.findChildren(QtWidgets.QComboBox)
-        if not box.isHidden() and box.findText("charge") >= 0
+        if box.isVisible() and box.findText("charge") >= 0
     )  # fmt: skip
     mode.setCurrentText("charge")
     assert panel.lines[0].data != before and panel.lines[0].values["Mode"] == "charge"
