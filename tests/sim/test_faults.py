@@ -3,11 +3,15 @@ catalogue asks for: the reaction, one of the diagnoses, within the budget, and n
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import faultcase
 import pytest
 
-from bms import faults
+from bms import faults, replay
 from bms.faults import Fault
+from bms.recorder import Recording
+from bms.sim import Simulation
 
 NOT_YET = {
     "CEL-09": "a leak of 0.9 A is not told apart within ten minutes of rest",
@@ -76,6 +80,23 @@ def test_snapshot_in_the_middle_of_a_fault_goes_on_as_if_nothing_had_happened() 
     assert [one.state for one in made.faults() if one.handle == handle] == ["active"]
     made.run(2.0, record=False)
     assert int(made.world.parts["loop"]["trace_hash"][0]) == straight
+
+
+def test_run_with_faults_replays_bit_for_bit(tmp_path: Path) -> None:
+    """What the firmware was given under faults, resets among them, gives the same answers again."""
+    made = Simulation(faultcase.HERE / "faults_drive.toml", pack="bench_16s1p", seed=5)
+    made.inject("SEN-05", index=3, after_s=12.0)
+    made.inject("COM-02", after_s=13.0, for_s=1.0)
+    made.inject("SYS-02", after_s=15.0)
+    made.inject("AFE-02", after_s=17.0, for_s=0.4)
+    path = tmp_path / "run.arrow"
+    run = made.run(19.0, record=path, inputs=True)
+    assert run.summary["ecu_resets"] == 1
+    with Recording.open(path) as recording:
+        found = replay.check(recording)
+        told = [e.name for e in recording.events if e.kind == "fault"]
+    assert found.first is None and found.starts == 2
+    assert told == ["SEN-05", "SEN-05", "COM-02", "COM-02", "SYS-02", "AFE-02", "AFE-02"]
 
 
 def test_world_is_as_it_was_after_a_fault_that_comes_back() -> None:

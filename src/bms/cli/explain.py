@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import argparse
 import difflib
-import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -212,21 +211,27 @@ def _state(number: int, word: str) -> Entry:
 
 
 def _fault_ids() -> list[str]:
-    """Ids of the fault catalogue that some diagnosis answers."""
-    from bms import spec
+    """Ids of the fault catalogue."""
+    from bms import faults
 
-    found = (re.findall(r"\b[A-Z]{3}-\d\d\b", row.source) for row in spec.diagnoses())
-    return sorted({fault for ids in found for fault in ids})
+    return list(faults.load())
 
 
 def _fault(fault: str) -> Entry:
-    from bms import spec
+    from bms import faults, spec
 
+    one = faults.fault(fault)
     rows = [row for row in spec.diagnoses() if fault in row.source]
-    return f"{fault}: fault", [
+    acts = ", ".join(dict.fromkeys(write.field for write in one.writes))
+    asks = f"{one.reaction.replace('_', ' ')} within {one.budget_ms:g} ms"
+    return f"{fault}: fault, {one.title}", [
+        ("what happens", one.text),
+        ("acts on", acts),
+        ("left open", one.left_to),
+        ("asks for", asks if one.writes else ""),
         *(
             ("answered by", f"{row.name}: {row.title}; {row.reaction} in {row.deadline_ms} ms")
             for row in rows
         ),
-        ("file", _place(spec.DIAGNOSES, fault)),
+        ("file", _place(faults.FOLDER / f"{one.group.lower()}.toml", f'id = "{fault}"')),
     ]

@@ -307,7 +307,7 @@ class EmulateService(Service):
         elif "charge" in request:
             self.emulation.charge(_above_0("charge", request["charge"]))
         elif "inject" in request:
-            return self._injected(request["inject"])
+            return inject(self.emulation, request["inject"])
         elif "withdraw" in request:
             self.emulation.withdraw(_handle(request["withdraw"]))
         elif "faults" in request:
@@ -319,23 +319,6 @@ class EmulateService(Service):
         else:
             return super().answer(request)
         return {"t_s": self.emulation.time_s}
-
-    def _injected(self, wanted: Any) -> dict[str, Any]:
-        """{"id": "SEN-03", "index": 2, "after_s": 1.0, ...}: the handle it got."""
-        how = dict(wanted) if isinstance(wanted, dict) else {"id": wanted}
-        unknown = set(how) - {"id", "index", "value", "after_s", "ramp_s", "for_s"}
-        if unknown or not isinstance(how.get("id"), str):
-            expected = "an object with id, and index, value, after_s, ramp_s, for_s"
-            raise ConfigError("request", "inject", wanted, expected)
-        name = how.pop("id")
-        for key, value in how.items():
-            whole = key == "index"
-            if value is None and not whole:
-                continue
-            if isinstance(value, bool) or not isinstance(value, int if whole else (int, float)):
-                raise ConfigError("request", f"inject.{key}", value, "a number")
-        handle = self.emulation.inject(name, **how)
-        return {"handle": handle, "t_s": self.emulation.time_s}
 
     def close(self) -> None:
         """Lines off, recording finished, ports closed."""
@@ -370,6 +353,23 @@ def _load(asked: Any) -> dict[str, Any]:
         if not isinstance(value, wanted):
             raise ConfigError("request", f"load.{key}", value, "a number, or true and false")
     return dict(asked)
+
+
+def inject(emulation: Emulation, wanted: Any) -> dict[str, Any]:
+    """{"id": "SEN-03", "index": 2, "after_s": 1.0, ...}: the handle it got."""
+    how = dict(wanted) if isinstance(wanted, dict) else {"id": wanted}
+    unknown = set(how) - {"id", "index", "value", "after_s", "ramp_s", "for_s"}
+    if unknown or not isinstance(how.get("id"), str):
+        expected = "an object with id, and index, value, after_s, ramp_s, for_s"
+        raise ConfigError("request", "inject", wanted, expected)
+    name = how.pop("id")
+    given = {key: value for key, value in how.items() if value is not None}
+    for key, value in given.items():
+        is_number = isinstance(value, int if key == "index" else (int, float))
+        if isinstance(value, bool) or not is_number:
+            raise ConfigError("request", f"inject.{key}", value, "a number")
+    handle = emulation.inject(name, **given)
+    return {"handle": handle, "t_s": emulation.time_s}
 
 
 def _handle(value: Any) -> int:

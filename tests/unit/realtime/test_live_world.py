@@ -11,7 +11,7 @@ import pytest
 from bms import links
 from bms.errors import BmsError, ConfigError
 from bms.realtime import live
-from bms.realtime.emulate import Emulation
+from bms.realtime.emulate import Emulation, inject
 
 pytestmark = pytest.mark.wires
 
@@ -75,6 +75,35 @@ def test_a_field_that_is_not_there_is_refused(running: Emulation, place: str) ->
         running.change({place: 1.0})
     with pytest.raises(ConfigError):
         running.look_up(place)
+
+
+def test_a_fault_begins_and_is_withdrawn_in_a_running_world(running: Emulation) -> None:
+    answer = inject(running, {"id": "CON-14", "after_s": 0.0})
+    while running.look_up("loop.interlock") == 1:
+        time.sleep(1e-3)
+    assert [(f.handle, f.state) for f in running.faults()] == [(answer["handle"], "active")]
+    running.withdraw(answer["handle"])
+    while running.look_up("loop.interlock") == 0:
+        time.sleep(1e-3)
+    assert running.faults()[0].state == "over"
+    events = []
+    while sum(e.kind == "fault" for e in events) < 2:
+        events += running.manage(None)
+        time.sleep(1e-3)
+    told = [(e.name, e.text) for e in events if e.kind == "fault"]
+    assert told == [("CON-14", "on"), ("CON-14", "off")]
+
+
+@pytest.mark.parametrize(
+    "wanted",
+    ["CON-99", {}, {"id": 3}, {"id": "CON-14", "place": 1}, {"id": "CON-14", "after_s": "soon"},
+     {"id": "CEL-02", "index": 1.5}, {"id": "CEL-02", "index": 99}, {"id": "SYS-04"}, None,
+     {"id": "CON-14", "for_s": -1}, {"id": "CEL-02", "value": True}],
+)  # fmt: skip
+def test_a_fault_that_cannot_be_is_refused(running: Emulation, wanted: object) -> None:
+    with pytest.raises(ConfigError):
+        inject(running, wanted)
+    assert running.faults() == ()
 
 
 def test_too_many_changes_at_once_are_refused_whole() -> None:
