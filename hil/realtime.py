@@ -71,6 +71,7 @@ class Realtime:
     def bring_to(
         self, state: str, *, soc_frac: float | None = None, temperature_degc: float | None = None
     ) -> None:
+        """Both processes anew, and into the state. RigDied when they do not get there."""
         if state not in REACHED:
             raise ConfigError("rig.bring_to", "state", state, f"one of {', '.join(REACHED)}")
         self._stop()
@@ -179,6 +180,7 @@ class Realtime:
         self, fault: str, *, index: int = 0, value: float | None = None, after_s: float = 0.0,
         ramp_s: float | None = None, for_s: float | None = None,
     ) -> Injection:  # fmt: skip
+        """As Rig.inject; the fault begins when the pack has taken it."""
         entry = faults.load().get(fault)
         if entry is None:
             raise ConfigError("rig.inject", "fault", fault, "an id of the catalogue: `bms faults`")
@@ -197,6 +199,7 @@ class Realtime:
 
     @property
     def recording(self) -> Recording:
+        """As far as the file goes now."""
         time.sleep(TAIL_S)
         self._open()
         assert self._file is not None

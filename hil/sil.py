@@ -84,6 +84,7 @@ class Sil:
     def bring_to(
         self, state: str, *, soc_frac: float | None = None, temperature_degc: float | None = None
     ) -> None:
+        """A copy of the state, which is reached the first time."""
         if state not in REACHED:
             raise ConfigError("rig.bring_to", "state", state, f"one of {', '.join(REACHED)}")
         start = self.file.start
@@ -177,6 +178,7 @@ class Sil:
         return self._running.time_s - self._base_s
 
     def set(self, field: str, value: float, index: int = 0) -> None:
+        """Writes a field of the world."""
         part, _, name = field.partition(".")
         try:
             self._running.world.parts[part][name][index] = value
@@ -211,6 +213,7 @@ class Sil:
         self, fault: str, *, index: int = 0, value: float | None = None, after_s: float = 0.0,
         ramp_s: float | None = None, for_s: float | None = None,
     ) -> Injection:  # fmt: skip
+        """A fault of the catalogue."""
         from bms import faults
 
         known = faults.load()
@@ -264,6 +267,7 @@ class Sil:
         return found
 
     def keep(self, path: Path) -> bool:
+        """Signals and events as a recording."""
         pieces = [p for p in self._pieces if p.time_s.size]
         if not pieces:
             return False
@@ -299,6 +303,7 @@ class Sil:
     # ---- about itself ----
 
     def identity(self) -> dict[str, str]:
+        """What makes a result reproducible."""
         about = metadata(self._running) if self._simulation else {}
         device = "solid-bms firmware" if self._firmware is None else str(self._firmware)
         kept = {k: str(about[k]) for k in ("commit", "config_hash", "firmware") if k in about}

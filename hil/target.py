@@ -64,7 +64,7 @@ def build(folder: Path) -> Image:
         raise BmsError(f"the microcontroller needs: {lacking}")
     folder.mkdir(parents=True, exist_ok=True)
     elf, host = folder / "firmware.elf", folder / "host.so"
-    places = ["common", "firmware", "firmware/generated", "target"]
+    places = ["", "common", "firmware", "firmware/generated"]
     includes = [f"-I{EXT / p}" for p in places]
     firmware = [
         *sorted((EXT / "firmware").glob("*.c")), *sorted((EXT / "firmware/generated").glob("*.c")),

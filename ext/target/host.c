@@ -2,8 +2,10 @@
  *
  * One target a process. `target_attach` before anything else; `target_is_gone` becomes true when it does not answer in time, and
  * from then on every output is zero, which opens the contactors. */
+#ifndef _DEFAULT_SOURCE
 #define _DEFAULT_SOURCE
-#include "mailbox.h"
+#endif
+#include "target/mailbox.h"
 
 #include <fcntl.h>
 #include <sched.h>

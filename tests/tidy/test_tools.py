@@ -51,9 +51,13 @@ def checker(module: str) -> tuple[str, str, str]:
     return sys.executable, "-m", module
 
 
+BOARDS = ROOT / "ext" / "target" / "mps2"
+
+
 def c_files(place: str = "ext") -> list[Path]:
-    """Our C files, without what Cython left beside its sources."""
-    return sorted(p for p in (ROOT / place).rglob("*.c") if p.parent != ROOT / "ext" / "bms")
+    """Our C files for a host, without what Cython left beside its sources."""
+    others = (ROOT / "ext" / "bms", BOARDS)
+    return sorted(p for p in (ROOT / place).rglob("*.c") if p.parent not in others)
 
 
 def strict_findings(compiler: str, files: list[Path], *options: str) -> str:
@@ -102,6 +106,8 @@ def test_firmware_compiles_alone_for_a_microcontroller() -> None:
     alone = [*INCLUDE[1:], *CORTEX]  # without ext/: nothing of plant or chips can be reached
     for path in c_files("ext/firmware"):
         assert not said(compiler, "-fsyntax-only", *STRICT, *alone, path)
+    for path in BOARDS.glob("*.c"):
+        assert not said(compiler, "-fsyntax-only", *STRICT, *INCLUDE, *CORTEX, path)
 
 
 @pytest.mark.parametrize("tool", ["gcc", "clang"])

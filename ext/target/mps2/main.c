@@ -1,6 +1,6 @@
 /* The firmware on an MPS2 board (AN386, Cortex-M4F) behind the mailbox in its PSRAM. */
 #include "board.h"
-#include "mailbox.h"
+#include "target/mailbox.h"
 
 #define PAINT 0xC5C5C5C5u
 

@@ -295,7 +295,7 @@ class EmulateService(Service):
         return f"{line}  pins {pins_words(f['pins'])}" if f["pins"] else line
 
     def answer(self, request: dict[str, Any]) -> dict[str, Any]:
-        """set, get, request, load, charge, inject, withdraw, faults, io, arm; docs/bench-setup."""
+        """set, get, request, load, charge, inject, withdraw, faults, io, arm: the docs tell."""
         if "set" in request:
             self.emulation.change(dict(request["set"]))
         elif "get" in request:
