@@ -31,8 +31,8 @@ INVARIANTS: tuple[str, ...] = (
 and the families C, D and T are never masked."""
 
 Target = Literal[
-    "pack", "cell", "block", "module", "sensor", "wire", "contactor", "message", "bit", "byte",
-    "node", "page",
+    "pack", "cell", "block", "module", "sensor", "wire", "contactor", "main", "message", "bit",
+    "byte", "node", "page",
 ]  # fmt: skip
 State = Literal[
     "any", "rest", "drive", "charge", "full", "balancing", "cooling", "heating", "precharge",
@@ -49,6 +49,7 @@ Op = Literal["set", "add", "scale", "or", "clear", "flip", "push"]
 Place = Literal[
     "first", "index", "cells", "channel", "channel_bit", "index_bit", "thermistor", "slots", "all",
     "module_cells", "register", "index_value", "sensor_cell",
+    "between",
 ]  # fmt: skip
 
 
@@ -67,7 +68,8 @@ class Write(Frozen, frozen=True):
     `thermistor` the pin of the sensor, `sensor_cell` the cell
     that carries it; `slots` all 16 channels of the module; `module_cells` every
     cell of the module; `register` byte `at` of the registers of its chip; `all` every element in
-    use. `index_value` writes the index itself, plus `at`, into element 0.
+    use. `index_value` writes the index itself, plus `at`, into element 0, `between` the number of a
+    cable or a pair between two modules, 1 to modules - 1.
     """
 
     field: str  # part.field of the world, "firmware.memory" for its bytes

@@ -43,7 +43,7 @@ def count(fault: Fault, pack: Pack) -> int:
     topology = pack.topology
     places = {
         "pack": 1, "cell": topology.blocks * topology.parallel, "block": topology.blocks,
-        "module": modules(pack), "contactor": 3, "message": len(MESSAGES), "bit": 8,
+        "module": modules(pack), "contactor": 3, "main": 2, "message": len(MESSAGES), "bit": 8,
         "sensor": modules(pack) * len(pack.sensors.temperature_blocks), "node": 3,
         "wire": topology.blocks + modules(pack), "page": NVM_PAGES, "byte": 1 << 31,
     }  # fmt: skip
@@ -87,6 +87,8 @@ def _move(write: Write, fault: Fault, pack: Pack, cell: Cell, index: int, value:
             amount = float(1 << index) * write.times
         case "index_value":
             first, amount = 0, float(index + write.at)
+        case "between":
+            first, amount = 0, float(1 + index % max(1, modules(pack) - 1))
         case "register":
             first += index * REGISTERS
         case "thermistor":
