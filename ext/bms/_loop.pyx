@@ -84,13 +84,18 @@ def describe():
     }
 
 
+_places = {}
+
+
 def places():
     """{(part, field): (offset from the start of the arena, count, dtype)} of every field of the world."""
-    return {
-        (world_parts[k].name.decode(), name): (world_parts[k].place + offset, count, dtype)
-        for k in range(WORLD_PART_COUNT)
-        for name, _unit, _text, offset, count, dtype in _describe(world_parts[k].table, world_parts[k].count[0])
-    }
+    if not _places:
+        _places.update({
+            (world_parts[k].name.decode(), name): (world_parts[k].place + offset, count, dtype)
+            for k in range(WORLD_PART_COUNT)
+            for name, _unit, _text, offset, count, dtype in _describe(world_parts[k].table, world_parts[k].count[0])
+        })
+    return _places
 
 
 def firmware_offset():

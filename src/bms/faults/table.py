@@ -143,27 +143,26 @@ def _site(places: Places, row: Move) -> tuple[int, int, int]:
 
 def _slots(table: Fields, wanted: int) -> list[int]:
     """Free rows, then those whose injection ended longest ago."""
-    phase, handle = table["phase"], table["handle"]
-    order = sorted(range(MOVES), key=lambda k: (phase[k] != FREE, int(handle[k])))
+    phase, handle = table["phase"].tolist(), table["handle"].tolist()
+    order = sorted(range(MOVES), key=lambda k: (phase[k] != FREE, handle[k]))
     free = [k for k in order if phase[k] in (FREE, OVER)][:wanted]
     if len(free) < wanted:
-        used = int(np.sum((phase != FREE) & (phase != OVER)))
+        used = sum(p not in (FREE, OVER) for p in phase)
         raise BmsError(f"table of faults full: {used} of {MOVES} moves in use, {wanted} more asked")
     # an injection whose first row is reused is forgotten as a whole
-    gone = {int(handle[k]) for k in free if phase[k] == OVER}
-    for k in range(MOVES):
-        if phase[k] == OVER and int(handle[k]) in gone:
+    gone = {handle[k] for k in free if phase[k] == OVER}
+    for k in range(MOVES) if gone else ():
+        if phase[k] == OVER and handle[k] in gone:
             table["phase"][k] = FREE
     return free
 
 
 def _rooms(table: Fields, slots: Sequence[int], counts: Sequence[int]) -> list[int]:
     """Where each of the new moves keeps the values of its elements."""
-    phase = table["phase"]
     taken = sorted(
         (int(table["first"][k]), int(table["first"][k]) + int(table["count"][k]))
-        for k in range(MOVES)
-        if phase[k] not in (FREE, OVER) and k not in slots
+        for k, phase in enumerate(table["phase"].tolist())
+        if phase not in (FREE, OVER) and k not in slots
     )
     firsts = []
     for count in counts:
