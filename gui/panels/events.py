@@ -162,7 +162,7 @@ class Panel(QtWidgets.QWidget):
         made.setRootIsDecorated(False)
         made.setUniformRowHeights(True)
         made.setAlternatingRowColors(True)
-        for column, width in enumerate((82, 180, 70, 80, 78, 78, 48)):
+        for column, width in enumerate((80, 160, 64, 76, 74, 74, 44)):
             made.setColumnWidth(column, width)
         made.currentItemChanged.connect(
             lambda item, _: (
@@ -204,7 +204,9 @@ class Panel(QtWidgets.QWidget):
         self.split = QtWidgets.QSplitter()
         self.split.addWidget(self.list)
         self.split.addWidget(scroll)
-        self.split.setSizes([700, 400])
+        self.split.setSizes([640, 360])
+        self.split.setStretchFactor(0, 2)
+        self.split.setStretchFactor(1, 1)
         self.diagnoses = QtWidgets.QStackedWidget()
         self.diagnoses.addWidget(self.empty)
         self.diagnoses.addWidget(self.split)

@@ -134,8 +134,8 @@ class Panel(QtWidgets.QWidget):
         self.value.setDecimals(4)
         self.after = self._number(" s", "how long from now it begins")
         self.ramp = self._number(" s", "how long it takes to be there in full")
-        self.lasts = self._number(" s", "how long it lasts")
-        self.lasts.setSpecialValueText("until withdrawn")
+        self.lasts = self._number(" s", "how long it lasts; no end: until it is withdrawn")
+        self.lasts.setSpecialValueText("no end")
         self.inject = QtWidgets.QPushButton("inject")
         self.inject.setToolTip("put the fault into the world  (Enter in the tree)")
         self.inject.clicked.connect(self.put_in)
@@ -264,7 +264,7 @@ class Panel(QtWidgets.QWidget):
         made.setRootIsDecorated(False)
         made.setUniformRowHeights(True)
         made.setAlternatingRowColors(True)
-        for column, width in enumerate((104, 72, 76, 130, 78, 66)):
+        for column, width in enumerate((100, 70, 72, 116, 66, 60)):
             made.setColumnWidth(column, width)
         made.itemClicked.connect(self._show)
         made.setContextMenuPolicy(QtCore.Qt.ContextMenuPolicy.ActionsContextMenu)

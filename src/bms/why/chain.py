@@ -16,6 +16,7 @@ TRIP_BEFORE_S, TRIP_AFTER_S = 3.0, 0.3
 """A trip belongs to an opening that follows within the first, or precedes it by less than the
 second: the message about it waits for its turn on the bus, the coil does not."""
 LOOK_BACK_S = 600.0
+LATE_S = 0.5  # a message of what was measured comes at most so long after
 COARSE_S = 0.05
 """Samples further apart than this do not give a time to count a reaction from."""
 UNITS = {"mV": 1e3, "mA": 1e3, "cdegc": 1e2}  # numbers of a diagnosis in one of what is shown
@@ -86,7 +87,7 @@ def explain(
         cause, world, measurement, _debounce(told, measurement, opening), decision, command,
         contactor,
     )  # fmt: skip
-    start_s, counted_from = _start(cause, cause_event, world, measurement)
+    start_s, counted_from = _start(cause, cause_event, world, measurement, opening.decided_s)
     return Chain(
         opening,
         _sentence(case, told, world, measurement, cause_event),
@@ -145,12 +146,23 @@ def _cause(case: _Case) -> tuple[Link, Any]:
     ]  # fmt: skip
     event = (led or done)[-1]
     fault = case.faults.get(event.name)
-    title = f"{event.name} {fault.title}" if fault is not None else event.name
-    where = f"[{event.index}]" if event.index >= 0 else ""
-    value = f" = {event.value:.6g}" if np.isfinite(event.value) else ""
-    note = f", {event.text}" if event.kind == "act" and event.text else ""
     doubt = "" if led or fault is None else " (the catalogue does not expect this diagnosis of it)"
-    return Link("cause", f"{title}{where}{value}{note}{doubt}", event.t_ns * 1e-9), event
+    return Link("cause", f"{_done(event, fault)}{doubt}", event.t_ns * 1e-9), event
+
+
+def _done(event: Any, fault: Any) -> str:
+    """What was done, where, and how strong."""
+    is_finite = bool(np.isfinite(event.value))
+    if fault is None:
+        where = f"[{event.index}]" if event.index >= 0 else ""
+        value = f" = {event.value:.6g}" if is_finite else ""
+        note = f", {event.text}" if event.kind == "act" and event.text else ""
+        return f"{event.name}{where}{value}{note}"
+    target = "cell" if fault.target == "block" else fault.target
+    where = f", {target} {event.index + 1}" if event.index >= 0 and target != "pack" else ""
+    unit = "" if fault.unit == "1" else f" {fault.unit}"
+    value = f", {event.value:.6g}{unit}" if is_finite else ""
+    return f"{event.name} {fault.title}{where}{value}"
 
 
 @dataclass(frozen=True)
@@ -239,16 +251,31 @@ def _measurement(case: _Case) -> Link:
     if not np.isfinite(limit):
         return Link("measurement", "its limit is not known", is_known=False)
     if np.isnan(told.time_s):
-        extreme = told.extreme
-        seen = f", at most {_amount(extreme, quantity.unit)} was" if np.isfinite(extreme) else ""
-        return Link(
-            "measurement",
-            f"no value beyond {_amount(limit, quantity.unit)} was told before the decision{seen}",
-            is_known=False,
-        )
+        return _told_later(case)
     text = f"{_amount(told.value, quantity.unit)} told, limit {_amount(limit, quantity.unit)}"
     within_s = told.gap_s if told.gap_s > COARSE_S else 0.0
     return Link("measurement", text, told.time_s, within_s=within_s)
+
+
+def _told_later(case: _Case) -> Link:
+    """The bus is slower than the firmware: a value beyond the limit may come after the decision."""
+    limit, end_s = case.limit(), case.opening.decided_s
+    quantity = case.quantity
+    assert quantity is not None
+    none = f"no value beyond {_amount(limit, quantity.unit)} was told"
+    if case.data is None:
+        return Link("measurement", none, is_known=False)
+    time_s, values = case.data.window(quantity.measured, end_s, end_s + LATE_S, 1_000_000)
+    way = 1.0 if quantity.is_above else -1.0
+    if len(time_s) and values.size:
+        beyond = np.flatnonzero((way * quantity.sign * values[0] > way * limit) & (time_s > end_s))
+        if beyond.size:
+            at, k = float(time_s[beyond[0]]), int(beyond[0])
+            value = _amount(quantity.sign * float(values[0][k]), quantity.unit)
+            late_ms = 1e3 * (at - end_s)
+            text = f"{value} told, limit {_amount(limit, quantity.unit)}: on the bus only "
+            return Link("measurement", f"{text}{late_ms:.0f} ms after the decision", at)
+    return Link("measurement", none, is_known=False)
 
 
 def _debounce(told: Any, measurement: Link, opening: Opening) -> Link:
@@ -260,7 +287,7 @@ def _debounce(told: Any, measurement: Link, opening: Opening) -> Link:
     if np.isnan(took_ms):
         return Link("debounce", asked, is_known=False)
     if took_ms < 0.0:
-        return Link("debounce", f"{asked}; over before the value was told on the bus")
+        return Link("debounce", f"{asked}; over before the bus told the value")
     return Link(
         "debounce",
         f"{asked}; decided {took_ms:.0f} ms after the value was first told",
@@ -313,7 +340,9 @@ def _contactor(case: _Case) -> Link:
     return Link("contactor", text, opening.time_s)
 
 
-def _start(cause: Link, event: Any, world: Link, measurement: Link) -> tuple[float, str]:
+def _start(
+    cause: Link, event: Any, world: Link, measurement: Link, decided_s: float
+) -> tuple[float, str]:
     """Where the reaction begins, and which link says so."""
     if np.isfinite(world.time_s):
         if world.within_s == 0.0:
@@ -322,7 +351,7 @@ def _start(cause: Link, event: Any, world: Link, measurement: Link) -> tuple[flo
             return cause.time_s, "cause"
     elif world.is_known and event is not None and not event.name.startswith("plant."):
         return cause.time_s, "cause"  # the world was fine: the fault is in the measuring
-    if np.isfinite(measurement.time_s):
+    if measurement.time_s <= decided_s:
         return measurement.time_s, "measurement"
     if event is not None:
         return cause.time_s, "cause"

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bms import Simulation, why
+from bms import Simulation, faults, why
 from bms.recorder import Recording
 from bms.result import Run
 from bms.scenarios.model import Act
@@ -166,3 +166,22 @@ def test_the_limits_of_a_recording_are_those_of_cell_and_pack(wrong_reading: Run
     of_meta = why.limits_of_recording(wrong_reading.recording.meta)
     assert of_meta == why.limits(simulation.cell, simulation.pack)
     assert why.limits_of_recording({"configuration": {"cell": 3}}) == {}
+
+
+def test_a_fault_of_the_catalogue_is_named_as_the_cause(tmp_path: Path) -> None:
+    simulation = Simulation("drive", pack="car_96s1p", seed=1)
+    simulation.inject("CEL-02", index=5, after_s=CLOSED_S, ramp_s=0.0)
+    simulation.inject("SEN-06", index=0, after_s=1.0, for_s=1.0)  # over long before
+    run = simulation.run(CLOSED_S + 2.0, record=tmp_path / "fault.arrow")
+    (opening,) = [o for o in why.openings(run.events) if o.why == "trip"]
+    chain = why.explain(
+        opening, run.events, why.of_recording(run.recording),
+        why.limits(simulation.cell, simulation.pack), faults=faults.load(),
+        predicted_ms=lambda name: 123.0,
+    )  # fmt: skip
+    links = by_link(chain)
+    assert links["cause"].text.startswith("CEL-02 ") and "cell 6, " in links["cause"].text
+    assert links["cause"].time_s == pytest.approx(CLOSED_S, abs=0.002)
+    assert chain.predicted_ms == 123.0 and chain.is_in_time
+    told = links["measurement"]  # 96 cells: the bus may tell it after the decision, and says so
+    assert told.time_s <= opening.decided_s or "after the decision" in told.text
