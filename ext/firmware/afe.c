@@ -21,6 +21,7 @@
 #define FAILED_SCANS_MAX 3u
 #define PART_79616 0x21u
 #define BLEED_TIMER 1u           /* 10 s: what a chip does at most when the host dies */
+#define BAL_PAUSE 0x40u
 #define BLEED_REFRESH_MS 6000u
 
 enum {
@@ -107,7 +108,7 @@ static void restart(bms_t *self)
 {
     self->afe.restarts += 1u;
     self->afe.failed_scans = 0u;
-    self->afe.bleed_part = 0u;
+    self->afe.bleed_part = self->afe.pause_set = self->afe.pause_wanted = 0u;
     memset(self->afe.adc_stopped, 0, sizeof self->afe.adc_stopped);
     memset(self->afe.config_wrong, 0, sizeof self->afe.config_wrong);
     enter(self, AFE_WAKE, 5000u);
@@ -395,7 +396,11 @@ static void run(bms_t *self, ecu_out_t *out)
         send(out, INIT_BROADCAST_WRITE, 0u, REG_FAULT_RST1, ALL_FAULTS, 2u); /* what lasts comes back */
         afe->alarm_us = now_us;
         afe->clear_faults = 0u;
-    } else {
+    } else if (afe->pause_wanted != afe->pause_set && afe->bleed_part == 0u) {
+        afe->pause_set = afe->pause_wanted;
+        afe->pause_us = now_us;
+        write_all(out, REG_BAL_CTRL2, afe->pause_set != 0u ? BAL_PAUSE : 0u);
+    } else if (afe->pause_set == 0u) {
         (void)write_bleeds(self, out);
     }
 }

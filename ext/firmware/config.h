@@ -58,6 +58,10 @@
     S(i32, balance_start_uv, "uV", "a block this far above the lowest is bled")                                                \
     S(i32, balance_stop_uv, "uV", "until it is this close")                                                                    \
     S(i32, balance_min_uv, "uV", "no block below this voltage is bled")                                                        \
+    S(u32, balance_strategy, "1", "0 by voltage at rest, 1 by estimated charge")                                               \
+    S(f32, balance_start_frac, "1", "by charge: a block this far above the lowest is bled")                                    \
+    S(f32, balance_stop_frac, "1", "by charge: until it is this close")                                                        \
+    S(i32, balance_max_cdegc, "0.01 degC", "no block of a module hotter than this is bled")                                    \
     S(f32, bleed_ohm, "ohm", "balancing resistance of a channel")                                                              \
     A(f32, plating_a, EST_TEMPERATURE_STEPS + 1, "A", "critical charge current of the pack over temperature")                  \
     A(f32, stripping_a, EST_TEMPERATURE_STEPS + 1, "A", "critical discharge current of the pack over temperature")             \

@@ -9,6 +9,7 @@
 #define NTC_RATIO_MAX 0.985f   /* open, or colder than -55 degC */
 #define PRESSURE_RATIO_MIN 0.05f
 #define PRESSURE_RATIO_MAX 0.95f
+#define SETTLE_MS 30u          /* filters and a scan's conversions, after the switches have opened */
 #define RATE_PERIOD_US 1000000u
 #define TOLD_AGE_MS 20000u
 
@@ -46,7 +47,8 @@ void measure_cells(bms_t *self, uint32_t chip, const uint8_t *data, uint16_t crc
 {
     measure_t *const m = &self->measure;
     const uint32_t per_module = self->config.set.blocks_per_module, first = chip * per_module, channels = channels_of(self, chip);
-    const uint32_t rested = self->afe.bleed_set[chip] == 0u ? UINT32_MAX : 0u;
+    const bool pauses = self->afe.pause_set != 0u && elapsed_ms(self->now_us, self->afe.pause_us) >= SETTLE_MS;
+    const uint32_t rested = self->afe.bleed_set[chip] == 0u || pauses ? UINT32_MAX : 0u;
     int32_t *const uv = m->cell_uv + first;
     uint32_t *const valid = m->cell_valid + first, *const rest = m->cell_rested + first;
     for (uint32_t c = 0; c < channels; ++c) {
@@ -97,7 +99,8 @@ static void tell(bms_t *self)
     const uint32_t per_module = self->config.set.blocks_per_module;
     uint32_t kept = 0, known = 0;
     for (uint32_t chip = 0; chip < self->config.set.modules; ++chip) {
-        if (self->afe.bleed_set[chip] != 0u && elapsed_ms(self->now_us, m->told_us[chip]) < TOLD_AGE_MS) {
+        const bool disturbed = self->afe.bleed_set[chip] != 0u && m->cell_rested[chip * per_module] == 0u;
+        if (disturbed && elapsed_ms(self->now_us, m->told_us[chip]) < TOLD_AGE_MS) {
             kept = 1u;
             continue;
         }

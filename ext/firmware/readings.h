@@ -23,6 +23,8 @@ typedef struct {
     uint64_t cells_us, gpio_us, module_us, status_us, config_us; /* when each is asked next */
     uint32_t scan_period_us;
     uint32_t frames, crc_errors, skipped_bytes, timeouts, restarts; /* only rise */
+    uint8_t pause_wanted, pause_set; /* all switches rest, timers too */
+    uint64_t pause_us;        /* since when */
     uint32_t config_reads;    /* times all chips were found configured, since they were */
     uint16_t bleed_wanted[BMS_MODULES_MAX], bleed_set[BMS_MODULES_MAX]; /* channels, one bit each */
     uint64_t bleed_us[BMS_MODULES_MAX];   /* when the switches were written last: their timers run out */

@@ -286,6 +286,7 @@ class Balancing(Frozen, frozen=True):
     bleed_ohm: float
     start_v: float  # spread that starts bleeding
     stop_v: float
+    strategy: Literal["voltage", "charge"] = "voltage"  # by voltage at rest; by estimated charge
 
 
 class Pack(Frozen, frozen=True):

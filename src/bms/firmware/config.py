@@ -28,6 +28,7 @@ CONSTANTS: dict[str, int] = _firmware.config_constants()
 LINE_DELAY_MS = 4  # turnaround, and a way through the rig of a millisecond or two each way
 LINE_DELAY_MAX_MS = 100  # a scan of a large stack takes as long
 PRECHARGE_MAX_MS = 1480  # a tick before the deadline of precharge_timeout in diagnoses.toml
+BALANCING = ("voltage", "charge")  # balance_strategy
 # Assumption: controller, transceivers and shunt sensor awake; basis chip and supervisors asleep.
 _SUPPLY: Values = {
     "sleep_after_ms": 60_000,
@@ -326,11 +327,20 @@ def _balancing(cell: Cell, pack: Pack) -> Values:
         raise ConfigError(
             file, "balancing.stop_v", made.stop_v, f"between 0 and start_v ({made.start_v})"
         )
-    at_20_pct = np.interp(0.2, cell.electric.ocv_soc_frac, cell.electric.ocv_v)
+    soc, ocv = cell.electric.ocv_soc_frac, cell.electric.ocv_v
+    at_20_pct, at_90_pct = np.interp(0.2, soc, ocv), np.interp(0.9, soc, ocv)
+    slope_v = float(at_90_pct - at_20_pct) / 0.7
+    limits = cell.limits
+    hot = min(limits.temperature_max_charge_degc[0], limits.temperature_max_discharge_degc[0])
     return {
+        "balance_strategy": BALANCING.index(made.strategy),
+        # What the thresholds of voltage are on the mean slope, at least what the estimator tells.
+        "balance_start_frac": max(0.005, min(0.05, made.start_v / slope_v)),
+        "balance_stop_frac": max(0.002, min(0.02, made.stop_v / slope_v)),
+        "balance_max_cdegc": round(hot * 100.0),
         "balance_start_uv": round(made.start_v * 1e6),
         "balance_stop_uv": round(made.stop_v * 1e6),
-        "balance_min_uv": round(float(at_20_pct) * 1e6),
+        "balance_min_uv": round(max(float(at_20_pct), limits.voltage_min_v[0] + 0.05) * 1e6),
         "bleed_ohm": made.bleed_ohm,
     }
 
