@@ -14,13 +14,14 @@ import pyqtgraph as pg
 from bms_gui.curves import Curve, Curves
 from bms_gui.snapshot import Data, Injected, Signal, Snapshot
 from bms_gui.theme import KIND_MARKS, Theme, argb
-from bms_gui.words import SPOKEN, plain
+from bms_gui.words import SPOKEN, inert, plain
 from pyqtgraph.Qt import QtCore, QtGui
 
 STYLES = {"truth": (2.4, 0), "measured": (1.3, 0), "estimated": (1.8, 6), "command": (1.5, 0)}
 """Thickness, and columns of a dash; 0 is a full line."""
 AXIS_WIDTH = 78
 CURVES_MAX = 400
+LONG_S = 1e5
 LEGEND_PX = 22.0
 LABEL_PX = 13.0
 ROOM = 0.08
@@ -144,7 +145,7 @@ class Plot:
             self.legend.setText(text, color=self.theme.faint)
         self._scale(data, signals)
         self._label(data, signals)
-        self._mark(snapshot.injected)
+        self._mark(snapshot.injected, snapshot.span_s[1])
         ends_s = self.item.getViewBox().viewRange()[0][1]
         grows = snapshot.source == "recording" or snapshot.span_s[1] < ends_s - 1e-6
         self.curves.draw(curves, None if grows else (id(data), tuple(self.names)), UNSETTLED_S)
@@ -206,7 +207,7 @@ class Plot:
             self._ticks = ticks
             self.item.getAxis("left").setTicks(ticks)
 
-    def _mark(self, faults: tuple[Injected, ...]) -> None:
+    def _mark(self, faults: tuple[Injected, ...], last_s: float) -> None:
         """Faults that were put into the world, drawn where they act."""
         if faults == self._faults:
             return
@@ -217,15 +218,15 @@ class Plot:
         for fault in faults[-20:]:
             colour = QtGui.QColor(self.theme.warn)
             colour.setAlpha(28)
-            ends_s = fault.off_s if np.isfinite(fault.off_s) else 1e12
+            ends_s = fault.off_s if np.isfinite(fault.off_s) else last_s + LONG_S
             zone = pg.LinearRegionItem(
                 (fault.on_s, ends_s), movable=False, brush=colour, pen=pg.mkPen(self.theme.warn)
             )
             zone.setZValue(-10)
-            label = pg.InfLineLabel(
-                zone.lines[0], f"▼ {plain(fault.id, 20)}", position=0.12, color=self.theme.warn
-            )
-            label.setAnchor((0.0, 0.5), (0.0, 0.5))
+            pg.InfLineLabel(
+                zone.lines[0], f"▼ {inert(fault.id, 20)}", position=0.12,
+                color=self.theme.warn, anchors=[(0.0, 0.5), (0.0, 0.5)],
+            )  # fmt: skip
             self.item.addItem(zone, ignoreBounds=True)
             self._marks.append(zone)
 
@@ -241,7 +242,7 @@ class Plot:
             held = pg.mkPen(self.theme.accent, width=2)
             line = pg.InfiniteLine(
                 time_s, angle=90, movable=True, pen=pen, hoverPen=held,
-                label="AB"[k], labelOpts={"position": 0.92, "color": self.theme.text},
+                label="AB"[k], labelOpts={"position": 0.8, "color": self.theme.text},
             )  # fmt: skip
             line.setZValue(20)
             line.sigPositionChanged.connect(lambda moving, k=k: moved(k, float(moving.value())))

@@ -129,8 +129,12 @@ def apply(app: QtWidgets.QApplication, theme: Theme) -> None:
     for which in (role.WindowText, role.Text, role.ButtonText):
         palette.setColor(disabled, which, QtGui.QColor(theme.faint))
     app.setPalette(palette)
-    app.setStyleSheet(
-        f"""
+    app.setStyleSheet(_sheet(theme))
+
+
+def _sheet(theme: Theme) -> str:
+    """What a palette cannot say."""
+    return f"""
         QMainWindow::separator {{ background: {theme.window}; width: 5px; height: 5px; }}
         QDockWidget {{ font-weight: 600; color: {theme.text}; }}
         QDockWidget::title {{ background: {theme.window}; padding: 5px 8px; text-align: left; }}
@@ -186,8 +190,7 @@ def apply(app: QtWidgets.QApplication, theme: Theme) -> None:
         QComboBox QAbstractItemView {{ background: {theme.panel}; color: {theme.text};
                     border: 1px solid {theme.line}; }}
         QStatusBar {{ color: {theme.faint}; }}
-        """
-    )
+    """
 
 
 @cache

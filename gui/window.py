@@ -8,7 +8,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from bms_gui import clip, panels, tasks, theme
+from bms_gui import clip, memory, panels, tasks, theme
+from bms_gui.memory import Memory
 from bms_gui.notice import Notice
 from bms_gui.sheet import Sheet
 from bms_gui.snapshot import Snapshot
@@ -19,10 +20,9 @@ from bms_gui.view import View
 from bms_gui.words import inert
 from pyqtgraph.Qt import QtCore, QtGui, QtWidgets
 
-LAYOUT = 3
-"""Of saved docks: a layout of another number is not taken back."""
-RECENT_MAX = 8
 TIDY_MS = 400
+SMALLEST = (300, 110)
+"""A panel may be made so small, whatever it would like: the window keeps its size."""
 
 
 class Window(QtWidgets.QMainWindow):
@@ -33,7 +33,7 @@ class Window(QtWidgets.QMainWindow):
         self, view: View, chosen: Theme = DARK, kept: QtCore.QSettings | None = None
     ) -> None:
         super().__init__()
-        self.view, self.theme, self.kept = view, chosen, kept
+        self.view, self.theme, self.memory = view, chosen, Memory(kept)
         self.setWindowTitle("solid-bms")
         self.resize(1280, 720)
         options = QtWidgets.QMainWindow.DockOption
@@ -56,7 +56,6 @@ class Window(QtWidgets.QMainWindow):
         self._tidying = QtCore.QTimer(self)
         self._tidying.timeout.connect(self._tidy)
         self._tidying.start(TIDY_MS)
-        self._layouts: dict[str, QtCore.QByteArray] = {}
         self._actions()
         self._build()
         self._remembered()
@@ -127,7 +126,7 @@ class Window(QtWidgets.QMainWindow):
 
     def _build(self) -> None:
         """Everything that has colours; made anew for others."""
-        self.start = Start(self.theme, self._recent())
+        self.start = Start(self.theme, self.memory.recent)
         self.start.wanted.connect(self.open)
         self.setCentralWidget(self.start)
         self.notice = Notice(self.theme)
@@ -140,6 +139,7 @@ class Window(QtWidgets.QMainWindow):
             else:
                 dock = QtWidgets.QDockWidget(module.TITLE, self)
                 dock.setObjectName(module.TITLE)
+                panel.setMinimumSize(*SMALLEST)
                 dock.setWidget(panel)
                 dock.visibilityChanged.connect(self._soon)
                 self.docks[module.TITLE] = dock
@@ -215,18 +215,19 @@ class Window(QtWidgets.QMainWindow):
 
     def use_task(self, task: tasks.Task) -> None:
         """Another arrangement; how this one was left is kept."""
-        self._layouts[self.task.name] = self.saveState(LAYOUT)
-        self.task = task
-        left = self._layouts.get(task.name)
-        if left is None or not self.restoreState(left, LAYOUT):
+        self.memory.leave(self, self.task)
+        self.task, size = task, self.size()
+        if not self.memory.back(self, task):
             tasks.arrange(self, self.docks, task)
+        if self.size() != size and not self.isMaximized() and not self.isFullScreen():
+            QtCore.QTimer.singleShot(0, lambda: self.resize(size))
         self._mark_task()
         self._drawing.start(60)
         self.show_snapshot(self.view.snapshot)
 
     def reset_layout(self) -> None:
         """The arrangement the task was made with."""
-        self._layouts.pop(self.task.name, None)
+        self.memory.layouts.pop(self.task.name, None)
         tasks.arrange(self, self.docks, self.task)
 
     def _mark_task(self) -> None:
@@ -235,57 +236,26 @@ class Window(QtWidgets.QMainWindow):
 
     # ---- remembering ----
 
-    def _recent(self) -> tuple[str, ...]:
-        found = self.kept.value("recent", []) if self.kept else []
-        return tuple(str(word) for word in ([found] if isinstance(found, str) else found or []))
-
     def remember_source(self, word: str) -> None:
         """For the start page, next time."""
-        if self.kept is None or word.startswith(("demo", "rig")):
-            return
-        kind, _, rest = word.partition(":")
-        if kind == "open":
-            word = f"open:{Path(rest).absolute()}"
-        others = [w for w in self._recent() if w != word]
-        self.kept.setValue("recent", [word, *others][:RECENT_MAX])
+        self.memory.opened(word)
 
     def _remembered(self) -> None:
-        if self.kept is None:
-            return
-        if geometry := self.kept.value("geometry"):
+        if geometry := self.memory.value("geometry"):
             self.restoreGeometry(geometry)
-        for task in tasks.TASKS:
-            if layout := self.kept.value(f"layout/{LAYOUT}/{task.name}"):
-                self._layouts[task.name] = layout
-        try:
-            self._panels_take(json.loads(str(self.kept.value("panels", "{}"))))
-        except (ValueError, TypeError, AttributeError):
-            self.kept.remove("panels")  # of another version, or damaged
-        name = str(self.kept.value("task", ""))
+        memory.to_panels(self.panels, memory.parsed(self.memory.value("panels", "{}")))
+        name = str(self.memory.value("task", ""))
         self.task = next((t for t in tasks.TASKS if t.name == name), self.task)
-        if layout := self._layouts.get(self.task.name):
-            self.restoreState(layout, LAYOUT)
         self._mark_task()
 
-    def _panels_kept(self) -> dict[str, Any]:
-        return {t: panel.kept() for t, panel in self.panels.items() if hasattr(panel, "kept")}
-
-    def _panels_take(self, left: dict[str, Any]) -> None:
-        for title, panel in self.panels.items():
-            if title in left and hasattr(panel, "take"):
-                panel.take(left[title])
-
     def _remember(self) -> None:
-        if self.kept is None:
-            return
         if self._is_empty is False:
-            self._layouts[self.task.name] = self.saveState(LAYOUT)
-        self.kept.setValue("geometry", self.saveGeometry())
-        self.kept.setValue("task", self.task.name)
-        self.kept.setValue("theme", self.theme.name)
-        self.kept.setValue("panels", json.dumps(self._panels_kept()))
-        for name, layout in self._layouts.items():
-            self.kept.setValue(f"layout/{LAYOUT}/{name}", layout)
+            self.memory.leave(self, self.task)
+        self.memory.keep("geometry", self.saveGeometry())
+        self.memory.keep("task", self.task.name)
+        self.memory.keep("theme", self.theme.name)
+        self.memory.keep("panels", json.dumps(memory.of_panels(self.panels)))
+        self.memory.keep_layouts()
 
     # ---- what the actions do ----
 
@@ -332,12 +302,12 @@ class Window(QtWidgets.QMainWindow):
     def use_theme(self, other: Theme) -> None:
         """Everything in other colours, arranged as it is."""
         if self._is_empty is False:
-            self._layouts[self.task.name] = self.saveState(LAYOUT)
+            self.memory.leave(self, self.task)
         app = QtWidgets.QApplication.instance()
         assert isinstance(app, QtWidgets.QApplication)
         theme.apply(app, other)
         self.theme = other
-        left = self._panels_kept()
+        left = memory.of_panels(self.panels)
         for bar in self.bars:
             self.removeToolBar(bar)
             bar.deleteLater()
@@ -348,9 +318,8 @@ class Window(QtWidgets.QMainWindow):
         for name in [n for n in self.actions_by_name if n.startswith(("task", "panel"))]:
             self.removeAction(self.actions_by_name.pop(name))
         self._build()
-        self._panels_take(left)
-        if layout := self._layouts.get(self.task.name):
-            self.restoreState(layout, LAYOUT)
+        memory.to_panels(self.panels, left)
+        self.memory.back(self, self.task)
         self.show_snapshot(self.view.snapshot)
 
     def _full(self) -> None:
@@ -412,8 +381,8 @@ class Window(QtWidgets.QMainWindow):
     def _turn(self, is_empty: bool) -> None:
         """From the start page to the panels, or back."""
         if is_empty and self._is_empty is False:
-            self._layouts[self.task.name] = self.saveState(LAYOUT)
-        was_first, self._is_empty = self._is_empty is None, is_empty
+            self.memory.leave(self, self.task)
+        self._is_empty = is_empty
         self.start.setVisible(is_empty)
         for bar in self.bars:
             bar.setVisible(not is_empty and bar.objectName() != "notice")
@@ -421,10 +390,8 @@ class Window(QtWidgets.QMainWindow):
             self.setWindowTitle("solid-bms")
             for dock in self.docks.values():
                 dock.hide()
-        elif not was_first or self.task.name not in self._layouts:
-            layout = self._layouts.get(self.task.name)
-            if layout is None or not self.restoreState(layout, LAYOUT):
-                tasks.arrange(self, self.docks, self.task)
+        elif not self.memory.back(self, self.task):
+            tasks.arrange(self, self.docks, self.task)
         if not is_empty:
             self.start.hide()
             self._drawing.start(60)
@@ -450,7 +417,7 @@ class Window(QtWidgets.QMainWindow):
     def resizeEvent(self, event: QtGui.QResizeEvent) -> None:
         """The start page and the docks take what there is."""
         super().resizeEvent(event)
-        if self._is_empty is False and self.task.name not in self._layouts:
+        if self._is_empty is False and self.task.name not in self.memory.layouts:
             tasks.size(self, self.docks, self.task)
 
     def closeEvent(self, event: QtGui.QCloseEvent) -> None:

@@ -114,7 +114,7 @@ class Grid(QtWidgets.QWidget):
             aspect = (self.width() / columns) / max(1e-6, self.height() / rows)
             score = abs(np.log(aspect / 1.6)) + 0.3 * ((rows * columns - n) / n)
             if self.per_module and columns % self.per_module and self.per_module % columns:
-                score += 0.25
+                score += 0.9
             if score < best_score:
                 best, best_score = columns, score
         return best
@@ -257,10 +257,15 @@ class Panel(QtWidgets.QWidget):
         self.truth.toggled.connect(lambda _: self.tell(view.snapshot))
         self.legend = QtWidgets.QLabel("")
         self.legend.setStyleSheet(f"color: {theme.faint};")
+        self.legend.setSizePolicy(
+            QtWidgets.QSizePolicy.Policy.Ignored, QtWidgets.QSizePolicy.Policy.Preferred
+        )
+        self.legend.setAlignment(
+            QtCore.Qt.AlignmentFlag.AlignRight | QtCore.Qt.AlignmentFlag.AlignVCenter
+        )
         row.addWidget(self.choice)
         row.addWidget(self.truth)
-        row.addStretch(1)
-        row.addWidget(self.legend)
+        row.addWidget(self.legend, 1)
         box.addLayout(row)
         self.grid = Grid(theme)
         self.grid.chosen.connect(view.cell_chosen.emit)
@@ -296,5 +301,9 @@ class Panel(QtWidgets.QWidget):
         if finite.size:
             mean, spread = finite.mean(), finite.max() - finite.min()
             told += f" · mean {mean:.{quantity.decimals}f}, spread {spread:.{quantity.decimals}f}"
+        room = self.legend.width()
+        metrics = self.legend.fontMetrics()
+        while metrics.horizontalAdvance(told) > room and " · " in told:
+            told = told.partition(" · ")[2]  # what is left out is on the button
         self.legend.setText(told)
         grid.update()

@@ -73,7 +73,6 @@ class Panel(QtWidgets.QWidget):
         self.why_not.setStyleSheet(f"color: {theme.warn};")
         self.list = self._list()
         self._layout()
-        self.addAction(action(self, "withdraw the newest fault", "Ctrl+Z", self.undo_last))
         self.addAction(action(self, "search faults", "Ctrl+F", self.search.setFocus))
         view.cell_chosen.connect(self._take_cell)
         self._choose("")

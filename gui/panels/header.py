@@ -102,11 +102,15 @@ def insulation(s: Snapshot) -> Told:
     return Told(fixed(kohm, 0, "kohm"), f"{fixed(per_volt, 0)} Ω/V", tone)
 
 
+def _times(speed: float) -> str:
+    return f"{speed:.0f}" if speed >= 9.95 else f"{speed:.1f}" if speed >= 0.95 else f"{speed:.2g}"
+
+
 def link(s: Snapshot) -> Told:
     """How the source is doing."""
     status = s.status
     words = {"ended": "at its end", "empty": "no source"}
-    speed = "" if status.state != "running" else f"{status.speed:.3g}× real time"
+    speed = "" if status.state != "running" else f"{_times(status.speed)}× real time"
     detail = "in the past" if s.is_past and s.source != "recording" else s.source
     detail = "" if speed and s.source == "simulation" and not s.is_past else detail
     tone = {"lost": "bad", "waiting": "warn"}.get(status.state, "")

@@ -51,6 +51,7 @@ class Panel(QtWidgets.QWidget):
         self.canvas.viewport().installEventFilter(self)
         self.canvas.scene().sigMouseClicked.connect(self._clicked)
         self._layout()
+        self.setFocusPolicy(QtCore.Qt.FocusPolicy.ClickFocus)
         view.jumped.connect(self.jump)
 
     def _layout(self) -> None:
@@ -78,7 +79,7 @@ class Panel(QtWidgets.QWidget):
         self.search.setPlaceholderText("search signals  (Ctrl+F)")
         self.search.setClearButtonEnabled(True)
         self.search.textChanged.connect(self.tree.search)
-        self._key("Ctrl+F", "search signals", self.search.setFocus)
+        self._key("Ctrl+F", "search signals", self.search.setFocus, here=True)
         self._key("Ctrl+Up", "zoom in", lambda: self.zoom(0.5))
         self._key("Ctrl+Down", "zoom out", lambda: self.zoom(2.0))
         self.readout = QtWidgets.QTableWidget(0, 4)
@@ -119,10 +120,14 @@ class Panel(QtWidgets.QWidget):
         self._key(key, tip, button.click)
         return button
 
-    def _key(self, key: str, what: str, does: Any) -> None:
+    def _key(self, key: str, what: str, does: Any, *, here: bool = False) -> None:
+        """here: only while the focus is in this panel, since others use the key too."""
+        contexts = QtCore.Qt.ShortcutContext
         action = QtGui.QAction(what, self)
         action.setShortcut(QtGui.QKeySequence(key))
-        action.setShortcutContext(QtCore.Qt.ShortcutContext.WindowShortcut)
+        action.setShortcutContext(
+            contexts.WidgetWithChildrenShortcut if here else contexts.WindowShortcut
+        )
         action.triggered.connect(lambda _=False: does())
         self.addAction(action)
 
