@@ -25,6 +25,7 @@ static uint32_t trip_flags(const struct bms_dbc_bms_state_t *m)
 static void take_trip(watch_rules_t *s, const world_t *w, const struct bms_dbc_bms_state_t *m, uint32_t flags)
 {
     const bool tripped = flags != 0u || m->state == ERROR;
+    if (m->state == ASSERTED) return; /* X1 says it */
     if (!tripped) {
         s->trip_told_ms = 0u;
         return;

@@ -39,7 +39,8 @@ def liveness(stage: Stage) -> tuple[Violation, ...]:
         if _returns(stage):
             break
     else:
-        reason = "" if marks else _unreasonable(stage)
+        asserted = any(row.id == "X1" for row in stage.watch.found())
+        reason = "" if marks or asserted else _unreasonable(stage)
     if reason:
         told = int(stage.vehicle["obs_trip_diagnosis"][0])
         state = int(stage.watch.fields["state"][0])
@@ -161,10 +162,14 @@ def same_again(
     again = play(story, firmware=firmware)
     if (again.trace_hash, again.truth_hash) != (outcome.trace_hash, outcome.truth_hash):
         found.append("T1")
+        return _rows(found, outcome)
     shift_us = SHIFT_US[story.seed % len(SHIFT_US)]
     shifted = play(msgspec.structs.replace(story, start_us=shift_us), firmware=firmware)
     if (shifted.trace_hash, shifted.truth_hash) != (outcome.trace_hash, outcome.truth_hash):
         found.append("T2")
-    return tuple(
-        Violation(id=id, time_s=outcome.simulated_s, value=0.0, place=-1, count=1) for id in found
-    )
+    return _rows(found, outcome)
+
+
+def _rows(ids: list[str], outcome: Outcome) -> tuple[Violation, ...]:
+    at_s = outcome.simulated_s
+    return tuple(Violation(id=id, time_s=at_s, value=0.0, place=-1, count=1) for id in ids)

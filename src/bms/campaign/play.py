@@ -140,14 +140,17 @@ def play(
     firmware: str | Path | None = None,
     events: bool = False,
     look: Callable[[Stage], None] | None = None,
+    world: Callable[[Stage], None] | None = None,
 ) -> Outcome:
     """Carry a story out. firmware: a shared library in place of ours. events: keep them. look: is
-    called every 10 ms with the stage.
+    called every 10 ms with the stage; world: once, before anything happens.
 
     The same story and firmware give the same outcome on every machine, its cpu_s excepted."""
     started = time.process_time()
     stage = begin(story, firmware)
     stage.look = look
+    if world:
+        world(stage)
     for deed in story.deeds:
         stage.run_to(min(deed.at_s, story.duration_s))
         do(stage, deed)
