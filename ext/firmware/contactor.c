@@ -117,7 +117,8 @@ void contactor_init(bms_t *self)
 
 static bool current_is_beyond(const bms_t *self, int32_t ma)
 {
-    return sensor_fresh(self, &self->sensor.current_ma, FRESH_MS) && abs_i32(self->sensor.current_ma.value) > ma;
+    const int32_t most = min_i32(ma, self->config.set.current_range_ma - 1); /* a clipped reading is beyond everything */
+    return sensor_fresh(self, &self->sensor.current_ma, FRESH_MS) && abs_i32(self->sensor.current_ma.value) > most;
 }
 
 static bool must_wait_for_fuse(const bms_t *self)

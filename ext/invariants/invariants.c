@@ -85,10 +85,10 @@ void watch_rules_step(void *state, const world_t *w)
     watch_rules_t *const s = state;
     look_for_reset(s, w);
     watch_frames(s, w);
+    watch_pins(s, w); /* before the currents: what opens a path is judged by what flowed before */
     watch_truth_fast(s, w);
     if (w->loop.steps % 10u == 0u) watch_truth_tick(s, w);
     if (w->loop.steps % 100u == 50u) watch_truth_slow(s, w);
-    watch_pins(s, w);
     look_for_silence(s, w);
     account(s);
     s->pins = w->out.pins.digital & COILS;

@@ -18,9 +18,9 @@ static void check_current(watch_rules_t *s, const world_t *w)
     rule_held(s, w, RULE_S3, HELD_CHARGE, closed && -amps > s->charge_a + more, 1u, s->current_ms + s->travel_ms + wait_ms, amps, -1);
     const bool short_circuit = closed && size_of(amps) > s->comparator_a + more;
     rule_held(s, w, RULE_S3, HELD_COMPARATOR, short_circuit, 1u, s->comparator_ms + s->travel_ms + wait_ms, amps, -1);
-    rule_held(s, w, RULE_S5, HELD_BREAK, closed && over_break, 1u, s->comparator_ms + s->fuse_ms + s->travel_ms, amps, -1);
+    rule_held(s, w, RULE_S5, HELD_BREAK, closed && over_break, 1u, s->current_ms + blind_ms + s->fuse_ms + s->travel_ms, amps, -1);
     const bool told = (w->out.pins.digital & PIN_OUT_FUSE_TRIGGER) != 0u;
-    rule_held(s, w, RULE_S5, HELD_NO_ALERT, closed && over_break && !told, 1u, s->comparator_ms + s->travel_ms, amps, -1);
+    rule_held(s, w, RULE_S5, HELD_NO_ALERT, closed && over_break && !told, 1u, s->current_ms + blind_ms + s->travel_ms, amps, -1);
     s->beyond_break_ms = over_break ? older(s->beyond_break_ms, 1u) : 0u;
     s->beyond = amps > s->discharge_a || -amps > s->charge_a ? s->beyond | BEYOND_CURRENT : s->beyond & ~(uint32_t)BEYOND_CURRENT;
 }

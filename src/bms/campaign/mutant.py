@@ -146,6 +146,8 @@ def _find(lines: list[str], hunk: Hunk, near: int, path: str) -> tuple[int, int,
             if not hunk.old:  # nothing but new lines: the place is all there is
                 return min(max(near + 1, 0), len(lines)), 0, 0
             break
+        if not any(re.search("[A-Za-z]{3}", line) for line in wanted):
+            break  # a brace says nothing about a place
         spots = [
             k for k in range(len(bare) - len(wanted) + 1) if bare[k : k + len(wanted)] == wanted
         ]

@@ -17,6 +17,7 @@ import msgspec
 from bms import cells, faults, packs
 from bms.errors import ConfigError
 from bms.faults import Fault
+from bms.firmware import config as firmware_config
 from bms.model import Cell, Frozen, Pack, Topology
 from bms.rng import Stream, exact_log
 
@@ -103,8 +104,26 @@ def write(
         boot_ms=1 + clock.below(80), phase_ms=clock.below(40),
         duration_s=duration_s, deeds=(),
     )  # fmt: skip
+    if not _is_taken(name, blocks, per_module):
+        shaped = msgspec.structs.replace(
+            shaped, blocks=made.blocks, blocks_per_module=made.blocks_per_module
+        )
     wrong = _faults(seed, duration_s, made_of(shaped)[1], _cell(name), only)
     return msgspec.structs.replace(shaped, deeds=in_order((*operator, *wrong)))
+
+
+@cache
+def _is_taken(name: str, blocks: int, per_module: int) -> bool:
+    """Whether the firmware takes a pack of that shape: not every reaction is in time on every."""
+    probe = drawn(
+        0, pack=name, soc_frac=0.5, degc=25.0, duration_s=1.0, deeds=(), boot_ms=1, phase_ms=0
+    )
+    shaped = msgspec.structs.replace(probe, blocks=blocks, blocks_per_module=per_module)
+    try:
+        firmware_config.build(*made_of(shaped))
+    except ConfigError:
+        return False
+    return True
 
 
 def drawn(

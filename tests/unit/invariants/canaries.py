@@ -11,7 +11,7 @@ from typing import NamedTuple
 from bms.campaign.play import Stage
 from bms.campaign.story import Deed, Story, drawn
 
-SAMPLE = "void diag_sample(bms_t *self, uint32_t id, uint32_t tier, int32_t value, int32_t place)"
+SAMPLE = "void diag_judge(bms_t *self, uint32_t id, uint32_t tier, int32_t value, int32_t place)"
 TICK = "void diag_tick(bms_t *self)"
 STATE = "    m.uptime = (uint8_t)(elapsed_ms(self->now_us, self->boot_us) / 1000u);"
 SOC = "    m.soc_high = valid ? cpct_of(self->soc.high_frac) : (uint16_t)NONE_14;"
@@ -36,7 +36,11 @@ def silent(*names: str) -> str:
 
 
 def drive(
-    *deeds: Deed, soc_frac: float = 0.5, degc: float = 25.0, seconds: float = 25.0, rate: float = 0.2
+    *deeds: Deed,
+    soc_frac: float = 0.5,
+    degc: float = 25.0,
+    seconds: float = 25.0,
+    rate: float = 0.2,
 ) -> Story:
     """A quiet drive in which something happens."""
     quiet = (
@@ -72,6 +76,15 @@ def _slow_contactors(stage: Stage) -> None:
     stage.simulation.world.parts["plant"]["contactor_open_us"][0] = 200_000.0
 
 
+def _very_slow_contactors(stage: Stage) -> None:
+    stage.simulation.world.parts["plant"]["contactor_open_us"][0] = 1_000_000.0
+
+
+def _no_comparator(stage: Stage) -> None:
+    stage.simulation.world.parts["loop"]["comparator_a"][0] = 1e6
+    stage.watch.fields["comparator_a"][0] = 1e6
+
+
 def _heat_from_nowhere(stage: Stage) -> None:
     stage.simulation.world.parts["plant"]["account_ohmic"][0] = 1.01
 
@@ -91,7 +104,8 @@ HEAT = silent(
 )  # fmt: skip
 PRESSURES = silent("pressure_high", "pressure_rise", "pressure_implausible", "pressure_spread")
 WELDS = silent(
-    "contactor_main_plus", "contactor_main_minus", "contactor_weld", "current_while_open",
+    "contactor_main_plus", "contactor_main_minus", "contactor_precharge", "contactor_weld",
+    "current_while_open",
     "link_voltage_implausible",
 )  # fmt: skip
 PRECHARGES = silent("precharge_timeout", "precharge_current", "precharge_energy")
@@ -101,13 +115,14 @@ AGAIN = (
 )
 CANARIES: dict[str, Canary] = {
     "S1": Canary(drive(fault("CEL-02")), VOLTAGES),
-    "S2": Canary(drive(degc=68.0, rate=0.0), HEAT),
+    "S2": Canary(drive(degc=74.0, rate=0.0, soc_frac=0.15), HEAT),
     "S3": Canary(drive(FREE, Deed(at_s=12.1, word="load", value=5.6)), ALL_CURRENTS),
     "S4": Canary(drive(fault("PRS-02")), PRESSURES),
     "S5": Canary(
-        drive(fault("CON-13", for_s=3.0)),
+        drive(FREE, Deed(at_s=12.1, word="load", value=14.0)),
         "--- a/ext/firmware/bms.c\n+++ b/ext/firmware/bms.c\n@@ -1,1 +1,0 @@\n"
         "-    if (self->contactor.fuse != 0u) out->pins.digital |= PIN_OUT_FUSE_TRIGGER;\n",
+        _no_comparator,
     ),
     "S6": Canary(
         drive(),
@@ -139,8 +154,8 @@ CANARIES: dict[str, Canary] = {
             "step_ma = 1000000000 - old_ma;",
         ),
     ),
-    "S13": Canary(drive(fault("CON-01", for_s=9.0), AGAIN[0]), WELDS),
-    "S14": Canary(made(fault("CEL-11", at_s=1.0, for_s=30.0), degc=68.0, soc_frac=0.8), HEAT),
+    "S13": Canary(drive(AGAIN[0]), WELDS, _very_slow_contactors),
+    "S14": Canary(made(fault("CEL-11", at_s=1.0, for_s=30.0), degc=74.0, soc_frac=0.8), HEAT),
     "S15": Canary(drive(fault("SYS-02", for_s=0.1)), world=_slow_contactors),
     "S16": Canary(
         drive(seconds=50.0),
@@ -153,7 +168,11 @@ CANARIES: dict[str, Canary] = {
     ),
     "L1": Canary(
         drive(fault("CON-14", for_s=1.0)),
-        inside("firmware/diag.c", "void diag_clear(bms_t *self, bool service)", "if (self->boot_us != 1u) return;"),
+        inside(
+            "firmware/diag.c",
+            "void diag_clear(bms_t *self, bool service)",
+            "if (self->boot_us != 1u) return;",
+        ),
     ),
     "L2": Canary(
         drive(),
@@ -167,7 +186,9 @@ CANARIES: dict[str, Canary] = {
     "E1": Canary(
         drive(seconds=80.0),
         after(
-            "firmware/canout.c", SOC, "m.soc = (uint16_t)(m.soc + 2500u);",
+            "firmware/canout.c",
+            SOC,
+            "m.soc = (uint16_t)(m.soc + 2500u);",
             "m.soc_low = (uint16_t)(m.soc_low + 2500u);",
             "m.soc_high = (uint16_t)(m.soc_high + 2500u);",
         ),  # fmt: skip
@@ -178,7 +199,11 @@ CANARIES: dict[str, Canary] = {
     ),
     "E3": Canary(
         drive(),
-        after("firmware/canout.c", SOC, f"if ({SECONDS} == 20u) m.soc = m.soc_low = m.soc_high = 100u;"),
+        after(
+            "firmware/canout.c",
+            SOC,
+            f"if ({SECONDS} == 20u) m.soc = m.soc_low = m.soc_high = 100u;",
+        ),
     ),
     "C2": Canary(
         made(seconds=25.0),
@@ -188,9 +213,9 @@ CANARIES: dict[str, Canary] = {
             f"if ({SECONDS} > 9u && {SECONDS} < 20u) return MODE_DRIVE;",
         )
         + inside(
-            "firmware/request.c",
-            "bool request_may_enter(const bms_t *self, uint32_t mode)",
-            "if (self->boot_us != 1u) return true;",
+            "firmware/contactor.c",
+            "static uint8_t refusal(bms_t *self, uint32_t mode)",
+            f"if ({SECONDS} < 20u) return REFUSAL_NOTHING;",
         ),
     ),
     "X1": Canary(
