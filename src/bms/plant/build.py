@@ -35,7 +35,7 @@ INPUTS = (
     "coil_command", "fuse_trigger", "load_mode", "load_current_a", "load_power_w",
     "charger_current_a", "charger_voltage_v", "heater_frac", "pump_frac", "bleed_on",
     "contactor_weld", "contactor_stuck", "pump_failed", "heater_stuck",
-    "link_short_siemens", "cell_short_siemens", "cell_heat_w",
+    "link_short_siemens", "cell_short_siemens", "cell_bias_v", "cell_heat_w",
 )  # fmt: skip
 
 

@@ -61,7 +61,8 @@ def test_bms_reacts_wherever_in_the_pack_it_happens(
         request.applymarker(pytest.mark.xfail(reason=NOT_EVERYWHERE[fault.id], strict=True))
     made, _ = faultcase.simulation(faultcase.state_of(fault))
     places = faults.count(fault, made.pack)
-    step = 1 if fault.budget_ms < 2500 else 7 if fault.budget_ms < 30_000 else places // 8 or 1
+    is_long = fault.budget_ms >= 30_000 or fault.ramp_s > 5.0
+    step = places // 8 or 1 if is_long else 1 if fault.budget_ms < 2500 else 7
     missed = {
         k: o.wrong for k in range(0, places, step) if (o := faultcase.carry_out(fault, k)).wrong
     }
