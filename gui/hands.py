@@ -142,7 +142,7 @@ class Hands:
         due = self.schedule.due(self.simulation.time_s)
         if not due:
             return
-        from bms._loop import FRAME_DTYPE
+        from bms.links import FRAME_DTYPE
 
         for job, data in due:
             frame = np.zeros(1, FRAME_DTYPE)

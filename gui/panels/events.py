@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from bms_gui.acting import action
 from bms_gui.diagnoses import Entry, amount, entries, frozen, place, spoken
+from bms_gui.kept import kept
 from bms_gui.snapshot import Snapshot, refusal
 from bms_gui.theme import Theme, numbers_font
 from bms_gui.view import View
@@ -106,6 +107,14 @@ def _name(event: Any) -> tuple[int, str, str]:
     return event.t_ns, event.kind, event.name
 
 
+class Seen(QtCore.QObject):
+    """Diagnoses somebody has acknowledged, and the moment up to which."""
+
+    def __init__(self, parent: QtCore.QObject | None = None) -> None:
+        super().__init__(parent)
+        self.until_s: dict[str, float] = {}
+
+
 class Panel(QtWidgets.QWidget):
     """Diagnoses with what was, or all events; a filter over both."""
 
@@ -113,7 +122,7 @@ class Panel(QtWidgets.QWidget):
         super().__init__()
         self.view, self.theme = view, theme
         self.entries: list[Entry] = []
-        self.acknowledged: dict[str, float] = {}
+        self.acknowledged = kept(view, Seen).until_s
         self.chosen = ""
         self._told: tuple[Any, ...] = ()
         self.model = Events(theme)

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from bms_gui import decode
 from bms_gui.acting import action
+from bms_gui.kept import kept
 from bms_gui.snapshot import Snapshot, refusal
 from bms_gui.theme import Theme, numbers_font
 from bms_gui.transmit import Job
@@ -52,6 +53,22 @@ class Line:
         )  # fmt: skip
 
 
+class List(QtCore.QObject):
+    """The rows, which outlive the panel."""
+
+    def __init__(self, parent: QtCore.QObject | None = None) -> None:
+        super().__init__(parent)
+        self.lines: list[Line] = []
+        self.next_key = 1
+        self.seen = 0
+        self.title = ""
+
+    def key(self) -> int:
+        """One that was never used."""
+        self.next_key += 1
+        return self.next_key - 1
+
+
 def offered() -> list[str]:
     """Messages that others send to the BMS first, then its own."""
     by_sender = sorted(
@@ -66,10 +83,7 @@ class Panel(QtWidgets.QWidget):
     def __init__(self, view: View, theme: Theme) -> None:
         super().__init__()
         self.view, self.theme = view, theme
-        self.lines: list[Line] = []
-        self._next_key = 1
-        self._seen = 0
-        self._title = ""
+        self.rows = kept(view, List)
         self._filling = False
         self.message = QtWidgets.QComboBox()
         self.message.addItems([*offered(), RAW])
@@ -114,6 +128,12 @@ class Panel(QtWidgets.QWidget):
         box.addWidget(self.pages, 1)
         self.addAction(action(self, "remove the frame", "Delete", self.remove_chosen))
         self.addAction(action(self, "send the frame once", "Return", self.send_once))
+        self._fill()
+
+    @property
+    def lines(self) -> list[Line]:
+        """The rows of the list."""
+        return self.rows.lines
 
     def _list(self) -> QtWidgets.QTreeWidget:
         made = QtWidgets.QTreeWidget()
@@ -131,21 +151,21 @@ class Panel(QtWidgets.QWidget):
 
     def add_line(self, name: str) -> Line:
         """One more row, off."""
-        key, self._next_key = self._next_key, self._next_key + 1
+        key = self.rows.key()
         if name == RAW:
             line = Line(key, "", 0, 0x7E4, bytes(8))
         else:
             message = dbc.codec().messages[name]
             period_s = (message.cycle_time or 100) * 1e-3
             line = Line(key, name, 0, message.frame_id, dbc.encode(name, {}), period_s=period_s)
-        self.lines.append(line)
+        self.rows.lines.append(line)
         self._fill(key)
         return line
 
     def _fill(self, chosen: int = -1) -> None:
         self._filling = True
         self.list.clear()
-        for line in self.lines:
+        for line in self.rows.lines:
             item = QtWidgets.QTreeWidgetItem(self.list)
             item.setData(0, QtCore.Qt.ItemDataRole.UserRole, line.key)
             for column in (3, 5, 6):
@@ -154,7 +174,7 @@ class Panel(QtWidgets.QWidget):
             if line.key == chosen:
                 self.list.setCurrentItem(item)
         self._filling = False
-        self.pages.setCurrentIndex(1 if self.lines else 0)
+        self.pages.setCurrentIndex(1 if self.rows.lines else 0)
         self._show_fields()
         self._enable()
 
@@ -175,13 +195,13 @@ class Panel(QtWidgets.QWidget):
         """The row that is chosen."""
         item = self.list.currentItem()
         key = item.data(0, QtCore.Qt.ItemDataRole.UserRole) if item is not None else None
-        return next((line for line in self.lines if line.key == key), None)
+        return next((line for line in self.rows.lines if line.key == key), None)
 
     def _toggled(self, item: QtWidgets.QTreeWidgetItem, column: int) -> None:
         if self._filling or column != 0:
             return
         key = item.data(0, QtCore.Qt.ItemDataRole.UserRole)
-        line = next((one for one in self.lines if one.key == key), None)
+        line = next((one for one in self.rows.lines if one.key == key), None)
         if line is not None:
             line.on = item.checkState(0) == QtCore.Qt.CheckState.Checked
             self._ask()
@@ -190,7 +210,7 @@ class Panel(QtWidgets.QWidget):
         """The chosen row goes."""
         line = self.chosen()
         if line is not None:
-            self.lines.remove(line)
+            self.rows.lines.remove(line)
             self._fill()
             self._ask()
 
@@ -200,12 +220,13 @@ class Panel(QtWidgets.QWidget):
         if line is None or "transmit" not in self.view.snapshot.offers:
             return
         job = line.job()
-        key, self._next_key = self._next_key, self._next_key + 1
-        single = Job(key, job.bus, job.id, job.data, 0.0, job.data_id, job.extended, job.spoil)
+        single = Job(
+            self.rows.key(), job.bus, job.id, job.data, 0.0, job.data_id, job.extended, job.spoil
+        )
         self.view.ask("transmit", (*self._jobs(), single))
 
     def _jobs(self) -> tuple[Job, ...]:
-        return tuple(line.job() for line in self.lines if line.on)
+        return tuple(line.job() for line in self.rows.lines if line.on)
 
     def _ask(self) -> None:
         if "transmit" in self.view.snapshot.offers:
@@ -347,32 +368,36 @@ class Panel(QtWidgets.QWidget):
     def _enable(self) -> None:
         can = "transmit" in self.view.snapshot.offers
         self.once.setEnabled(can and self.chosen() is not None)
-        self.remove.setEnabled(bool(self.lines))
+        self.remove.setEnabled(bool(self.rows.lines))
         self.list.setEnabled(can)
         if not can:
             self._say(refusal(self.view.snapshot.source, "transmit"))
-        elif self.note.text() == refusal(self.view.snapshot.source, "transmit") or not self.lines:
+        elif (
+            self.note.text() == refusal(self.view.snapshot.source, "transmit")
+            or not self.rows.lines
+        ):
             self._say("")
 
     def tell(self, snapshot: Snapshot) -> None:
         """Counts what was sent."""
         frames = snapshot.frames
-        if snapshot.title != self._title or frames.total < self._seen:
-            self._title, self._seen = snapshot.title, frames.total
-            for line in self.lines:  # another source: nothing is sent unasked
+        rows = self.rows
+        if snapshot.title != rows.title or frames.total < rows.seen:
+            rows.title, rows.seen = snapshot.title, frames.total
+            for line in self.rows.lines:  # another source: nothing is sent unasked
                 line.on, line.sent = False, 0
             self._fill()
-        new = min(frames.total - self._seen, len(frames.id))
-        self._seen = frames.total
+        new = min(frames.total - rows.seen, len(frames.id))
+        rows.seen = frames.total
         self._enable()
-        if not new or not self.lines:
+        if not new or not self.rows.lines:
             return
         part = slice(len(frames.id) - new, None)
         ours = frames.direction[part] == 2
         ids, counts = np.unique(frames.id[part][ours], return_counts=True)
         told = dict(zip(ids.tolist(), counts.tolist(), strict=True))
         self._filling = True
-        for k, line in enumerate(self.lines):
+        for k, line in enumerate(self.rows.lines):
             if line.id in told:
                 line.sent += told[line.id]
                 self._write(self.list.topLevelItem(k), line)
