@@ -12,6 +12,8 @@ from bms_gui.words import SPOKEN
 
 from bms import spec
 from bms.protocols import CanFrame, Malformed, dbc, elcon, imd, ivts
+from bms.protocols.codec import EXTENDED as FAR
+from bms.protocols.codec import Codec
 
 EXTENDED, REMOTE, ERROR = 1, 2, 16
 BUSES = ("vehicle", "sensor")
@@ -30,15 +32,16 @@ class Kind:
 
 
 @cache
-def kind(bus: int, identifier: int, flags: int) -> Kind:
-    """What is known of an identifier."""
+def kind(bus: int, identifier: int, flags: int, book: Codec | None = None) -> Kind:
+    """What is known of an identifier. book: the message database of a bus that is not ours."""
     if flags & ERROR:
         return Kind("error frame")
-    if bus == 0 and not flags & EXTENDED:
-        message = dbc.codec().by_identifier.get(identifier)
+    if bus == 0 or book is not None:
+        codec = book or dbc.codec()
+        message = codec.by_identifier.get(identifier | (FAR if flags & EXTENDED else 0))
         if message is not None:
             period_s = message.cycle_time * 1e-3 if message.cycle_time else float("nan")
-            data_id = dbc.codec().data_ids.get(message.name, -1)
+            data_id = codec.data_ids.get(message.name, -1)
             signals = tuple(s.name for s in message.signals)
             return Kind(message.name, ", ".join(message.senders), period_s, data_id, signals)
     if not flags & EXTENDED and ivts.RESULT_ID <= identifier <= ivts.RESULT_ID + 7:
@@ -54,23 +57,28 @@ def kind(bus: int, identifier: int, flags: int) -> Kind:
 
 
 @cache
-def _units(name: str) -> dict[str, str]:
-    message = dbc.codec().messages.get(name)
+def _units(name: str, book: Codec) -> dict[str, str]:
+    message = book.messages.get(name)
     return {s.name: s.unit or "" for s in message.signals} if message is not None else {}
 
 
-def signals(bus: int, identifier: int, flags: int, data: bytes) -> list[tuple[str, str, str]]:
+def signals(
+    bus: int, identifier: int, flags: int, data: bytes, book: Codec | None = None
+) -> list[tuple[str, str, str]]:
     """(name, value in words, unit) of every signal; one row that says why if there are none."""
     if flags & ERROR:
         return [("", "an error frame: a node destroyed what was being sent", "")]
     if flags & REMOTE:
         return [("", "a remote frame carries no data", "")]
-    known = kind(bus, identifier, flags)
-    if bus == 0 and not flags & EXTENDED and known.signals:
-        values = dbc.decode(identifier, data)
+    known = kind(bus, identifier, flags, book)
+    codec = book or dbc.codec()
+    if known.name in codec.messages:
+        if len(data) != codec.messages[known.name].length:
+            return [("", f"does not fit {known.name}: wrong length", "")]
+        values = codec.decode(identifier, data, bool(flags & EXTENDED))
         if isinstance(values, Malformed):
             return [("", f"does not fit {known.name}: {values.reason}", "")]
-        units = _units(known.name)
+        units = _units(known.name, codec)
         return [(n, _word(known.name, n, v), units.get(n, "")) for n, v in values.items()]
     frame = CanFrame(identifier, data, bool(flags & EXTENDED))
     for module in (ivts, imd, elcon):

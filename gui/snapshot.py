@@ -182,6 +182,8 @@ class Snapshot:
     status: Status = Status()
     offers: frozenset[str] = frozenset()
     data: Data | None = None
+    book: Any = None
+    """Message database of a bus that is not ours (bms.protocols.codec.Codec); None: our own."""
 
     def number(self, name: str) -> float:
         """A scalar as it was last told; NaN if it is unknown."""

@@ -8,6 +8,7 @@ Frames are numbered from 0 as they come; `first` is the oldest that is still hel
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from bms_gui import decode
@@ -56,6 +57,8 @@ class Traffic:
 
     def __init__(self, capacity: int = CAPACITY) -> None:
         self.capacity = capacity
+        self.book: Any = None
+        """Message database of a bus that is not ours; None: our own."""
         self.total = self.seen = self.missed = 0
         self.talkers: list[Talker] = []
         self._of_key: dict[int, int] = {}
@@ -72,9 +75,9 @@ class Traffic:
 
     def clear(self) -> None:
         """Begins anew; frames seen so far do not come back."""
-        seen = self.seen
+        seen, book = self.seen, self.book
         self.__init__(self.capacity)  # type: ignore[misc]
-        self.seen = seen
+        self.seen, self.book = seen, book
 
     def take(self, frames: Frames) -> int:
         """The frames of a snapshot that are new; returns how many. `missed` counts those that came
@@ -123,7 +126,7 @@ class Traffic:
                 identifier, bus = one & 0xFFFFFFFF, one >> 32 & 0xFF
                 flag, way = one >> 40 & 0xFF, one >> 48 & 0xFF
                 self._of_key[one] = len(self.talkers)
-                known = decode.kind(bus, identifier, flag)
+                known = decode.kind(bus, identifier, flag, self.book)
                 self.talkers.append(Talker(bus, identifier, flag, way, known))
             numbers[k] = self._of_key[one]
         return numbers[inverse]

@@ -121,7 +121,7 @@ class Timed:
         t, at = self.traffic, int(self.shown.numbers[k]) % self.traffic.capacity
         talker = t.talkers[t.talker[at]]
         data = bytes(t.data[at][: min(8, int(t.length[at]))])
-        return decode.signals(talker.bus, talker.id, talker.flags, data)
+        return decode.signals(talker.bus, talker.id, talker.flags, data, t.book)
 
 
 class Placed:
@@ -181,7 +181,7 @@ class Placed:
         if not held:
             return [("", "its newest frame is no longer held", "")]
         data = bytes(t.data[at][: min(8, int(t.length[at]))])
-        return decode.signals(talker.bus, talker.id, talker.flags, data)
+        return decode.signals(talker.bus, talker.id, talker.flags, data, t.book)
 
 
 class Panel(QtWidgets.QWidget):
@@ -320,6 +320,7 @@ class Panel(QtWidgets.QWidget):
             return self._draw()
         if snapshot.title != self._title:  # another source
             self._title, self.traffic.seen = snapshot.title, 0
+            self.traffic.book = snapshot.book
             self.traffic.clear()
         self.traffic.take(snapshot.frames)
         self.shown.follow()
