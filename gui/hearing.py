@@ -70,6 +70,11 @@ class Hearing:
     misfits: dict[str, int] = field(default_factory=dict)
     """Message -> frames of another length, or whose check did not hold."""
 
+    @property
+    def book(self) -> Codec | None:
+        """The database, if it is not our own."""
+        return None if self.codec is dbc.codec() else self.codec
+
     def __post_init__(self) -> None:
         rows = [row for row in spec.signals() if row.message]
         homes = [(row, *row.message.split(".")) for row in rows]

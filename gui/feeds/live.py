@@ -145,6 +145,7 @@ class LiveFeed:
             time_s=self._now_s,
             span_s=(samples.span_s[0], self._now_s),
             shape=self.hearing.shape,
+            book=self.hearing.book,
             signals=self.hearing.signals(),
             latest=samples.latest,
             heard_s=samples.heard_s,

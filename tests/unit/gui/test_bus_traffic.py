@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,7 @@ from bms_gui.snapshot import Frames
 from bms_gui.traffic import NOT_PROTECTED, Filter, Shown, Traffic, judge, odd_times
 
 from bms import Simulation
-from bms.protocols import dbc, e2e
+from bms.protocols import codec, dbc, e2e
 from bms.tap import Tap
 
 
@@ -159,3 +160,23 @@ def test_signals_have_units_and_words_and_bad_bytes_never_raise(seed: int) -> No
         rows: Any = decode.signals(int(rng.integers(2)), identifier, int(rng.integers(32)), data)
         assert all(len(row) == 3 for row in rows)
         assert isinstance(decode.kind(0, identifier, 1).name, str)
+
+
+FOREIGN = """VERSION ""
+BU_: ECU
+BO_ 256 Motor: 2 ECU
+ SG_ Speed : 0|16@1+ (0.5,0) [0|32767] "rpm" ECU
+"""
+
+
+def test_a_bus_that_is_not_ours_is_told_by_its_own_database(tmp_path: Path) -> None:
+    path = tmp_path / "motor.dbc"
+    path.write_text(FOREIGN)
+    traffic = Traffic()
+    traffic.book = codec.load(path)
+    traffic.take(frames_of([(0.0, 0x100, b"\x04\x00"), (0.1, 0x101, bytes(8))], 2))
+    assert [t.kind.name for t in traffic.talkers] == ["Motor", ""]
+    assert decode.signals(0, 0x100, 0, b"\x04\x00", traffic.book) == [("Speed", "2", "rpm")]
+    assert "does not fit Motor" in decode.signals(0, 0x100, 0, bytes(8), traffic.book)[0][1]
+    traffic.clear()
+    assert traffic.book is not None
