@@ -210,7 +210,8 @@ class LogFeed:
         """All that has been read; the playhead chooses the moment."""
         return Snapshot(
             title=self.path.name, source="recording", time_s=self._span_s[0],
-            span_s=self._span_s, shape=self.hearing.shape, book=self.hearing.book, signals=self.hearing.signals(),
+            span_s=self._span_s, shape=self.hearing.shape, book=self.hearing.book,
+            signals=self.hearing.signals(),
             events=self._events, status=Status("paused", self._words()), offers=OFFERS,
             data=self.data,
         )  # fmt: skip
