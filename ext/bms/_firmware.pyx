@@ -86,6 +86,9 @@ cdef extern from "bms.h":
     ctypedef struct bms_config_t:
         uint32_t crc32
     enum:
+        STATE_COUNT
+    const uint16_t contactor_next[]
+    enum:
         BMS_CONFIG_MAGIC, BMS_CONFIG_VERSION, BMS_CELLS_MAX, BMS_MODULES_MAX, BMS_CHANNELS_MAX, BMS_THERMISTORS_MAX, BMS_NTC_STEPS
         EST_SOC_STEPS, EST_TEMPERATURE_STEPS, EST_TEMPERATURE_MIN_CDEGC, EST_TEMPERATURE_STEP_CDEGC, EST_PRESSURE_STEPS
     const size_t config_est_offset, config_obs_offset, config_crc_offset, config_size
@@ -95,6 +98,22 @@ cdef extern from "bms.h":
     const size_t config_est_field_count
     const field_t config_obs_fields[]
     const size_t config_obs_field_count
+
+cdef extern from *:
+    """
+    /* 1: followed, 0: not, 2: an assertion failed */
+    static int try_to_enter(ecu_t *self, unsigned from, unsigned to)
+    {
+        self->contactor.state = (uint8_t)from;
+        self->contactor.state_not = (uint8_t)~from;
+        self->contactor.moved = 0u;
+        const bool done = contactor_enter(self, (uint8_t)to);
+        return self->assert_place != 0u ? 2 : done;
+    }
+    static bool begin_test(ecu_t *self) { return contactor_begin_test(self); }
+    """
+    int try_to_enter(ecu_t *, unsigned int, unsigned int) nogil
+    bint begin_test(ecu_t *) nogil
 
 cdef extern from "estimator.h":
     ctypedef struct est_params_t:
@@ -190,6 +209,11 @@ def config_constants():
         "temperature_steps": EST_TEMPERATURE_STEPS, "temperature_min_cdegc": EST_TEMPERATURE_MIN_CDEGC,
         "temperature_step_cdegc": EST_TEMPERATURE_STEP_CDEGC, "pressure_steps": EST_PRESSURE_STEPS,
     }  # fmt: skip
+
+
+def transitions():
+    """[set of states that may follow] by state: the table of contactor.c."""
+    return [{to for to in range(STATE_COUNT) if contactor_next[k] >> to & 1} for k in range(STATE_COUNT)]
 
 
 def crc16(const uint8_t[::1] data):
@@ -439,6 +463,14 @@ cdef class Firmware:
                     ecu_step(self._self, &table[k], &self._out)
             best = min(best, (time.perf_counter_ns() - began) / n)
         return best
+
+    def enter(self, unsigned int before, unsigned int after):
+        """For tests: put into a state and ask for the next. 1 followed, 0 not now, 2 an assertion ended it."""
+        return try_to_enter(self._self, before, after)
+
+    def begin_contactor_test(self):
+        """What the service routine does: whether the test of the contactors has begun."""
+        return bool(begin_test(self._self))
 
     def snapshot(self):
         """All state, as bytes."""

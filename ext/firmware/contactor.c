@@ -202,7 +202,8 @@ static void selftest(bms_t *self)
     BMS_ASSERT(self, (c->tests & TEST_MEMORY) != 0u && (c->tests & TEST_CONFIGURATION) != 0u);
     if (c->tests != TEST_ALL || !enter(self, STATE_STANDBY)) return;
     c->opened_us = self->now_us;
-    if (self->store.was_closed != 0u) c->request_was = 1u; /* the supply went while closed: whoever asked then must ask again */
+    c->request_was |= self->store.found_closed; /* the supply went while closed: whoever asked then must ask again */
+    self->store.found_closed = 0u;
 }
 
 /* ---- closing ------------------------------------------------------------------------------------------------------------------- */

@@ -269,6 +269,7 @@ static void was_read(bms_t *self)
     s->soc_clean = s->counts.is_closed == 0u;
     s->counts.boots += 1u;
     s->counts.improper += s->counts.is_closed;
+    s->found_closed = s->counts.is_closed != 0u;
     s->counts.is_closed = 0u;
     s->counts.watchdog_resets += self->reset_cause == ECU_RESET_WATCHDOG;
     s->before_out_mah = s->counts.out_mah;

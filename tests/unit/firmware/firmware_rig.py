@@ -108,6 +108,13 @@ class Rig:
             self.link_v *= 1.0 - 1e-3 / (made.link_bleed_ohm * made.link_capacity_f)
         return 0.0
 
+    def reset(self, cause: int = 0) -> None:
+        """The control unit starts anew with its memory; chips, sensors and vehicle go on."""
+        self.firmware = _firmware.Firmware(
+            self.config, self.now_us, cause, self.firmware.nvm, bytes(16)
+        )
+        self.coils, self.bytes_out, self.low_us, self.sent = 0, b"", 0, []
+
     def vcu_frame(self) -> bytes:
         data = bytearray(8)
         data[1] = self.counter | self.mode << 4
