@@ -92,10 +92,7 @@ class Panel(QtWidgets.QWidget):
         self.choice.blockSignals(True)
         self.choice.clear()
         for opening in reversed(openings):
-            what = opening.diagnosis.replace("_", " ") or {"order": "in good order"}.get(
-                opening.why, opening.why
-            )
-            self.choice.addItem(f"{clock(opening.time_s)}   {what}")
+            self.choice.addItem(label(opening))
         self.choice.setCurrentIndex(min(chosen, len(openings) - 1))
         self.choice.blockSignals(False)
         self.chain = None
@@ -105,7 +102,7 @@ class Panel(QtWidgets.QWidget):
         if not self.openings:
             return
         opening = self.openings[len(self.openings) - 1 - max(0, self.choice.currentIndex())]
-        is_told = self.chain is not None and repr(self.chain.opening) == repr(opening)
+        is_told = self.chain is not None and self.chain.opening.time_s == opening.time_s
         settled = snapshot.span_s[1] > opening.time_s + SETTLED_S
         if is_told and not anew and (settled and self._was_settled):
             return
@@ -114,6 +111,7 @@ class Panel(QtWidgets.QWidget):
             opening, list(snapshot.events), snapshot.data, snapshot.shape.limits,
             faults=catalogue(),
         )  # fmt: skip
+        self.choice.setItemText(max(0, self.choice.currentIndex()), label(self.chain.opening))
         self.story.setText(self.chain.text)
         self.budget.tell(self.chain)
         self.timeline.tell(self.chain)
@@ -137,6 +135,13 @@ class Panel(QtWidgets.QWidget):
             time_s = f"{link.time_s:.3f}" if np.isfinite(link.time_s) else ""
             lines.append("\t".join((link.title, time_s, relative(link, zero_s), link.text)))
         return "\n".join(lines) + "\n"
+
+
+def label(opening: why.Opening) -> str:
+    """When, and what for."""
+    words = {"order": "in good order", "unknown": "cause not known"}
+    what = opening.diagnosis.replace("_", " ") or words.get(opening.why, opening.why)
+    return f"{clock(opening.time_s)}   {what}"
 
 
 def _is_block(diagnosis: str) -> bool:

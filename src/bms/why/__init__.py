@@ -24,8 +24,7 @@ from typing import Any
 
 import numpy as np
 
-from bms import spec
-from bms.why.chain import TRIP_AFTER_S, TRIP_BEFORE_S, between, explain
+from bms.why.chain import TRIP_AFTER_S, TRIP_BEFORE_S, between, explain, tripped, trips
 from bms.why.quantities import limits, limits_of_recording
 from bms.why.story import LINKS, Chain, Data, Link, Opening
 
@@ -83,30 +82,17 @@ def _opening(event: Any, events: Sequence[Any], closed_s: float) -> Opening:
     time_s = event.t_ns * 1e-9
     near = between(events, max(closed_s, time_s - TRIP_BEFORE_S), time_s + TRIP_AFTER_S)
     opening = Opening(time_s, event.name, float(event.value), "unknown")
-    trips = [e for e in near if e.kind == "diagnosis" and e.text == "trip raised" and _trips(e)]
-    if trips:
-        first = trips[0]
-        return replace(
-            opening,
-            why="trip",
-            diagnosis=first.name,
-            decided_s=first.t_ns * 1e-9,
-            index=int(first.index),
-            value=float(first.value),
-        )
+    found = trips(near)
+    if found:
+        return tripped(opening, found[0])
     for kind in ("reset", "fuse"):
         if any(e.kind == kind and e.t_ns * 1e-9 <= time_s + 0.05 for e in near):
             return replace(opening, why=kind)
-    if any(e.kind == "state" and e.name in ("standby", "sleep", "shutdown") for e in near):
+    if any(
+        e.kind == "state" and e.name in ("standby", "balancing", "service", "sleep") for e in near
+    ):
         return replace(opening, why="order")
     return opening
-
-
-def _trips(event: Any) -> bool:
-    try:
-        return spec.diagnosis(event.name).reaction == "trip"
-    except Exception:  # an event of another firmware may have any name
-        return False
 
 
 class _OfRecording:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from bms import spec
+from bms.errors import ConfigError
 from bms.why.quantities import QUANTITIES, Quantity
 from bms.why.story import NAN, Chain, Data, Link, Opening
 
@@ -16,6 +17,7 @@ TRIP_BEFORE_S, TRIP_AFTER_S = 3.0, 0.3
 """A trip belongs to an opening that follows within the first, or precedes it by less than the
 second: the message about it waits for its turn on the bus, the coil does not."""
 LOOK_BACK_S = 600.0
+TICK_S = 0.01  # of the samples: a contact that parts within one may do so before it is sampled
 LATE_S = 0.5  # a message of what was measured comes at most so long after
 COARSE_S = 0.05
 """Samples further apart than this do not give a time to count a reaction from."""
@@ -29,6 +31,45 @@ def between(events: Iterable[Any], t0_s: float, t1_s: float) -> list[Any]:
 
 
 # ---- the chain ----
+
+
+def trips(events: Iterable[Any]) -> list[Any]:
+    """Those that tell of a diagnosis that trips."""
+    found = []
+    for event in events:
+        if event.kind == "diagnosis" and event.text == "trip raised":
+            try:
+                if spec.diagnosis(event.name).reaction == "trip":
+                    found.append(event)
+            except ConfigError:  # an event of another firmware may have any name
+                continue
+    return found
+
+
+def tripped(opening: Opening, event: Any) -> Opening:
+    """The opening with the diagnosis that led to it."""
+    return replace(
+        opening,
+        why="trip",
+        diagnosis=event.name,
+        decided_s=event.t_ns * 1e-9,
+        index=int(event.index),
+        value=float(event.value),
+    )
+
+
+def _first(opening: Opening, found: list[Any], data: Data | None) -> Opening:
+    """The trip the firmware says came first, where that is told: messages about several wait for
+    their turn on the bus, and not always in their order."""
+    if data is None or len(found) < 2:
+        return opening
+    until_s = opening.time_s + TRIP_AFTER_S
+    _, values = data.window("cmd_trip_diagnosis", opening.time_s, until_s, 1_000_000)
+    told = values[0][np.isfinite(values[0]) & (values[0] > 0)] if values.size else values
+    if not told.size:
+        return opening
+    name = spec.diagnosis_name(int(told.flat[0]))
+    return next((tripped(opening, e) for e in found if e.name == name), opening)
 
 
 @dataclass(frozen=True)
@@ -66,23 +107,25 @@ def explain(
     """
     if opening.why != "trip":
         return _without_trip(opening, events, data)
-    told = spec.diagnosis(opening.diagnosis)
     closed_s = max(
         (e.t_ns * 1e-9 for e in events if e.kind == "contactor" and "closed" in e.name
          and e.t_ns * 1e-9 < opening.decided_s),
         default=-np.inf,
     )  # fmt: skip
     from_s = max(0.0, closed_s, opening.decided_s - LOOK_BACK_S)
+    first_s = max(from_s, opening.time_s - TRIP_BEFORE_S)
+    all_of = trips(between(events, first_s, opening.time_s + TRIP_AFTER_S))
+    opening = _first(opening, all_of, data)
+    told, told_s = spec.diagnosis(opening.diagnosis), opening.decided_s
+    let_go_s = _let_go_s(data, from_s, opening.time_s)
+    if let_go_s < told_s:  # it was decided when the coils were let go, whenever that was told
+        opening = replace(opening, decided_s=let_go_s)
     quantity = QUANTITIES.get(opening.diagnosis)
     case = _Case(opening, events, data, limits or {}, faults or {}, quantity, from_s)
     cause, cause_event = _cause(case)
     world, measurement = _world(case), _measurement(case)
     command, contactor = _command(case), _contactor(case)
-    decision = Link(
-        "decision",
-        f"{told.title}{_place(opening.index, told.index)}{_value(opening.value, told.unit)}: trip",
-        opening.decided_s,
-    )
+    decision = _decision(opening, told, told_s, all_of)
     links = (
         cause, world, measurement, _debounce(told, measurement, opening), decision, command,
         contactor,
@@ -295,26 +338,41 @@ def _debounce(told: Any, measurement: Link, opening: Opening) -> Link:
     )
 
 
+def _decision(opening: Opening, told: Any, told_s: float, all_of: list[Any]) -> Link:
+    where = _place(opening.index, told.index)
+    late_ms = 1e3 * (told_s - opening.decided_s)
+    late = f", on the bus {late_ms:.0f} ms later" if late_ms > 0.5 else ""
+    others = [e.name.replace("_", " ") for e in all_of if e.name != opening.diagnosis]
+    also = f"; also {', '.join(dict.fromkeys(others))}" if others else ""
+    text = f"{told.title}{where}{_value(opening.value, told.unit)}: trip{late}{also}"
+    return Link("decision", text, opening.decided_s)
+
+
+def _let_go_s(data: Data | None, from_s: float, opened_s: float) -> float:
+    """When the firmware let the coils go, NaN if it did not or that is not told."""
+    if data is None:
+        return NAN
+    time_s, values = data.window("cmd_contactors", from_s, opened_s + 0.5, 1_000_000)
+    if len(time_s) == 0:
+        return NAN
+    pins = np.nan_to_num(values[0]).astype(int) & 3
+    dropped = np.flatnonzero((pins[:-1] & ~pins[1:]) != 0) + 1
+    dropped = dropped[time_s[dropped] <= opened_s + TICK_S]
+    return float(time_s[dropped[-1]]) if dropped.size else NAN
+
+
 def _command(case: _Case) -> Link:
     opening = case.opening
     if case.data is None:
         return Link("command", "not known: no samples", is_known=False)
-    time_s, values = case.data.window(
-        "cmd_contactors", case.from_s, opening.time_s + 0.5, 1_000_000
-    )
-    if len(time_s) == 0:
+    if not len(case.data.window("cmd_contactors", case.from_s, opening.time_s + 0.5, 4)[0]):
         return Link("command", "the firmware's output pins are not told here", is_known=False)
-    pins = np.nan_to_num(values[0]).astype(int) & 3
-    dropped = np.flatnonzero((pins[:-1] & ~pins[1:]) != 0) + 1
-    dropped = dropped[time_s[dropped] <= opening.time_s + 1e-6]
-    if not dropped.size:
+    at_s = _let_go_s(case.data, case.from_s, opening.time_s)
+    if np.isnan(at_s):
         return Link("command", "the coils were never let go by the firmware", is_known=False)
-    at_s = float(time_s[dropped[-1]])
     after_ms = 1e3 * (at_s - opening.decided_s)
-    text = (
-        "coils let go" if np.isnan(after_ms) else f"coils let go, {_after(after_ms)} the decision"
-    )
-    return Link("command", text, at_s)
+    after = "" if np.isnan(after_ms) else f", {_after(after_ms)} the decision"
+    return Link("command", f"coils let go{after}", at_s)
 
 
 def _after(ms: float) -> str:
