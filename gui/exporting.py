@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from bms_gui.clip import safe
 from bms_gui.snapshot import Snapshot
+from pyqtgraph.Qt import QtCore, QtGui
 
 ROWS_MAX = 1_000_000
 
@@ -52,7 +53,7 @@ def write_table(path: Path, heads: list[str], rows: np.ndarray) -> None:
 def write_picture(path: Path, canvas: Any) -> None:
     """PNG at twice the size of the screen, or SVG, by the file's ending."""
     if path.suffix.lower() == ".svg":
-        from pyqtgraph.Qt import QtCore, QtGui, QtSvg
+        from pyqtgraph.Qt import QtSvg
 
         drawing = QtSvg.QSvgGenerator()
         drawing.setFileName(str(path))
@@ -62,9 +63,10 @@ def write_picture(path: Path, canvas: Any) -> None:
         canvas.render(painter)
         painter.end()
         return
-    from pyqtgraph.Qt import QtGui
-
     picture = QtGui.QPixmap(canvas.size() * 2)
     picture.setDevicePixelRatio(2.0)
-    canvas.render(picture)
-    picture.save(str(path))
+    painter = QtGui.QPainter(picture)
+    canvas.render(painter)
+    painter.end()
+    if not picture.save(str(path)):
+        raise OSError(0, "no such folder, or no right to write there")

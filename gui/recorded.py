@@ -78,7 +78,7 @@ class RecordedData:
         if info is None or last_s < first_s:
             return np.zeros(0), np.zeros((0, 0), np.float32)
         try:
-            if t1_s - t0_s <= AS_IS_S:
+            if not t1_s - t0_s > AS_IS_S or not np.isfinite(t1_s - t0_s):
                 return self._as_is(name, first_s - STEP_FREE, last_s + STEP_FREE)
             return self._seen_from_afar(name, t0_s, t1_s, columns)
         except RecorderError as error:

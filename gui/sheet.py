@@ -9,6 +9,7 @@ from bms_gui.words import plain
 from pyqtgraph.Qt import QtCore, QtGui, QtWidgets
 
 PLAIN = QtGui.QKeySequence.SequenceFormat.NativeText
+COLUMNS = 3
 MOUSE = (
     ("drag on a plot", "move in time"),
     ("wheel on a plot", "zoom in time"),
@@ -34,11 +35,23 @@ def keys(window: QtWidgets.QMainWindow) -> list[tuple[str, str, str]]:
 
 def _actions(window: QtWidgets.QMainWindow) -> Iterator[tuple[str, QtGui.QAction]]:
     for action in window.actions():
-        yield "Window", action
+        goes = str(action.property("what")).startswith(("task ", "panel "))
+        yield "Go to" if goes else "Window", action
     for title, panel in getattr(window, "panels", {}).items():
         for widget in (panel, *panel.findChildren(QtWidgets.QWidget)):
             for action in widget.actions():
                 yield title, action
+
+
+def _sides(groups: dict[str, list[tuple[str, str]]]) -> list[list[str]]:
+    """Groups in columns of about one height."""
+    sides: list[list[str]] = [[] for _ in range(COLUMNS)]
+    filled = [0] * COLUMNS
+    for group in sorted(groups, key=lambda g: -len(groups[g])):
+        least = filled.index(min(filled))
+        sides[least].append(group)
+        filled[least] += len(groups[group]) + 2
+    return sides
 
 
 class Sheet(QtWidgets.QFrame):
@@ -57,14 +70,9 @@ class Sheet(QtWidgets.QFrame):
             groups.setdefault(group, []).append((key, what))
         groups["Mouse"] = list(MOUSE)
         box = QtWidgets.QHBoxLayout(self)
-        box.setContentsMargins(22, 18, 22, 18)
-        box.setSpacing(28)
-        sides: list[list[str]] = [[], []]
-        total = sum(len(rows) + 2 for rows in groups.values())
-        for group, rows in groups.items():
-            filled = sum(len(groups[g]) + 2 for g in sides[0])
-            sides[0 if not sides[0] or filled + len(rows) / 2 < total / 2 else 1].append(group)
-        for side in sides:
+        box.setContentsMargins(20, 14, 20, 14)
+        box.setSpacing(26)
+        for side in _sides(groups):
             box.addLayout(self._column(side, groups, theme))
         self.adjustSize()
         self.move(
@@ -76,7 +84,7 @@ class Sheet(QtWidgets.QFrame):
     ) -> QtWidgets.QGridLayout:
         grid, at = QtWidgets.QGridLayout(), 0
         grid.setHorizontalSpacing(14)
-        grid.setVerticalSpacing(3)
+        grid.setVerticalSpacing(2)
         for group in side:
             head = QtWidgets.QLabel(group)
             head.setStyleSheet(f"color: {theme.accent}; font-weight: 600; padding-top: 6px;")
@@ -84,7 +92,7 @@ class Sheet(QtWidgets.QFrame):
             at += 1
             for key, what in groups[group]:
                 left, right = QtWidgets.QLabel(key), QtWidgets.QLabel(plain(what))
-                left.setFont(numbers_font(9))
+                left.setFont(numbers_font(8))
                 left.setStyleSheet(f"color: {theme.text};")
                 right.setStyleSheet(f"color: {theme.faint};")
                 grid.addWidget(left, at, 0)

@@ -203,7 +203,7 @@ class Snapshot:
     def word(self, name: str) -> str:
         """An enumeration in words; "unknown" if it is."""
         value = self.number(name)
-        if np.isnan(value):
+        if not np.isfinite(value):
             return "unknown"
         signal = self.signals.get(name)
         return (signal.choices if signal else {}).get(int(value), f"{int(value)}")

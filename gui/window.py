@@ -46,6 +46,7 @@ class Window(QtWidgets.QMainWindow):
             QtCore.Qt.DockWidgetArea.AllDockWidgetAreas, QtWidgets.QTabWidget.TabPosition.North
         )
         self.task = tasks.TASKS[0]
+        self.sheet: Sheet | None = None
         self.panels: dict[str, Any] = {}
         self.docks: dict[str, QtWidgets.QDockWidget] = {}
         self.actions_by_name: dict[str, QtGui.QAction] = {}
@@ -107,7 +108,7 @@ class Window(QtWidgets.QMainWindow):
                 name = f"panel {k + 1}"
                 if name in self.actions_by_name:
                     self.removeAction(self.actions_by_name[name])
-                self._action(name, title, f"Ctrl+{k + 1}", self._raiser(title), title)
+                self._action(name, title, f"Ctrl+{k + 1}", self._raiser(title), f"panel {title}")
         for k, task in enumerate(tasks.TASKS):
             self._action(
                 f"task {task.name}", task.name, f"Alt+{k + 1}",

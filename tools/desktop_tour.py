@@ -43,6 +43,8 @@ class Tour:
         self.window.resize(*size)
         self.window.show()
         self.until(self.window.isVisible, "the window is not shown")
+        self.window.windowHandle().requestActivate()  # there may be no window manager to do it
+        self.until(self.window.isActiveWindow, "the window does not get the keyboard", 10.0)
         if (self.window.width(), self.window.height()) != size:
             raise SystemExit(f"the window cannot be {size}: it is {self.window.size()}")
 
@@ -156,6 +158,7 @@ class Tour:
         self.until(lambda: self.window.panels["Why did it open?"].chain is not None, "no chain")
         self.pause(3.0)
         self.key("Space")
+        self.until(lambda: self.snapshot.status.state == "paused", "space does not pause", 10.0)
         self.window.panels["Plots"].jump(self.snapshot.injected[0].on_s)
         for _ in range(4):
             self.window.panels["Plots"].zoom(0.5)
@@ -173,6 +176,7 @@ class Tour:
         self.task("Chips")
         self.picture("chips")
         self.key("F1")
+        self.until(lambda: self.window.sheet is not None, "F1 shows nothing", 5.0)
         self.picture("keys")
         self.key("Escape")
 

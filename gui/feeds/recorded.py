@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import queue
 import threading
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +14,7 @@ from bms_gui.feeds.live import doubt
 from bms_gui.hearing import ERROR, Hearing
 from bms_gui.recorded import RecordedData
 from bms_gui.samples import COLUMNS, Samples
-from bms_gui.snapshot import Frames, Shape, Signal, Snapshot, Status, no_frames
+from bms_gui.snapshot import Frames, Injected, Shape, Signal, Snapshot, Status, no_frames
 from bms_gui.words import choices_of
 
 from bms import why
@@ -50,6 +52,8 @@ class RecordingFeed:
         about = recording.meta.get("scenario") or recording.meta.get("title") or ""
         self._title = f"{self.path.name} {about}".strip()
         self._is_new = True
+        self._told_events: Any = None
+        self._faults: tuple[Injected, ...] = ()
 
     def pump(self) -> bool:
         """Whether something asked for has been read."""
@@ -62,8 +66,15 @@ class RecordingFeed:
         return Snapshot(
             title=self._title, source="recording", time_s=self.data.span_s[0],
             span_s=self.data.span_s, shape=self._shape, signals=self._signals,
-            events=self.data.events, status=Status("paused", text), offers=OFFERS, data=self.data,
+            events=self.data.events, injected=self._injected(), status=Status("paused", text),
+            offers=OFFERS, data=self.data,
         )  # fmt: skip
+
+    def _injected(self) -> tuple[Injected, ...]:
+        if self._told_events is not self.data.events:
+            self._told_events = self.data.events
+            self._faults = injected_of(self.data.events)
+        return self._faults
 
     def ask(self, word: str, *arguments: Any) -> None:
         """Nothing: the playhead meets what is offered."""
@@ -71,6 +82,27 @@ class RecordingFeed:
     def close(self) -> None:
         """Gives the file back."""
         self.data.close()
+
+
+def injected_of(events: Sequence[Any]) -> tuple[Injected, ...]:
+    """Faults that were put into the recorded world, from the events that say so."""
+    found: list[Injected] = []
+    for event in events:
+        if event.kind != "fault":
+            continue
+        time_s = event.t_ns * 1e-9
+        if str(event.text) == "off":
+            for k, fault in enumerate(found):
+                if (fault.id, fault.index) == (event.name, event.index) and fault.state != "over":
+                    found[k] = replace(fault, state="over", off_s=time_s)
+        else:
+            found.append(
+                Injected(
+                    len(found), str(event.name), int(event.index), float(event.value), "active",
+                    time_s, float("inf"),
+                )
+            )  # fmt: skip
+    return tuple(found)
 
 
 def _shape(recording: Recording) -> Shape:

@@ -9,10 +9,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from bms_gui.clip import tsv
 from bms_gui.snapshot import Snapshot
 from bms_gui.theme import Theme, mixed, numbers_font
 from bms_gui.view import View
-from bms_gui.words import UNKNOWN, fixed
+from bms_gui.words import SPOKEN, UNKNOWN, fixed
 from pyqtgraph.Qt import QtCore, QtGui, QtWidgets
 
 TITLE, AREA, ORDER = "Cells", "left", 10
@@ -307,3 +308,10 @@ class Panel(QtWidgets.QWidget):
             told = told.partition(" · ")[2]  # what is left out is on the button
         self.legend.setText(told)
         grid.update()
+
+    def copied(self) -> str:
+        """What is shown, a line a cell."""
+        grid = self.grid
+        decimals = grid.text_decimals
+        head = ["cell", f"{self.choice.currentText()} / {SPOKEN.get(grid.unit, grid.unit)}"]
+        return tsv([head, *([k + 1, f"{v:.{decimals}f}"] for k, v in enumerate(grid.values))])

@@ -7,15 +7,12 @@ from collections.abc import Iterator
 
 import numpy as np
 import pytest
-from bms_gui import panels, theme
+from bms_gui import theme
 from bms_gui.feeds.simulated import SimulatedFeed
 from bms_gui.panels import cells
 from bms_gui.view import View
 from bms_gui.window import Window
 from pyqtgraph.Qt import QtCore, QtTest, QtWidgets
-
-from bms import Simulation
-from bms.tap import Tap
 
 pytestmark = pytest.mark.wires
 
@@ -119,46 +116,3 @@ def test_grids_of_any_size_and_unknown_values_are_painted(
     grid.values = np.full(count, np.nan)
     grid.values[::2] = 3.6
     assert not grid.grab().isNull()
-
-
-def test_every_panel_takes_two_hundred_frames_of_a_run(app: QtWidgets.QApplication) -> None:
-    from bms_gui.samples import Samples
-    from bms_gui.snapshot import Shape, Signal, Snapshot
-    from bms_gui.words import choices_of
-
-    simulation = Simulation("drive", pack="bench_16s1p", seed=2)
-    tap = Tap(simulation)
-    wide = {s.name: int(s.source.size) for s in tap.signals}
-    samples = Samples(
-        {s.name: 1 for s in tap.signals if s.rate != "cells"},
-        {s.name: wide[s.name] for s in tap.signals if s.rate == "cells"},
-        10_000,
-    )
-    signals = {
-        s.name: Signal(s.name, s.unit, s.kind, s.text, wide[s.name], choices_of(s.name))
-        for s in tap.signals
-    }
-    made = [module.Panel(View(None), theme.DARK) for module in panels.modules()]
-    events: list[object] = []
-    for _ in range(200):
-        piece = tap.run(0.05)
-        samples.add(piece)
-        events += piece.events
-        snapshot = Snapshot(
-            "a run",
-            "simulation",
-            samples.last_s,
-            samples.span_s,
-            Shape("bench", 16, 1, 16),
-            signals,
-            samples.latest,
-            samples.heard_s,
-            events,
-            samples.frames(),
-            data=samples,
-        )
-        for panel in made:
-            panel.tell(snapshot)
-    for panel in made:
-        panel.tell(Snapshot())
-        assert not panel.grab().isNull()
