@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bms import Simulation, faults, why
+from bms import Simulation, faults, spec, why
 from bms.recorder import Recording
 from bms.result import Run
 from bms.scenarios.model import Act
@@ -185,3 +185,10 @@ def test_a_fault_of_the_catalogue_is_named_as_the_cause(tmp_path: Path) -> None:
     assert chain.predicted_ms == 123.0 and chain.is_in_time
     told = links["measurement"]  # 96 cells: the bus may tell it after the decision, and says so
     assert told.time_s <= opening.decided_s or "after the decision" in told.text
+    decided, let_go, parted = (links[k].time_s for k in ("decision", "command", "contactor"))
+    assert decided <= let_go <= parted + 0.01
+    first = chain.opening.diagnosis
+    told_first = run["cmd_trip_diagnosis"]
+    assert spec.diagnosis(first).id == int(told_first[told_first > 0][0])  # as the firmware says
+    others = {e.name for e in run.events if e.text == "trip raised"} - {first}
+    assert all(name.replace("_", " ") in links["decision"].text for name in others)
