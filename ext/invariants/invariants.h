@@ -50,6 +50,7 @@ enum {
     S(f64, charge_a, "A", "trip limit, error added")                                                                              \
     S(f64, discharge_calm_a, "A", "warn limit")                                                                                   \
     S(f64, charge_calm_a, "A", "warn limit")                                                                                      \
+    S(f64, range_a, "A", "end of the current sensor's range")                                                                     \
     S(f64, comparator_a, "A", "hardware comparator")                                                                              \
     S(f64, break_a, "A", "contactors can break, error added")                                                                     \
     S(f64, ignored_a, "A", "charge current beyond the advertised limit that is not acted on")                                     \

@@ -12,7 +12,9 @@ static void check_current(watch_rules_t *s, const world_t *w)
     const plant_t *const p = &w->plant;
     const double amps = p->pack_current_a, more = s->widen[RULE_S3];
     const bool closed = path_is_closed(p), over_break = is_beyond_break(s, p);
-    const uint32_t blind_ms = s->sensor_age_ms > 20u ? s->sensor_ms : 0u; /* a current that no reading shows is S9's */
+    /* A current that no reading shows is S9's; one that clips at the end of the range is shown. */
+    const bool clips = w->ivt.is_clipped[0] != 0u && w->ivt.current_range_a >= s->range_a;
+    const uint32_t blind_ms = s->sensor_age_ms > 20u && !clips ? s->sensor_ms : 0u;
     const uint32_t wait_ms = (over_break ? s->fuse_ms : 0u) + blind_ms;
     rule_held(s, w, RULE_S3, HELD_DISCHARGE, closed && amps > s->discharge_a + more, 1u, s->current_ms + s->travel_ms + wait_ms, amps, -1);
     rule_held(s, w, RULE_S3, HELD_CHARGE, closed && -amps > s->charge_a + more, 1u, s->current_ms + s->travel_ms + wait_ms, amps, -1);

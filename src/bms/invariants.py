@@ -378,6 +378,7 @@ def _errors_and_bounds(cell: Cell, pack: Pack) -> dict[str, float]:
         "cold_charge_degc": limits.temperature_min_charge_degc[2] - kelvin,
         "discharge_a": amps(limits.current_discharge_a[2] * parallel),
         "charge_a": amps(limits.current_charge_a[2] * parallel),
+        "range_a": sensors.current_range_a,
         "comparator_a": sensors.comparator_a,
         "break_a": amps(pack.contactors.break_current_a),
         "ignored_a": amps(ignored),
