@@ -37,7 +37,7 @@ void watch_rules_init(watch_rules_t *s)
 {
     s->state = 255u;
     s->soc_frac = -1.0;
-    s->reset_age_ms = 100000000u;
+    s->reset_age_ms = s->bleed_age_ms = 100000000u;
     s->asked_age_ms = 100000000u;
     s->lowest_kpa = s->coldest_degc = 1e9;
     s->highest_kpa = s->hottest_degc = -1e9;

@@ -207,8 +207,10 @@ static void check_bleeding(watch_rules_t *s, const world_t *w)
             at = (int32_t)b;
         }
     }
-    rule_held(s, w, RULE_S14, HELD_BLEED_LOW, low, 100u, 1000u, at >= 0 ? p->block_voltage_v[at] : 0.0, at);
-    rule_held(s, w, RULE_S14, HELD_BLEED_HOT, any && s->hottest_degc > s->hot_degc, 100u, s->hot_ms + 200u, s->hottest_degc, -1);
+    s->bleed_age_ms = any ? 0u : older(s->bleed_age_ms, 100u);
+    const bool goes_on = s->bleed_age_ms < 1500u;
+    rule_held(s, w, RULE_S14, HELD_BLEED_LOW, low, 100u, 600u, at >= 0 ? p->block_voltage_v[at] : 0.0, at);
+    rule_held(s, w, RULE_S14, HELD_BLEED_HOT, goes_on && s->hottest_degc > s->hot_degc, 100u, s->hot_ms + 200u, s->hottest_degc, -1);
     rule_held(s, w, RULE_S14, HELD_BLEED_BLIND, blind, 100u, s->blank_ms + 500u, 0.0, -1);
 }
 

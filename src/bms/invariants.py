@@ -152,7 +152,7 @@ INVARIANTS: tuple[Invariant, ...] = (
     _test(
      "L3", "Balancing converges.",
      "computed from resistor, capacity and spread", "assumption",
-     "tests/unit/firmware/test_balance.py"),
+     "tests/sim/test_fuzz_relations.py"),
     _watch(
      "L4", "Precharge always ends.",
      "deadline of precharge_timeout, travel of three contactors", "catalogue CON-08, CON-11",

@@ -21,7 +21,9 @@ def hunks(tmp_path: Path, body: str) -> list[mutant.Hunk]:
 
 def test_a_hunk_is_found_where_the_file_has_grown(tmp_path: Path) -> None:
     change = hunks(tmp_path, "@@ -3,1 +3,1 @@\n-three\n+THREE\n")
-    assert mutant.apply("new\n" * 40 + TEXT, change) == "new\n" * 40 + TEXT.replace("three", "THREE")
+    assert mutant.apply("new\n" * 40 + TEXT, change) == "new\n" * 40 + TEXT.replace(
+        "three", "THREE"
+    )
 
 
 def test_a_hunk_with_stale_context_is_found_by_what_it_removes(tmp_path: Path) -> None:

@@ -155,7 +155,12 @@ CANARIES: dict[str, Canary] = {
         ),
     ),
     "S13": Canary(drive(AGAIN[0]), WELDS, _very_slow_contactors),
-    "S14": Canary(made(fault("CEL-11", at_s=1.0, for_s=30.0), degc=74.0, soc_frac=0.8), HEAT),
+    "S14": Canary(
+        made(fault("CEL-11", at_s=1.0, for_s=30.0), degc=74.0, soc_frac=0.8),
+        HEAT + "--- a/ext/firmware/balance.c\n+++ b/ext/firmware/balance.c\n@@ -1,1 +1,1 @@\n"
+        "-        if (!known || self->measure.sensor_cdegc[s] > self->config.set.balance_max_cdegc)"
+        " return false;\n+        if (!known) return false;\n",
+    ),
     "S15": Canary(drive(fault("SYS-02", for_s=0.1)), world=_slow_contactors),
     "S16": Canary(
         drive(seconds=50.0),
