@@ -7,8 +7,18 @@ from pathlib import Path
 
 import pytest
 from firmware_rig import (
-    CHARGE, CRASH, DRIVE, IGNITION, INTERLOCK, MAIN_MINUS, MAIN_PLUS, OVERCURRENT, PRECHARGE,
-    STANDBY, STATE, Rig,
+    CHARGE,
+    CRASH,
+    DRIVE,
+    IGNITION,
+    INTERLOCK,
+    MAIN_MINUS,
+    MAIN_PLUS,
+    OVERCURRENT,
+    PRECHARGE,
+    STANDBY,
+    STATE,
+    Rig,
 )  # fmt: skip
 
 from bms import _firmware
