@@ -34,6 +34,7 @@ COMPILERS = {
     "linux.uml": ["user-mode-linux", "kmod", "iproute2"],  # a kernel with CAN, as a program
     "candump": ["can-utils"],
     "tshark": ["tshark"],
+    "Xvfb": ["xvfb"],
 }
 # What Qt needs of the system, offscreen too: library -> package.
 WINDOWS = {
@@ -43,6 +44,11 @@ WINDOWS = {
     "dbus-1": "libdbus-1-3",
     "fontconfig": "libfontconfig1",
     "glib-2.0": "libglib2.0-0",
+    "xcb-cursor": "libxcb-cursor0",
+    "xcb-icccm": "libxcb-icccm4",
+    "xcb-keysyms": "libxcb-keysyms1",
+    "xcb-shape": "libxcb-shape0",
+    "xkbcommon-x11": "libxkbcommon-x11-0",
 }
 
 

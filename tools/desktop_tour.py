@@ -22,7 +22,6 @@ from typing import Any
 
 FAULT, CELL = "CEL-02", 37
 WAIT_S = 120.0
-DISPLAY = 93
 
 
 class Tour:
@@ -227,16 +226,17 @@ def on_a_screen() -> subprocess.Popen[bytes] | None:
     server = shutil.which("Xvfb")
     if server is None:
         raise SystemExit("there is no screen and no Xvfb: `make test-tools` installs it")
+    reads, writes = os.pipe()
     process = subprocess.Popen(
-        [server, f":{DISPLAY}", "-screen", "0", "1920x1080x24", "-nolisten", "tcp"],
-        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+        [server, "-displayfd", str(writes), "-screen", "0", "1920x1080x24", "-nolisten", "tcp"],
+        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, pass_fds=(writes,),
     )  # fmt: skip
-    os.environ["DISPLAY"], os.environ["QT_QPA_PLATFORM"] = f":{DISPLAY}", "xcb"
-    end = time.monotonic() + 10.0
-    while not Path(f"/tmp/.X11-unix/X{DISPLAY}").exists():
-        if time.monotonic() > end or process.poll() is not None:
-            raise SystemExit("Xvfb does not start")
-        time.sleep(0.05)
+    os.close(writes)
+    with os.fdopen(reads) as told:  # it chooses a number that is free, and tells it when it is up
+        number = told.readline().strip()
+    if not number:
+        raise SystemExit("Xvfb does not start")
+    os.environ["DISPLAY"], os.environ["QT_QPA_PLATFORM"] = f":{number}", "xcb"
     return process
 
 

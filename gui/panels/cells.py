@@ -68,7 +68,10 @@ QUANTITIES = (
         50.0,
         per="module",
     ),
+    Quantity("Resistance", "", "", "mΩ", 2, 1e3, 0.2),
 )
+RESISTANCE_OVER_S = 60.0
+STEP_LEAST_A = 2.0
 
 
 def spread_over_blocks(values: np.ndarray, blocks: int, parallel: int) -> np.ndarray:
@@ -79,6 +82,27 @@ def spread_over_blocks(values: np.ndarray, blocks: int, parallel: int) -> np.nda
     if values.size == blocks * parallel:
         return np.asarray(values.reshape(parallel, blocks).mean(axis=0))
     return np.asarray(values[np.arange(blocks) * values.size // blocks])
+
+
+def resistance(snapshot: Snapshot, over_s: float = RESISTANCE_OVER_S) -> np.ndarray:
+    """(blocks,) ohm, from how voltages followed steps of the current lately; NaN where the current
+    did not change enough. A slope of differences, so that a voltage that drifts does no harm."""
+    data, t1 = snapshot.data, snapshot.time_s
+    unknown = np.full(snapshot.shape.blocks, np.nan)
+    if data is None:
+        return unknown
+    time_s, volts = data.window("meas_cell_voltage_v", t1 - over_s, t1, 1000)
+    at_s, amps = data.window("meas_pack_current_a", t1 - over_s, t1, 100_000)
+    if volts.shape[1] < 3 or amps.shape[1] < 3 or len(volts) != snapshot.shape.blocks:
+        return unknown
+    current = amps[0][np.maximum(0, np.searchsorted(at_s, time_s, "right") - 1)]
+    steps = np.diff(current)
+    told = np.isfinite(steps) & (np.abs(steps) >= STEP_LEAST_A)
+    told &= np.isfinite(np.diff(volts, axis=1)).all(axis=0)
+    if told.sum() < 2:
+        return unknown
+    steps = steps[told]
+    return np.asarray(-np.diff(volts, axis=1)[:, told] @ steps / (steps @ steps), float)
 
 
 class Grid(QtWidgets.QWidget):
@@ -284,7 +308,10 @@ class Panel(QtWidgets.QWidget):
         name = (
             quantity.truth if self.truth.isChecked() and self.truth.isEnabled() else quantity.known
         )
-        values = spread_over_blocks(snapshot.vector(name), shape.blocks, shape.parallel)
+        if quantity.known:
+            values = spread_over_blocks(snapshot.vector(name), shape.blocks, shape.parallel)
+        else:
+            values = resistance(snapshot)
         if quantity.about_mean and np.isfinite(values).any():
             values = values - np.nanmean(values)
         grid.values = values * quantity.scale
@@ -292,13 +319,14 @@ class Panel(QtWidgets.QWidget):
         grid.least_spread = quantity.spread
         grid.per_module = shape.blocks_per_module
         grid.bleeding = snapshot.vector("cmd_balancing")[: shape.blocks]
-        grid.stale = snapshot.is_stale(name, 3.0)
+        grid.stale = snapshot.is_stale(name or "meas_cell_voltage_v", 3.0)
         grid.limits = (-np.inf, np.inf)
         low, high = shape.limits.get("voltage_min_v"), shape.limits.get("voltage_max_v")
         if quantity.title == "Voltage" and low and high:
             grid.limits = (low[1], high[1])
         finite = grid.values[np.isfinite(grid.values)]
         told = "truth" if name == quantity.truth else "as the BMS knows it"
+        told = told if name else "from steps of the current in the last minute"
         if finite.size:
             mean, spread = finite.mean(), finite.max() - finite.min()
             told += f" · mean {mean:.{quantity.decimals}f}, spread {spread:.{quantity.decimals}f}"

@@ -120,6 +120,26 @@ def test_every_panel_stands_the_worst(app: QtWidgets.QApplication, module: Modul
     panel.close()
 
 
+def test_resistance_is_the_slope_of_voltages_over_current_steps() -> None:
+    from bms_gui.panels.cells import resistance
+
+    t = np.arange(120) * 0.5
+    amps = np.where((t // 5).astype(int) % 2, 80.0, 0.0)
+    true_ohm = np.array([1.0e-3, 1.5e-3, 2.0e-3])
+    volts = 4.0 - 1e-4 * t[:, None] - amps[:, None] * true_ohm
+    samples = Samples({"meas_pack_current_a": 1}, {"meas_cell_voltage_v": 3}, 6000)
+    none = worst(1, 1.0).frames
+    samples.add(
+        SimpleNamespace(
+            time_s=t, values={"meas_pack_current_a": amps}, cell_time_s=t,
+            cell_values={"meas_cell_voltage_v": volts.astype(np.float32)}, frames=none,
+        )
+    )  # fmt: skip
+    snapshot = Snapshot(time_s=60.0, shape=Shape("", 3), data=samples)
+    assert np.allclose(resistance(snapshot), true_ohm, rtol=0.02)
+    assert np.isnan(resistance(replace(snapshot, time_s=1.0))).all()
+
+
 def test_a_stale_value_is_told_as_stale(app: QtWidgets.QApplication) -> None:
     strip = next(m for m in MODULES if m.AREA == "top").Panel(View(None), theme.DARK)
     strip.tell(worst(16, 3.7))

@@ -198,3 +198,29 @@ def test_silence_of_one_message_makes_its_values_unknown() -> None:
     empty = Frames(*(getattr(one, n)[:0] for n in one.__dataclass_fields__ if n != "total"))
     later = hearing.hear(empty, 6.0)
     assert np.isnan(later.values["meas_cell_voltage_max_v"][-1])
+
+
+@pytest.mark.slow("starts the pack and the firmware as processes")
+def test_a_rig_drives_and_a_half_that_dies_is_named() -> None:
+    from bms_gui.feeds.rig import RigFeed
+
+    rig, end = RigFeed(), time.monotonic() + 60.0
+    try:
+        while rig.snapshot().word("cmd_state") != "normal_drive":
+            assert time.monotonic() < end, rig.snapshot().status
+            rig.pump()
+            time.sleep(0.02)
+        assert rig.ecu is not None and "inject" in rig.snapshot().offers
+        rig.ask("inject", "CEL-02", 3, None, 0.0, 0.0, None)
+        while rig.snapshot().number("meas_contactors") != 0.0:
+            assert time.monotonic() < end, "the contactors stayed closed"
+            rig.pump()
+            time.sleep(0.02)
+        assert rig.snapshot().injected[0].id == "CEL-02"
+        rig.ecu.process.kill()
+        rig.ecu.process.wait(5.0)
+        rig.pump()
+        status = rig.snapshot().status
+        assert status.state == "lost" and "bms ecu" in status.message
+    finally:
+        rig.close()
