@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from bms import spec
 from bms.errors import ConfigError
-from bms.why.quantities import QUANTITIES, Quantity
+from bms.why.crossing import Case, measurement, world
+from bms.why.quantities import QUANTITIES
 from bms.why.story import NAN, Chain, Data, Link, Opening
 
 TRIP_BEFORE_S, TRIP_AFTER_S = 3.0, 0.3
@@ -18,11 +19,7 @@ TRIP_BEFORE_S, TRIP_AFTER_S = 3.0, 0.3
 second: the message about it waits for its turn on the bus, the coil does not."""
 LOOK_BACK_S = 600.0
 TICK_S = 0.01  # of the samples: a contact that parts within one may do so before it is sampled
-LATE_S = 0.5  # a message of what was measured comes at most so long after
-COARSE_S = 0.05
-"""Samples further apart than this do not give a time to count a reaction from."""
 UNITS = {"mV": 1e3, "mA": 1e3, "cdegc": 1e2}  # numbers of a diagnosis in one of what is shown
-SPOKEN = {"degC": "°C", "kohm": "kΩ"}
 
 
 def between(events: Iterable[Any], t0_s: float, t1_s: float) -> list[Any]:
@@ -72,24 +69,6 @@ def _first(opening: Opening, found: list[Any], data: Data | None) -> Opening:
     return next((tripped(opening, e) for e in found if e.name == name), opening)
 
 
-@dataclass(frozen=True)
-class _Case:
-    """What the links are made from."""
-
-    opening: Opening
-    events: Sequence[Any]
-    data: Data | None
-    limits: Mapping[str, tuple[float, ...]]
-    faults: Mapping[str, Any]
-    quantity: Quantity | None
-    from_s: float
-
-    def limit(self) -> float:
-        """The trip limit, NaN if it is not known."""
-        triplet = self.limits.get(self.quantity.limit, ()) if self.quantity else ()
-        return triplet[2] * self.quantity.share if self.quantity and len(triplet) == 3 else NAN
-
-
 def explain(
     opening: Opening,
     events: Sequence[Any],
@@ -120,20 +99,21 @@ def explain(
     let_go_s = _let_go_s(data, from_s, opening.time_s)
     if let_go_s < told_s:  # it was decided when the coils were let go, whenever that was told
         opening = replace(opening, decided_s=let_go_s)
-    quantity = QUANTITIES.get(opening.diagnosis)
-    case = _Case(opening, events, data, limits or {}, faults or {}, quantity, from_s)
+    of, index = _looked_at(opening, all_of)
+    quantity = QUANTITIES.get(of)
+    case = Case(opening, events, data, limits or {}, faults or {}, quantity, from_s, of, index)
     cause, cause_event = _cause(case)
-    world, measurement = _world(case), _measurement(case)
+    true, told_value = world(case), measurement(case)
     command, contactor = _command(case), _contactor(case)
     decision = _decision(opening, told, told_s, all_of)
     links = (
-        cause, world, measurement, _debounce(told, measurement, opening), decision, command,
+        cause, true, told_value, _debounce(told, told_value, opening), decision, command,
         contactor,
     )  # fmt: skip
-    start_s, counted_from = _start(cause, cause_event, world, measurement, opening.decided_s)
+    start_s, counted_from = _start(cause, cause_event, true, told_value, opening.decided_s)
     return Chain(
         opening,
-        _sentence(case, told, world, measurement, cause_event),
+        _sentence(case, told, true, told_value),
         links,
         1e3 * (opening.decided_s - start_s),
         counted_from,
@@ -141,6 +121,15 @@ def explain(
         predicted_ms(opening.diagnosis) if predicted_ms else NAN,
         1e3 * (opening.time_s - command.time_s),
     )
+
+
+def _looked_at(opening: Opening, all_of: list[Any]) -> tuple[str, int]:
+    """The diagnosis whose quantity is followed, and its index: that of the opening, or where it
+    has none, as a chip's fault line has none, one that tripped beside it."""
+    for name, index in ((opening.diagnosis, opening.index), *((e.name, e.index) for e in all_of)):
+        if name in QUANTITIES:
+            return name, int(index)
+    return opening.diagnosis, opening.index
 
 
 def _place(index: int, what: str) -> str:
@@ -158,11 +147,7 @@ def _value(value: float, unit: str) -> str:
     return f" at {value / UNITS.get(unit, 1.0):.4g} {shown.get(unit, unit)}"
 
 
-def _amount(value: float, unit: str) -> str:
-    return f"{value:.4g} {SPOKEN.get(unit, unit)}"
-
-
-def _cause(case: _Case) -> tuple[Link, Any]:
+def _cause(case: Case) -> tuple[Link, Any]:
     """The fault or act that led here: the latest the catalogue connects with the diagnosis, else
     the latest of all."""
     opening = case.opening
@@ -208,119 +193,6 @@ def _done(event: Any, fault: Any) -> str:
     return f"{event.name} {fault.title}{where}{value}"
 
 
-@dataclass(frozen=True)
-class _Crossing:
-    """The last stretch beyond the trip limit that began before the decision or just after it.
-
-    time_s: its first sample. gap_s: to the sample before. value: there. extreme: value nearest to
-    the limit or farthest beyond, up to the decision. spacing_s: of the samples about the decision.
-    """
-
-    time_s: float = NAN
-    gap_s: float = NAN
-    value: float = NAN
-    extreme: float = NAN
-    spacing_s: float = NAN
-
-
-def _crossing(case: _Case, name: str, index: int = -1, reach_s: float = 0.15) -> _Crossing:
-    quantity, limit = case.quantity, case.limit()
-    if case.data is None or quantity is None:
-        return _Crossing()
-    end_s = case.opening.decided_s
-    time_s, values = case.data.window(name, case.from_s, end_s + reach_s, 1_000_000)
-    if len(time_s) == 0 or not values.size:
-        return _Crossing()
-    rows = values[index : index + 1] if 0 <= index < len(values) else values
-    way = 1.0 if quantity.is_above else -1.0
-    known = np.where(np.isfinite(rows), way * quantity.sign * rows, -np.inf).max(axis=0)
-    seen = np.isfinite(known)
-    time_s, known = time_s[seen], known[seen]
-    if len(time_s) == 0:
-        return _Crossing()
-    beyond = known > way * limit
-    extreme = way * float(known[time_s <= end_s + 1e-9].max(initial=-np.inf))
-    after = int(np.searchsorted(time_s, end_s, "right"))
-    known_until_s = float(time_s[after]) if after < len(time_s) else np.inf
-    spacing_s = known_until_s - float(time_s[after - 1]) if after else np.inf
-    inside = np.flatnonzero(~beyond[:after])
-    first = int(inside[-1]) + 1 if inside.size else 0
-    if not np.isfinite(limit) or first >= len(beyond) or not beyond[first]:
-        return _Crossing(extreme=extreme, spacing_s=spacing_s)
-    gap_s = float(time_s[first] - (time_s[first - 1] if first else case.from_s))
-    value = way * float(known[first])
-    return _Crossing(float(time_s[first]), gap_s, value, extreme, spacing_s)
-
-
-def _world(case: _Case) -> Link:
-    quantity = case.quantity
-    if quantity is None:
-        return Link("world", "not one quantity with one limit: see its trigger", is_known=False)
-    is_told = case.data is not None and len(case.data.window(quantity.truth, 0.0, np.inf, 4)[0])
-    if not is_told:
-        return Link("world", "not known: the truth exists only in a simulation", is_known=False)
-    if not np.isfinite(case.limit()):
-        return Link("world", "its limit is not known", is_known=False)
-    # the truth of a cell or module has the index of the diagnosis; a sensor's is another
-    index = case.opening.index if spec.diagnosis(case.opening.diagnosis).index != "sensor" else -1
-    seen = _crossing(case, quantity.truth, index, reach_s=1.5)
-    if not seen.spacing_s <= COARSE_S and quantity.extreme:
-        finer = _crossing(case, quantity.extreme)
-        seen = finer if finer.spacing_s <= COARSE_S else seen
-    limit = _amount(case.limit(), quantity.unit)
-    if np.isfinite(seen.time_s):
-        return Link(
-            "world",
-            f"the truth crossed {limit}, {_amount(seen.value, quantity.unit)}",
-            seen.time_s,
-            within_s=seen.gap_s if seen.gap_s > COARSE_S else 0.0,
-        )
-    if not np.isfinite(seen.spacing_s):
-        return Link("world", "the truth was not looked at about the decision", is_known=False)
-    way = "highest" if quantity.is_above else "lowest"
-    text = f"the truth stayed inside {limit}, {way} {_amount(seen.extreme, quantity.unit)}"
-    if seen.spacing_s > COARSE_S:
-        doubt = f"at every look, {seen.spacing_s:.2g} s apart: what lies between is not known"
-        return Link("world", f"{text} {doubt}", is_known=False)
-    return Link("world", text)
-
-
-def _measurement(case: _Case) -> Link:
-    quantity = case.quantity
-    if quantity is None:
-        return Link("measurement", "not told on the bus as one signal", is_known=False)
-    told = _crossing(case, quantity.measured)
-    limit = case.limit()
-    if not np.isfinite(limit):
-        return Link("measurement", "its limit is not known", is_known=False)
-    if np.isnan(told.time_s):
-        return _told_later(case)
-    text = f"{_amount(told.value, quantity.unit)} told, limit {_amount(limit, quantity.unit)}"
-    within_s = told.gap_s if told.gap_s > COARSE_S else 0.0
-    return Link("measurement", text, told.time_s, within_s=within_s)
-
-
-def _told_later(case: _Case) -> Link:
-    """The bus is slower than the firmware: a value beyond the limit may come after the decision."""
-    limit, end_s = case.limit(), case.opening.decided_s
-    quantity = case.quantity
-    assert quantity is not None
-    none = f"no value beyond {_amount(limit, quantity.unit)} was told"
-    if case.data is None:
-        return Link("measurement", none, is_known=False)
-    time_s, values = case.data.window(quantity.measured, end_s, end_s + LATE_S, 1_000_000)
-    way = 1.0 if quantity.is_above else -1.0
-    if len(time_s) and values.size:
-        beyond = np.flatnonzero((way * quantity.sign * values[0] > way * limit) & (time_s > end_s))
-        if beyond.size:
-            at, k = float(time_s[beyond[0]]), int(beyond[0])
-            value = _amount(quantity.sign * float(values[0][k]), quantity.unit)
-            late_ms = 1e3 * (at - end_s)
-            text = f"{value} told, limit {_amount(limit, quantity.unit)}: on the bus only "
-            return Link("measurement", f"{text}{late_ms:.0f} ms after the decision", at)
-    return Link("measurement", none, is_known=False)
-
-
 def _debounce(told: Any, measurement: Link, opening: Opening) -> Link:
     asked = (
         f"{told.debounce_samples} fresh samples of {told.sample} in a row, "
@@ -361,7 +233,7 @@ def _let_go_s(data: Data | None, from_s: float, opened_s: float) -> float:
     return float(time_s[dropped[-1]]) if dropped.size else NAN
 
 
-def _command(case: _Case) -> Link:
+def _command(case: Case) -> Link:
     opening = case.opening
     if case.data is None:
         return Link("command", "not known: no samples", is_known=False)
@@ -381,7 +253,7 @@ def _after(ms: float) -> str:
     return f"{abs(ms):.0f} ms {'after' if ms > 0 else 'before'}"
 
 
-def _contactor(case: _Case) -> Link:
+def _contactor(case: Case) -> Link:
     opening = case.opening
     text = f"{opening.text} at {opening.current_a:.1f} A"
     if case.data is not None:
@@ -416,17 +288,20 @@ def _start(
     return NAN, ""
 
 
-def _sentence(case: _Case, told: Any, world: Link, measurement: Link, event: Any) -> str:
-    where = _place(case.opening.index, told.index)
-    what = f"{told.title}{where}"
+def _sentence(case: Case, told: Any, world: Link, measurement: Link) -> str:
+    what = f"{told.title}{_place(case.opening.index, told.index)}"
     if case.quantity is None:
         return f"{what}."
+    limit = "the limit"
+    if case.of != case.opening.diagnosis:
+        beside = spec.diagnosis(case.of)
+        limit = f"the limit of {beside.name.replace('_', ' ')}{_place(case.index, beside.index)}"
     if np.isfinite(world.time_s):
-        return f"{what}: the world was beyond the limit, and the firmware was right."
+        return f"{what}: the world was beyond {limit}, and the firmware was right."
     if world.is_known and np.isfinite(case.limit()):
-        return f"{what}: the world was inside the limit; what was measured was not what is."
+        return f"{what}: the world was inside {limit}; what was measured was not what is."
     if np.isfinite(measurement.time_s):
-        return f"{what}: measured beyond the limit. Whether it was true cannot be known here."
+        return f"{what}: measured beyond {limit}. Whether it was true cannot be known here."
     return f"{what}."
 
 
@@ -437,7 +312,8 @@ def _without_trip(opening: Opening, events: Sequence[Any], data: Data | None) ->
         "fuse": "The fuse blew.",
         "unknown": "Opened without a trip: no diagnosis, no reset and no order is known.",
     }
-    case = _Case(opening, events, data, {}, {}, None, max(0.0, opening.time_s - LOOK_BACK_S))
+    from_s = max(0.0, opening.time_s - LOOK_BACK_S)
+    case = Case(opening, events, data, {}, {}, None, from_s, "", -1)
     near = between(events, opening.time_s - TRIP_BEFORE_S, opening.time_s + TRIP_AFTER_S)
     kinds = {"order": ("phase", "state"), "reset": ("reset",), "fuse": ("fuse",)}
     causes = [e for e in near if e.kind in kinds.get(opening.why, ())]
