@@ -52,7 +52,7 @@ def test_a_burst_of_regeneration_shorter_than_the_debounce_is_ridden_through(rig
 @pytest.mark.needs("events_1ms")
 def test_a_short_is_decided_by_the_comparator(rig, recording):
     rig.bring_to("normal")
-    rig.load(current_a=2.0 * rig.pack.sensors.comparator_a, obeys_limits=False)
+    rig.load(current_a=1.08 * rig.pack.sensors.comparator_a, obeys_limits=False)
     rig.wait(0.5)
     current = recording.signal("true_pack_current_a")
     crossed_s = float(current.time_s[current.values > rig.pack.sensors.comparator_a][0])
