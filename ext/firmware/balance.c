@@ -111,6 +111,7 @@ static void account(bms_t *self)
 
 void balancing_stop(bms_t *self)
 {
+    self->balance.running = 0u;
     switches(self, 0u);
     enter(self, BALANCE_LOOK);
 }
@@ -147,7 +148,8 @@ void balance_slow(bms_t *self)
         break;
     default:
         if (ms < look_ms) return;
-        if (choose(self)) {
+        b->running = choose(self);
+        if (b->running != 0u) {
             switches(self, ODD);
             enter(self, BALANCE_ODD);
         } else enter(self, BALANCE_LOOK);

@@ -13,7 +13,8 @@ enum { BALANCE_BY_VOLTAGE = 0, BALANCE_BY_CHARGE = 1 }; /* config.set.balance_st
 
 typedef struct {
     uint8_t phase, active;    /* active: some switch conducts, but for pauses */
-    uint8_t round, reserved[5]; /* of ten, 100 ms each; in the first the switches pause */
+    uint8_t running;          /* something is to be bled, looks between included */
+    uint8_t round, reserved[4]; /* of ten, 100 ms each; in the first the switches pause */
     uint64_t phase_us;
     uint16_t want[BALANCE_MODULES_MAX]; /* channels above the threshold, one bit each */
 } balance_t;

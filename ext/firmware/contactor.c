@@ -234,7 +234,7 @@ static void standby(bms_t *self)
         c->request_was = 0u;
         diag_sample(self, DIAG_LINK_VOLTAGE_IMPLAUSIBLE, TIER_NONE, 0, -1);
         if (sleep_is_due(self)) (void)enter(self, STATE_SLEEP);
-        else if (self->balance.active != 0u) (void)enter(self, STATE_BALANCING);
+        else if (self->balance.running != 0u) (void)enter(self, STATE_BALANCING);
         return;
     }
     self->request.refusal = refusal(self, mode);
@@ -249,7 +249,7 @@ static void balancing(bms_t *self)
 {
     const bool wished = contactor_wanted(self) != MODE_STANDBY;
     if (wished) balancing_stop(self);
-    if (wished || self->balance.active == 0u) (void)enter(self, STATE_STANDBY);
+    if (wished || self->balance.running == 0u) (void)enter(self, STATE_STANDBY);
 }
 
 /* With main minus alone the link must stay where it is: if it rises, main plus or precharge is welded. */

@@ -25,7 +25,7 @@ void sleep_keep_awake(bms_t *self)
 static bool is_busy(const bms_t *self)
 {
     const bool asked = (self->pins & WAKE_PINS) != 0u || self->canin.known != 0u;
-    const bool works = self->contactor.coils != 0u || self->balance.active != 0u || self->thermal.heater_pptt != 0u;
+    const bool works = self->contactor.coils != 0u || self->balance.running != 0u || self->thermal.heater_pptt != 0u;
     return asked || works;
 }
 
