@@ -148,8 +148,9 @@ def report(cells: int) -> str:
     return "\n\n".join(
         [
             f"{cells} blocks, arm-none-eabi-gcc {version} -Os, Cortex-M4F: "
-            f"**{total / 1024:.1f} KiB** of code and constants, **{state / 1024:.1f} KiB** of state in the caller's block "
-            f"(configuration included), {sum(r[2] + r[3] for r in rows)} bytes of globals.",
+            f"**{total / 1024:.1f} KiB** of code and constants, **{state / 1024:.1f} KiB** of "
+            f"state in the caller's block (configuration included), "
+            f"{sum(r[2] + r[3] for r in rows)} bytes of globals.",
             table(("entry", "deepest stack in bytes", "through"), chains),
             table(("file", "code and constants in bytes"), [(f"`{r[0]}`", r[1]) for r in rows]),
         ]
