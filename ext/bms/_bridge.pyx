@@ -108,6 +108,8 @@ cdef extern from "bridge/bridge.h" nogil:
         delayed_t *delayed
         uint32_t delayed_count
         uint64_t armed_until_us, alive_us, cycles, started_us
+        uint32_t announce_id
+        bint was_armed
         int wake_fd
         int stopping, draining
 
@@ -300,7 +302,7 @@ cdef class Core:
                 bridge_delay(self.b, links[old.b.delayed[k].to], &old.b.delayed[k].frame, old.b.delayed[k].due_us,
                              old.b.delayed[k].is_latest)
         old.b.delayed_count = 0
-        self.b.armed_until_us, self.b.started_us = old.b.armed_until_us, old.b.started_us
+        self.b.armed_until_us, self.b.started_us, self.b.was_armed = old.b.armed_until_us, old.b.started_us, old.b.was_armed
 
     def run(self):
         """Until `stop`, or after `drain` until nothing waits."""
@@ -341,6 +343,12 @@ cdef class Core:
     def arm(self, double seconds):
         """Guarded identifiers may pass for so long; 0 ends it."""
         self.b.armed_until_us = _links.now_us() + <uint64_t>(1e6 * seconds) if seconds > 0 else 0
+        os.eventfd_write(self.b.wake_fd, 1)
+
+    def announce(self, uint32_t identifier):
+        """Tell all links under this identifier while armed; 0: nothing is said. Long ones with EXTENDED of bms.protocols.codec."""
+        self._stands()
+        self.b.announce_id = identifier
 
     @property
     def armed_s(self):

@@ -11,6 +11,8 @@
 #include "firmware/ecu.h"
 
 #define SLEEP_MOST_US 500000u
+#define FULL_US 1000u
+#define ANNOUNCE_US 200000u
 #define DIRECT 64u
 #define NO_COUNTER 255u
 
@@ -269,7 +271,7 @@ static uint32_t take_in(bridge_t *b, uint32_t from, uint64_t now_us)
     const uint32_t count = most != 0u ? b->api->receive(l->link, batch, most) : 0u;
     for (uint32_t k = 0; k < count; k++) {
         link_frame_t *f = &batch[k];
-        const uint32_t hops = l->has_hops != 0u ? f->reserved : 0u;
+        const uint32_t mark = l->has_hops != 0u ? f->reserved : 0u, hops = mark & BRIDGE_HOPS_MASK;
         if ((f->flags & ECU_CAN_ERROR) != 0u) {
             l->count.error_frames++;
             continue;
@@ -284,7 +286,7 @@ static uint32_t take_in(bridge_t *b, uint32_t from, uint64_t now_us)
         }
         f->length = f->length <= 64u ? f->length : 64u;
         f->bus = (uint8_t)from;
-        f->reserved = (uint8_t)(hops + 1u);
+        f->reserved = (uint8_t)((mark & ~BRIDGE_HOPS_MASK) | (hops + 1u));
         for (uint32_t to = 0; to < b->link_count; to++) {
             if (to != from) {
                 copy = *f;
@@ -317,6 +319,33 @@ static uint32_t drain_of(bridge_t *b, uint64_t now_us)
     return moved;
 }
 
+/* While armed every bus is told so, and once when it is over: identifier, then 1 or 0 and the seconds left. */
+static void announce(bridge_t *b, uint64_t now_us)
+{
+    const bool armed = now_us < b->armed_until_us;
+    if (b->announce_id == 0u || now_us < b->announce_us || (!armed && !b->was_armed)) {
+        return;
+    }
+    const uint64_t left_s = armed ? (b->armed_until_us - now_us + 999999u) / 1000000u : 0u;
+    link_frame_t f;
+    memset(&f, 0, sizeof f);
+    f.time_us = now_us;
+    f.id = b->announce_id & ~BRIDGE_EXTENDED;
+    f.flags = (b->announce_id & BRIDGE_EXTENDED) != 0u ? ECU_CAN_EXTENDED : 0u;
+    f.length = 4u;
+    f.reserved = 1u;
+    f.data[0] = armed ? 1u : 0u;
+    f.data[1] = (uint8_t)(left_s >> 16);
+    f.data[2] = (uint8_t)(left_s >> 8);
+    f.data[3] = (uint8_t)left_s;
+    for (uint32_t k = 0; k < b->link_count; k++) {
+        b->link[k].count.announced++;
+        offer(b, &b->link[k], &f, now_us, false);
+    }
+    b->announce_us = armed ? now_us + ANNOUNCE_US : 0u;
+    b->was_armed = armed;
+}
+
 uint32_t bridge_cycle(bridge_t *b, uint64_t now_us)
 {
     uint32_t moved = 0;
@@ -327,6 +356,7 @@ uint32_t bridge_cycle(bridge_t *b, uint64_t now_us)
         (void)b->api->service(b->link[k].link, now_us);
         b->link[k].room = b->api->room(b->link[k].link);
     }
+    announce(b, now_us);
     moved += release(b, now_us);
     for (uint32_t k = 0; k < b->link_count && b->draining == 0; k++) {
         moved += take_in(b, k, now_us);
@@ -349,11 +379,17 @@ static uint64_t sleep_us(const bridge_t *b, uint64_t now_us)
     if (b->delayed_count != 0u && b->delayed[0].due_us < until_us) {
         until_us = b->delayed[0].due_us;
     }
+    if (b->was_armed && b->announce_id != 0u && b->announce_us < until_us) {
+        until_us = b->announce_us;
+    }
     for (uint32_t k = 0; k < b->link_count; k++) {
         const bridge_link_t *l = &b->link[k];
         const uint64_t free_us = l->free_ns / 1000u + 1u;
         if (l->queue.count != 0u && l->is_paced != 0u && free_us < until_us) {
             until_us = free_us;
+        }
+        if (l->queue.count != 0u && l->room == 0u && now_us + FULL_US < until_us) {
+            until_us = now_us + FULL_US; /* a thread that has made room tells nobody */
         }
     }
     return until_us > now_us ? until_us - now_us : 0u;

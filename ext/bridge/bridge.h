@@ -24,6 +24,7 @@
 #define BRIDGE_FIELDS 4u
 #define BRIDGE_BATCH 256u
 #define BRIDGE_HOPS 4u         /* a frame that crossed so many bridges goes no further */
+#define BRIDGE_HOPS_MASK 7u    /* of link_frame_t.reserved; the bits above are the origin's number, which bridges hand on */
 #define BRIDGE_BINS 128u       /* of the latency histogram: 4 an octave, from 1 us */
 #define BRIDGE_DELAYED 16384u  /* frames in the delay line */
 #define BRIDGE_BURST_US 1000u  /* so far may sending catch up after the clock was late */
@@ -47,6 +48,7 @@
     S(u64, dropped_hops, "1", "frames received that had crossed too many bridges")                             \
     S(u64, replaced, "1", "waiting frames towards this link that a newer value took the place of")             \
     S(u64, duplicated, "1", "frames towards this link added on purpose")                                       \
+    S(u64, announced, "1", "frames of our own towards this link that say the bridge is armed")                 \
     S(u64, error_frames, "1", "error frames received; they go nowhere")                                        \
     S(u64, bits_in, "bit", "received, on the wire; counted if the bit rate is known")                          \
     S(u64, bits_out, "bit", "sent, on the wire; counted if the bit rate is known")                             \
@@ -190,6 +192,9 @@ typedef struct {
     uint32_t delayed_count;
     uint64_t order, armed_until_us, alive_us, cycles, started_us;
     int wake_fd;
+    uint32_t announce_id; /* 0: nothing is said; with BRIDGE_EXTENDED a long one */
+    uint64_t announce_us;
+    bool was_armed;
     bool is_blocked; /* a source waits for room in a queue */
     volatile int stopping, draining;
 } bridge_t;

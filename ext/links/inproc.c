@@ -141,11 +141,35 @@ static void give(link_t *to, const link_frame_t *f, uint32_t count)
     }
 }
 
+/* The bus behind a LINK_PYTHON, which no URL can name. Its frames keep their time: that of a wire, or of another machine. */
+static bool is_between_threads(const link_t *l)
+{
+    return l->config.name[0] == '/';
+}
+
+/* What the slowest other member has room for. A bus that has a name makes nobody wait. */
+static uint32_t inproc_room(const link_t *l)
+{
+    bus_t *b = ((member_t *)l->own)->bus;
+    uint32_t least = UINT32_MAX;
+    if (!is_between_threads(l)) {
+        return least;
+    }
+    pthread_mutex_lock(&b->lock);
+    for (uint32_t m = 0; m < b->count; m++) {
+        const uint32_t room = b->members[m] != l ? ring_room(&b->members[m]->rx) : UINT32_MAX;
+        least = room < least ? room : least;
+    }
+    pthread_mutex_unlock(&b->lock);
+    return least;
+}
+
 static uint32_t inproc_send(link_t *l, const link_frame_t *f, uint32_t count)
 {
     link_frame_t sent[STAMP_BATCH];
     bus_t *b = ((member_t *)l->own)->bus;
     const uint64_t now_us = link_now_us();
+    const bool is_private = is_between_threads(l);
     uint32_t accepted = 0;
     pthread_mutex_lock(&b->lock);
     for (uint32_t k = 0; k < count;) {
@@ -153,7 +177,8 @@ static uint32_t inproc_send(link_t *l, const link_frame_t *f, uint32_t count)
         for (; n < STAMP_BATCH && k < count; k++) {
             if (frame_is_possible(l, &f[k])) {
                 memcpy(&sent[n], &f[k], f[k].length <= 8u ? offsetof(link_frame_t, data) + 8u : sizeof *f);
-                sent[n++].time_us = now_us;
+                sent[n].time_us = is_private && f[k].time_us != 0u ? f[k].time_us : now_us;
+                n++;
             } else {
                 l->counters.tx_impossible++;
             }
@@ -189,6 +214,7 @@ const link_ops_t inproc_ops = {
     .start = inproc_start,
     .service = inproc_service,
     .send = inproc_send,
+    .room = inproc_room,
     .stop = inproc_stop,
     .release = inproc_release,
     .watch = inproc_watch,

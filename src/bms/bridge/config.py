@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 
 from bms import _bridge
+from bms.bridge import ports
 from bms.config import NOTHING, convert, load_toml
 from bms.errors import ConfigError
 from bms.links import CanUrl, parse
@@ -23,9 +24,12 @@ Seconds = Annotated[float, msgspec.Meta(ge=0.0, le=1e6)]
 Byte = Annotated[int, msgspec.Meta(ge=0, le=255)]
 Identifier = int | str
 
-REAL = ("socketcan", "slcan", "socketcand", "udp", "python")
+REAL = ("socketcan", "slcan", "socketcand", "udp", "python", "tunnel", "tunnel-server",
+        "cannelloni", "cannelloni-server")  # fmt: skip
 """Kinds of link behind which a real bus may be, unless the file says otherwise."""
-SERVERS = ("socketcand-server",)
+SERVERS = ("socketcand-server", "udp", *ports.SERVERS)
+RECORD = "record"
+"""Name of the link that `[record]` makes, and of its rule."""
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
 
@@ -45,6 +49,7 @@ class LinkSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     full: Literal["newest", "oldest", "urgent", "wait"] = "oldest"
     real: bool | None = None
     open_to_network: bool = False
+    options: dict[str, Any] = {}
 
 
 class ByteSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -118,11 +123,13 @@ class RuleSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
 class GuardSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Identifiers that command contactors. They reach a real bus only while the bridge is armed.
-    `message`: those of our own database unless given."""
+    `message`: those of our own database unless given. `announce`: the identifier under which every
+    bus is told while it is armed, 0 for none."""
 
     id: list[Identifier] = []
     message: list[str] | None = None
     arm_most_s: Annotated[float, msgspec.Meta(gt=0.0, le=86400.0)] = 600.0
+    announce: Identifier = 0x1FFFFF01
 
 
 class ServiceSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -134,6 +141,14 @@ class ServiceSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     drain_s: Annotated[float, msgspec.Meta(ge=0.0, le=60.0)] = 1.0
 
 
+class RecordSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A file into which every frame of every link goes as it came: see log-out. Empty: none."""
+
+    file: str = ""
+    size_mb: Annotated[float, msgspec.Meta(ge=0.0)] = 64.0
+    keep: Annotated[int, msgspec.Meta(ge=0)] = 8
+
+
 class BridgeSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A whole file."""
 
@@ -141,6 +156,7 @@ class BridgeSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     rule: list[RuleSpec] = []
     guard: GuardSpec = GuardSpec()
     service: ServiceSpec = ServiceSpec()
+    record: RecordSpec = RecordSpec()
     title: str = ""
     dbc: str = "bms"
     seed: Annotated[int, msgspec.Meta(ge=0)] = 1
@@ -153,17 +169,26 @@ class Plan(msgspec.Struct, frozen=True):
     spec: BridgeSpec
     places: dict[str, CanUrl]
     warnings: list[str]
+    options: dict[str, Any] = {}
 
     @property
     def names(self) -> list[str]:
         """Links in the order of the file: their numbers in the loop."""
         return list(self.spec.link)
 
+    def context(self, name: str, **more: Any) -> ports.Context:
+        """What the port of a link is told."""
+        spec = self.spec
+        return ports.Context(
+            name=name, place=self.places[name], options=self.options[name], file=self.path,
+            links=self.names, dbc=spec.dbc, title=spec.title, **more,
+        )  # fmt: skip
+
 
 def load(path: str | Path) -> Plan:
     """Read and check a file; ConfigError says what is wrong with it."""
     path = Path(path)
-    spec = convert(load_toml(path), BridgeSpec, path)
+    spec = _with_record(path, convert(load_toml(path), BridgeSpec, path))
     places: dict[str, CanUrl] = {}
     warnings: list[str] = []
     if not 2 <= len(spec.link) <= _bridge.LINKS:
@@ -185,14 +210,37 @@ def load(path: str | Path) -> Plan:
         warnings += [told] if told else []
     if spec.dbc != "bms" and not spec.guard.id and not spec.guard.message:
         warnings.append("guard: no identifiers are guarded: any rule may pass contactor commands")
-    return Plan(path, spec, places, warnings)
+    options = {
+        name: ports.options(path, name, places[name], link.options)
+        for name, link in spec.link.items()
+    }
+    plan = Plan(path, spec, places, warnings, options)
+    for name in plan.names:
+        if places[name].kind in ports.KINDS:
+            warnings += ports.check(plan.context(name))
+    return plan
+
+
+def _with_record(path: Path, spec: BridgeSpec) -> BridgeSpec:
+    """With the link that `[record]` stands for, and a rule before all others."""
+    wanted = spec.record
+    if not wanted.file:
+        return spec
+    if RECORD in spec.link or any(rule.name == RECORD for rule in spec.rule):
+        raise ConfigError(path, "record", RECORD, "no link or rule of that name beside [record]")
+    link = LinkSpec(
+        url=f"log-out:{wanted.file}", queue=8192,
+        options={"size_mb": wanted.size_mb, "keep": wanted.keep},
+    )  # fmt: skip
+    rule = RuleSpec(name=RECORD, to=[RECORD])
+    return msgspec.structs.replace(spec, link={**spec.link, RECORD: link}, rule=[rule, *spec.rule])
 
 
 def _check_link(path: Path, name: str, link: LinkSpec, warnings: list[str]) -> CanUrl:
     if not re.fullmatch(r"[A-Za-z0-9_-]{1,32}", name):
         raise ConfigError(path, "link", name, "letters, digits, _ and - (at most 32)")
     try:
-        place = parse(link.url)
+        place = ports.parse(link.url) or parse(link.url)
     except ConfigError as error:
         raise ConfigError(path, f"link.{name}.url", link.url, error.expected) from None
     if link.paced and not (link.bitrate_bps or place.bitrate):

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import time
+from collections.abc import Callable
 from types import TracebackType
 from typing import Any
 
 from bms import _bridge, links
-from bms.bridge import table
+from bms.bridge import ports, table
 from bms.bridge.config import REAL, LinkSpec, Plan
 from bms.errors import LinkError
 from bms.links import Link
 
 RING = 4096
 QUANTILES = {"p50_us": 0.5, "p99_us": 0.99, "p999_us": 0.999}
-HOPPING = ("inproc",)
+HOPPING = ("inproc", "tunnel", "tunnel-server")
 
 
 def quantile(bins: list[int], part: float) -> float | None:
@@ -45,9 +47,12 @@ class Bridge:
         self._thread: threading.Thread | None = None
         self._load_at: dict[str, tuple[int, int]] = {}
         self.reloads = self.refused = 0
+        self.origin = os.urandom(8)
+        """What tunnels call the frames that come from here."""
+        self._exchange = threading.Lock()
         try:
             for name in plan.names:
-                self._links[name] = _open(plan, name)
+                self._links[name] = self._open(plan, name)
         except Exception:
             for link in self._links.values():
                 link.close()
@@ -79,16 +84,21 @@ class Bridge:
         old, before = self.core, self.plan
         self._halt()
         old.close()
-        self._links = {name: fresh.get(name) or kept[name] for name in plan.names}
-        self.core = _core(plan, self._links, flat, guard)
-        rules = {rule.name: k for k, rule in enumerate(plan.spec.rule)}
-        self.core.adopt(
-            old,
-            {before.names.index(name): plan.names.index(name) for name in kept},
-            {k: rules[rule.name] for k, rule in enumerate(before.spec.rule) if rule.name in rules},
-        )
-        gone = [link for link in old.links if link not in kept.values()]
-        self.plan, self.reloads = plan, self.reloads + 1
+        with self._exchange:
+            self._links = {name: fresh.get(name) or kept[name] for name in plan.names}
+            self.core = _core(plan, self._links, flat, guard)
+            rules = {rule.name: k for k, rule in enumerate(plan.spec.rule)}
+            self.core.adopt(
+                old,
+                {before.names.index(name): plan.names.index(name) for name in kept},
+                {
+                    k: rules[rule.name]
+                    for k, rule in enumerate(before.spec.rule)
+                    if rule.name in rules
+                },
+            )
+            gone = [link for link in old.links if link not in kept.values()]
+            self.plan, self.reloads = plan, self.reloads + 1
         self._start()
         for link in gone:
             link.close()
@@ -99,12 +109,39 @@ class Bridge:
             for name in plan.names:
                 before = self.plan.spec.link.get(name)
                 if before is None or _opened_as(before) != _opened_as(plan.spec.link[name]):
-                    fresh[name] = _open(plan, name)
+                    fresh[name] = self._open(plan, name)
         except Exception:
             for link in fresh.values():
                 link.close()
             raise
         return fresh
+
+    def _open(self, plan: Plan, name: str) -> Link:
+        return _open(plan, name, self.origin, lambda: self._lost(name))
+
+    def _lost(self, name: str) -> int:
+        """Frames towards a link that its port was never given, though the rules let them pass."""
+        with self._exchange:
+            if not hasattr(self, "core") or name not in self.plan.names:
+                return 0
+            counts = self.core.link_counts(self.plan.names.index(name))
+        return int(counts["dropped_down"] + counts["dropped_full"] + counts["dropped_link"])
+
+    def sayings(self) -> list[dict[str, Any]]:
+        """What the ports have to say since the last time."""
+        found = []
+        for port in self.ports().values():
+            while port.sayings:
+                found.append(port.sayings.popleft())
+        return found
+
+    def ports(self) -> dict[str, ports.Port]:
+        """The ends that are no CAN links, by name."""
+        return {
+            name: link.companion
+            for name, link in list(self._links.items())
+            if isinstance(link.companion, ports.Port)
+        }
 
     def arm(self, seconds: float) -> float:
         """Let guarded identifiers pass for so long, at most as long as the file allows; 0 ends it.
@@ -158,6 +195,7 @@ class Bridge:
             "latency": {key: quantile(bins, part) for key, part in QUANTILES.items()},
             "dropped": sum(n for key, n in counts.items() if key.startswith("dropped_")),
             **counts,
+            "port": link.companion.details() if isinstance(link.companion, ports.Port) else None,
             "link": link.counters,
         }
 
@@ -196,12 +234,17 @@ class Bridge:
 
 
 def _opened_as(spec: LinkSpec) -> tuple[object, ...]:
-    return spec.url, spec.fd, spec.listen_only, spec.bitrate_bps
+    return spec.url, spec.fd, spec.listen_only, spec.bitrate_bps, repr(spec.options)
 
 
-def _open(plan: Plan, name: str) -> Link:
+def _open(
+    plan: Plan, name: str, origin: bytes = b"\0" * 8, lost: Callable[[], int] = lambda: 0
+) -> Link:
     spec, place = plan.spec.link[name], plan.places[name]
     try:
+        if place.kind in ports.KINDS:
+            context = plan.context(name, origin=origin, lost=lost)
+            return ports.attach(context, listen_only=spec.listen_only, ring=RING)
         return links.open(
             place, bitrate=spec.bitrate_bps or None, fd=spec.fd, listen_only=spec.listen_only,
             patient=True, ring=RING,
@@ -228,4 +271,5 @@ def _core(
             hops=place.kind in HOPPING,
         )  # fmt: skip
     core.set_rules(flat, guard)
+    core.announce(table.announced(plan))
     return core

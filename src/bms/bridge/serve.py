@@ -25,6 +25,7 @@ from bms.bridge.config import Plan, load
 from bms.bridge.control import ControlServer, socket_path
 from bms.bridge.daemon import Bridge
 from bms.bridge.metrics import MetricsServer
+from bms.bridge.ports.base import CLOCK
 from bms.errors import BmsError
 
 EVERY_S = 0.2
@@ -152,6 +153,11 @@ class Service:
             if self._states.get(name, ("", ""))[0] != state:
                 self.say("link", link=name, state=state, reason=reason)
         self._states = links
+        for saying in self.bridge.sayings():
+            self.say(**saying)
+        stepped_s = CLOCK.look()
+        if stepped_s:
+            self.say("clock set", seconds=round(stepped_s, 3))
         if self._was_armed and not armed:
             self.say("disarmed", seconds=0.0)
             self._was_armed = False

@@ -53,7 +53,17 @@ def rules(plan: Plan) -> tuple[list[dict[str, Any]], list[Range]]:
     ours = GUARDED if plan.spec.dbc == "bms" else ()
     named = list(ours) if guard.message is None else guard.message
     ranges = [_range(plan.path, "guard.id", entry, None) for entry in guard.id]
+    announced(plan)
     return flat, ranges + _named(plan.path, "guard.message", messages, named)
+
+
+def announced(plan: Plan) -> int:
+    """The identifier under which buses are told that the bridge is armed; 0 for none."""
+    wanted = plan.spec.guard.announce
+    first, last = _range(plan.path, "guard.announce", wanted, None)
+    if first != last:
+        raise ConfigError(plan.path, "guard.announce", wanted, "one identifier")
+    return first
 
 
 def _rule(

@@ -7,6 +7,7 @@
     bms bridge reload CONFIG.toml        read the file again; a wrong one changes nothing
     bms bridge arm CONFIG.toml --for 60  let commands to contactors pass for so many seconds (0: no)
     bms bridge stop CONFIG.toml          end it
+    bms bridge keys PLACE                a key pair for a tunnel: PLACE.key, PLACE.crt
     bms bridge schema                    JSON schema of the file
 
 The log is one JSON object a line. Exit codes: 0 ended as told, 1 the loop hung or a request was
@@ -21,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 HELP = "join CAN links by rules: a daemon that may be left running"
-ACTIONS = ("run", "check", "status", "reload", "arm", "stop", "schema")
+ACTIONS = ("run", "check", "status", "reload", "arm", "stop", "keys", "schema")
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -46,6 +47,8 @@ def run(args: argparse.Namespace) -> int:
     if len(files) != 1:
         raise ConfigError("bms bridge", action, files, "one file")
     path = Path(files[0])
+    if action == "keys":
+        return _keys(path)
     if action == "run":
         return _run(path, args)
     if action == "check":
@@ -59,6 +62,19 @@ def _schema() -> int:
     from bms.bridge import schema
 
     print(msgspec.json.format(msgspec.json.encode(schema()), indent=2).decode())
+    return 0
+
+
+def _keys(place: Path) -> int:
+    from bms.bridge.ports import keys
+
+    key, cert, maker = keys.make(place)
+    print(f"private key  {key}  (0600, made by {maker}): it stays on this machine")
+    print(f"certificate  {cert}  goes to the other bridge")
+    print(f"fingerprint  {keys.fingerprint(cert)}")
+    print("In the file of this bridge, with the certificate of the other one under peers:")
+    print('  [link.NAME]\n  url = "tunnel-server:127.0.0.1:29600"  # or "tunnel:HOST:29600"')
+    print(f'  options = {{ key = "{key}", cert = "{cert}", peers = ["OTHER.crt"] }}')
     return 0
 
 

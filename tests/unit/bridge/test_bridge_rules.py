@@ -198,7 +198,7 @@ def test_a_rate_is_kept_and_bursts_are_allowed(bench: Any) -> None:
 
 
 def test_guarded_identifiers_reach_a_real_bus_only_while_armed(bench: Any) -> None:
-    one = bench(rule(""), LINKS + "real = true\n")
+    one = bench(rule("") + "[guard]\nannounce = 0\n", LINKS + "real = true\n")
     identifier = dbc.codec().messages["VcuRequest"].frame_id
     assert one.send(Frame(identifier, bytes(8))) == []
     assert one.counts()["dropped_guard"] == 1
