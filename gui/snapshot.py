@@ -103,7 +103,8 @@ class Registers:
 
 @dataclass(frozen=True)
 class Status:
-    """How the source is doing. state: empty, running, paused, ended, lost. message: what somebody
+    """How the source is doing. state: empty, running, paused, waiting,
+    ended, lost. message: what somebody
     who looks should know now. recording: path of what is being recorded, or "". speed: times real
     time, as reached and as wanted (inf: as fast as it goes)."""
 
@@ -112,6 +113,8 @@ class Status:
     speed: float = 0.0
     speed_wanted: float = 1.0
     recording: str = ""
+    detail: str = ""
+    """Health of a link in few words: frames a second, what was lost."""
 
 
 @dataclass(frozen=True)

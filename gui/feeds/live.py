@@ -128,7 +128,10 @@ class LiveFeed:
             state, text = "waiting", f"No frame for {quiet_s:.0f} s: the bus died, or the pack."
         else:
             text = text or self._doubt()
-        return Status(state, text, 1.0, 1.0, recording)
+        counters = self.link.counters
+        lost = counters["rx_dropped"] + counters["tx_dropped"]
+        detail = f"{self._rate:.0f} frames/s" + (f", {lost} lost" if lost else "")
+        return Status(state, text, 1.0, 1.0, recording, detail)
 
     def _doubt(self) -> str:
         """Whether the database is another than the bus's, in words."""

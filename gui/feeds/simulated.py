@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
+import time
 from multiprocessing.connection import Connection
 from typing import Any
 
@@ -11,6 +12,7 @@ from bms_gui.samples import Samples
 from bms_gui.snapshot import COMMANDS, Shape, Signal, Snapshot, Status, no_frames
 from bms_gui.words import choices_of
 
+REFUSED_S = 8.0
 HOUR_TICKS = 360_000
 OFFERS = frozenset(COMMANDS)
 
@@ -39,6 +41,7 @@ class SimulatedFeed:
         self._recording = ""
         self._reached = 0.0
         self._state, self._message = "running", ""
+        self._refused, self._refused_s = "", 0.0
 
     def pump(self) -> bool:
         """Takes what the worker has sent."""
@@ -75,7 +78,7 @@ class SimulatedFeed:
             case ("over",):
                 self._state, self._message = "ended", "The scenario has come to its end."
             case ("refused", text):
-                self._message = text
+                self._refused, self._refused_s = text, time.monotonic()
             case ("failed", text):
                 self._lose(text)
 
@@ -112,10 +115,16 @@ class SimulatedFeed:
             frames=samples.frames() if samples else no_frames(),
             injected=self._told.get("injected", ()),
             registers=self._told.get("registers"),
-            status=Status(state, self._message, self._reached, self.speed, self._recording),
+            status=Status(state, self._words(), self._reached, self.speed, self._recording),
             offers=OFFERS,
             data=samples,
         )
+
+    def _words(self) -> str:
+        """How it is doing, or for some seconds why something was not done."""
+        if self._refused and time.monotonic() - self._refused_s < REFUSED_S:
+            return self._refused
+        return self._message
 
     def ask(self, word: str, *arguments: Any) -> None:
         """See snapshot.COMMANDS. Anything else, or a worker that is gone, changes nothing."""

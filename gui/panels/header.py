@@ -112,7 +112,8 @@ def link(s: Snapshot) -> Told:
     words = {"ended": "at its end", "empty": "no source"}
     speed = "" if status.state != "running" else f"{_times(status.speed)}× real time"
     detail = "in the past" if s.is_past and s.source != "recording" else s.source
-    detail = "" if speed and s.source == "simulation" and not s.is_past else detail
+    speed = status.detail or speed
+    detail = "" if speed and s.source in ("simulation", "live") and not s.is_past else detail
     tone = {"lost": "bad", "waiting": "warn"}.get(status.state, "")
     return Told(
         words.get(status.state, status.state), " · ".join(x for x in (detail, speed) if x), tone
