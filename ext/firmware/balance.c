@@ -68,7 +68,7 @@ static bool is_above(const bms_t *self, uint32_t b, bool chosen, float low_frac)
     const bms_settings_t *const set = &self->config.set;
     if (set->balance_strategy == BALANCE_BY_CHARGE)
         return self->est.soc_frac[b] - low_frac > (chosen ? set->balance_stop_frac : set->balance_start_frac);
-    return self->measure.cell_uv[b] - self->measure.cell_min_uv > (chosen ? set->balance_stop_uv : set->balance_start_uv);
+    return self->measure.told_uv[b] - self->measure.told_min_uv > (chosen ? set->balance_stop_uv : set->balance_start_uv);
 }
 
 /* True when some block is to be bled. Called with readings that no switch disturbs. */

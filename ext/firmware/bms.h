@@ -96,7 +96,7 @@ typedef struct {
     uint32_t trip_groups;     /* one bit a DIAG_GROUP_... */
     uint8_t trip, inhibit, inhibit_charge, derate, warn; /* what follows from all; derate: tier of the worst that only derates */
     uint8_t needs_clear, needs_service, cause_present; /* cause_present: a latched trip still has its cause */
-    uint8_t first_trip, active_count, changed, reserved;
+    uint8_t first_trip, active_count, changed, off_seen; /* off_seen: a bus was off since the last tick */
     uint32_t scan_seen, gpio_seen, current_seen, pack_seen, link_seen, insulation_seen;
     /* correlation of steps in current and voltage */
     float sign_sum, sign_weight;
@@ -192,6 +192,7 @@ uint32_t config_check(const bms_config_t *config); /* config_check.c: BMS_REFUSE
 
 #define AFE_CONFIG_BYTES 23u /* of a chip's configuration, ACTIVE_CELL to COMM_TIMEOUT, read back every AFE_CONFIG_MS */
 #define AFE_CONFIG_MS 80u
+#define PRECHARGE_LOOK_MS 10u /* after the contactor's travel, the link must have begun to rise */
 #define OPEN_MARGIN_MS 20u   /* after the contactors' travel, before a current through open ones is believed */
 static inline uint32_t afe_scan_ms(uint32_t modules)
 {

@@ -137,6 +137,8 @@ static uint32_t window_ms(const bms_settings_t *set, const diagnosis_row_t *row,
     case DIAG_CONTACTOR_MAIN_PLUS:
     case DIAG_CONTACTOR_MAIN_MINUS:
     case DIAG_CONTACTOR_PRECHARGE: return set->feedback_ms;
+    case DIAG_PRECHARGE_CURRENT: return set->feedback_ms + PRECHARGE_LOOK_MS;
+    case DIAG_MEMORY_CORRUPT: return 2u * row->window_ms;
     case DIAG_PRECHARGE_TIMEOUT: return set->precharge_max_ms;
     case DIAG_CONTACTOR_WELD: return set->link_weld_ms;
     case DIAG_AFE_CONFIG: return AFE_CONFIG_MS + cells_ms + 3u * config_ms + 12u + 20u;
@@ -149,7 +151,7 @@ static uint32_t reaction_ms(const bms_settings_t *set, const diagnosis_row_t *ro
 {
     const uint32_t scan_ms = afe_scan_ms(set->modules), cells_ms = line_ms(set, 2u * set->blocks_per_module);
     const uint32_t config_ms = line_ms(set, AFE_CONFIG_BYTES), pins_ms = line_ms(set, 16u);
-    uint32_t path = 0u, period = 0u;
+    uint32_t path = 0u, period = 0u; /* and one millisecond in which inputs are taken */
     switch (row->sample) {
     case SAMPLE_VOLTAGES: path = scan_ms + config_ms + cells_ms; period = scan_ms; break;
     case SAMPLE_GPIO: path = GPIO_MS + cells_ms + config_ms + pins_ms; period = GPIO_MS; break;
@@ -161,7 +163,7 @@ static uint32_t reaction_ms(const bms_settings_t *set, const diagnosis_row_t *ro
     }
     const uint32_t bound = row->debounce_ms + TICK_MS, more = (row->debounce_samples - 1u) * period;
     const bool by_time = row->id == DIAG_AFE_LINK || more > bound; /* a chain that is started anew sends no sample */
-    return path + window_ms(set, row, scan_ms, cells_ms, config_ms) + (by_time ? bound : more);
+    return 1u + path + window_ms(set, row, scan_ms, cells_ms, config_ms) + (by_time ? bound : more);
 }
 
 static bool reactions_fit(const bms_settings_t *set)

@@ -271,7 +271,7 @@ static void close_link(bms_t *self)
     const int32_t pack = self->sensor.pack_mv.value, link = self->sensor.link_mv.value, ma = abs_i32(self->sensor.current_ma.value);
     const uint32_t ms = elapsed_ms(self->now_us, c->step_us);
     const bool full = abs_i32(pack - link) <= set->precharge_tolerance_mv && ma <= set->precharge_done_ma;
-    const bool stuck = ms > 2u * set->feedback_ms && link - c->link_before_mv < pack / 20 && ma > set->precharge_done_ma;
+    const bool stuck = ms > set->feedback_ms + PRECHARGE_LOOK_MS && link - c->link_before_mv < pack / 20 && ma > set->precharge_done_ma;
     const bool wrong = !full && (stuck || ma > set->precharge_abort_ma);
     diag_sample(self, DIAG_PRECHARGE_CURRENT, wrong ? TIER_TRIP : TIER_NONE, self->sensor.current_ma.value, -1);
     if (c->state != STATE_PRECHARGE) return; /* that was the last straw */

@@ -3,7 +3,7 @@
 #include "bms.h"
 #include "util.h"
 
-#define SETTINGS_MS 90u          /* for a look at all settings in memory */
+#define SETTINGS_MS 45u          /* for a look at all settings in memory; a change may come just behind it */
 #define TABLES_MS 900u
 #define SETTINGS_WORDS (uint32_t)(offsetof(bms_config_t, est) / 8u)
 #define TABLES_WORDS (uint32_t)(sizeof(bms_config_t) / 8u - offsetof(bms_config_t, est) / 8u)
@@ -12,7 +12,8 @@
 #define OFFSET_SETTLE_MS 1000u
 #define PRESSURE_SAME_SCANS 600u /* window of pressure_frozen: 60 s */
 #define COOL_MS 60000u           /* the precharge resistor gives off its heat */
-#define CALM_UV 30000            /* a module's sum may move by so much between two scans that stand for one moment */
+#define CALM_UV 50000            /* a module's sum may move by so much between two scans that stand for one moment */
+#define MODULE_MEAN 8            /* of the differences between a module and the sum of its cells */
 #define STEPS_KEPT 0.9f          /* of the sums over steps of current, at each step */
 #define STEPS_LEAST 4u
 #define STEP_SHARE 0.05f         /* of the highest discharge current: a step smaller than this says nothing of a resistance */
@@ -69,7 +70,7 @@ static bool slice_is_wrong(memory_sum_t *sum, const uint64_t *words, uint32_t fi
     return wrong;
 }
 
-/* Limits and all that protects, within SETTINGS_MS; the tables of the estimator, ten times as long, within TABLES_MS. */
+/* Limits and all that protects every SETTINGS_MS; the tables of the estimator every TABLES_MS. */
 void plausible_memory(bms_t *self)
 {
     plausible_t *const p = &self->plausible;
@@ -263,7 +264,15 @@ static int64_t module_sum_uv(const bms_t *self, uint32_t chip)
     return sum;
 }
 
-/* Chips read their modules between two scans: the sum of the cells at that moment lies between theirs. */
+/* A pull on an end wire lowers the sum; one within a module only shifts voltage between its cells. */
+static bool sum_is_sure(const bms_t *self, uint32_t chip)
+{
+    const uint32_t ends = 1u | 1u << (self->config.set.blocks_per_module - 1u);
+    return self->measure.module_valid[chip] != 0u && self->measure.cells_unknown == 0u && (self->afe.bleed_set[chip] & ends) == 0u;
+}
+
+/* Chips read their modules between two scans: the sum of the cells at that moment lies between theirs. The mean of several such
+ * differences is judged, because cells are read with more noise than modules. */
 static void watch_modules(bms_t *self)
 {
     plausible_t *const p = &self->plausible;
@@ -272,13 +281,12 @@ static void watch_modules(bms_t *self)
     const bool before_one = elapsed_ms(self->afe.module_us, self->now_us) <= self->afe.scan_period_us / 1000u;
     int32_t worst = -1, place = -1;
     for (uint32_t chip = 0; chip < self->config.set.modules && (after || before_one); ++chip) {
-        const int64_t sum = module_sum_uv(self, chip), before = p->module_sum_uv[chip];
+        const int64_t sum = module_sum_uv(self, chip), before = p->module_sum_uv[chip], moved = sum - before;
         p->module_sum_uv[chip] = sum;
-        const bool sure = after && m->module_valid[chip] != 0u && m->cells_unknown == 0u && self->afe.bleed_set[chip] == 0u;
-        const int64_t moved = sum - before;
-        if (!sure || moved > CALM_UV || moved < -CALM_UV) continue;
-        const int64_t apart = (sum + before) / 2 - m->module_uv[chip];
-        const int32_t mv = (int32_t)clamp_i64((apart < 0 ? -apart : apart) / 1000, 0, 1000000);
+        if (!after || !sum_is_sure(self, chip) || moved > CALM_UV || moved < -CALM_UV) continue;
+        const int64_t apart = clamp_i64((sum + before) / 2 - m->module_uv[chip], -10000000, 10000000);
+        p->module_apart_uv[chip] += ((int32_t)apart - p->module_apart_uv[chip]) / MODULE_MEAN;
+        const int32_t mv = abs_i32(p->module_apart_uv[chip]) / 1000;
         if (mv <= worst) continue;
         worst = mv;
         place = (int32_t)chip;

@@ -26,6 +26,7 @@ typedef struct {
     uint32_t same[BMS_CELLS_MAX];    /* scans in a row in which a channel read the same code */
     float step_sum[BMS_CELLS_MAX];   /* of di dv over steps, fading */
     int64_t module_sum_uv[BMS_MODULES_MAX];
+    int32_t module_apart_uv[BMS_MODULES_MAX]; /* sum less the module, mean of several */
     int32_t pressure_kpa[BMS_MODULES_MAX];
     uint16_t pressure_same[BMS_MODULES_MAX];
 } plausible_t;
@@ -35,7 +36,7 @@ typedef struct {
     uint8_t phase, chip, scans, is_whole;
     int32_t base_ma;                 /* current when it was calm last */
     uint32_t calm_scans;             /* since then */
-    uint64_t due_us;                 /* next test */
+    uint64_t due_us, again_us;       /* next test; not before */
     int32_t base_uv[BMS_CHANNELS_MAX];
     int16_t open_at, stuck_at;       /* of this test; -1: none */
     int16_t open_block[BMS_MODULES_MAX], stuck_block[BMS_MODULES_MAX];

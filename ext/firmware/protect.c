@@ -69,6 +69,7 @@ void protect_init(bms_t *self)
 void protect_pins(bms_t *self)
 {
     const uint32_t pins = self->pins;
+    self->protect.off_seen |= self->can_off;
     diag_sample(self, DIAG_CURRENT_COMPARATOR, (pins & PIN_IN_OVERCURRENT) != 0u ? TIER_TRIP : TIER_NONE,
                 self->sensor.current_ma.value, -1);
     diag_sample(self, DIAG_CRASH, (pins & PIN_IN_CRASH) != 0u ? TIER_TRIP : TIER_NONE, 1, -1);
@@ -378,7 +379,8 @@ static void check_outside(bms_t *self)
     diag_sample(self, DIAG_INTERLOCK_OPEN, (self->pins & PIN_IN_INTERLOCK) == 0u ? TIER_TRIP : TIER_NONE, 0, -1);
     const uint32_t silent_ms = elapsed_ms(self->now_us, self->canin.request_us);
     diag_sample(self, DIAG_VCU_TIMEOUT, closed && silent_ms > 20u ? TIER_TRIP : TIER_NONE, (int32_t)min_i32((int32_t)silent_ms, 100000), -1);
-    diag_sample(self, DIAG_CAN_BUS_OFF, self->can_off != 0u ? TIER_TRIP : TIER_NONE, self->can_off, -1);
+    diag_sample(self, DIAG_CAN_BUS_OFF, self->protect.off_seen != 0u ? TIER_TRIP : TIER_NONE, self->can_off, -1);
+    self->protect.off_seen = 0u;
     const int32_t mv = (int32_t)(self->supply_mv > 100000u ? 100000u : self->supply_mv);
     const bool low = mv < threshold(DIAG_SUPPLY_LOW, TIER_TRIP), weak = mv < threshold(DIAG_SUPPLY_LOW, TIER_WARN);
     diag_sample(self, DIAG_SUPPLY_LOW, low ? TIER_TRIP : (weak ? TIER_WARN : TIER_NONE), mv, -1);

@@ -1,11 +1,12 @@
 /* A look at sense wires and balancing switches that nothing else shows: between two equal cells an open wire floats where it should be,
  * and a switch that is stuck looks like a cell. So each module is pulled by its own switches, every other channel for a scan or two, then
  * the rest. A pulled cell sags by what its wires drop; over an open wire it reads nothing and its neighbour both. Readings meanwhile are
- * judged as always, and kept from the estimator. Takes about a tenth of a second a module, all modules within 25 s. */
+ * judged as always, and kept from the estimator. Takes about a tenth of a second a module, all modules within 20 s of
+ * steady current. */
 #include "bms.h"
 #include "util.h"
 
-#define ROUND_MS 24000u     /* all modules once; with the time of the tests below the window of open_wire */
+#define ROUND_MS 16000u     /* all modules once, and in each pause of balancing: it is shorter than such a round */
 #define AGAIN_MS 500u       /* a finding is looked at twice */
 #define SCANS_MAX 15u       /* a phase that has not begun by then is given up */
 #define CALM_SCANS 10u      /* of steady current before a test, because a step looks like a sag */
@@ -50,13 +51,15 @@ static bool may_begin(const bms_t *self)
     const uint32_t chip = self->selfcheck.chip;
     const bool whole = self->measure.cells_unknown == 0u && afe_runs(self);
     const bool idle = self->afe.bleed_wanted[chip] == 0u && self->afe.bleed_set[chip] == 0u;
-    return whole && idle && self->measure.cell_min_uv > self->config.set.voltage_min_uv[LIMIT_OPERATE];
+    /* By the chip's own reading of the module: an open wire at its end halves a cell's. */
+    const int64_t least = (int64_t)self->config.set.voltage_min_uv[LIMIT_OPERATE] * (int64_t)channels_of(self, chip);
+    return whole && idle && self->measure.module_valid[chip] != 0u && self->measure.module_uv[chip] > least;
 }
 
 static void begin(bms_t *self)
 {
     selfcheck_t *const s = &self->selfcheck;
-    if (self->now_us < s->due_us || s->calm_scans < CALM_SCANS || !may_begin(self)) return;
+    if (self->now_us < s->due_us || self->now_us < s->again_us || s->calm_scans < CALM_SCANS || !may_begin(self)) return;
     const uint32_t first = s->chip * self->config.set.blocks_per_module, channels = channels_of(self, s->chip);
     for (uint32_t c = 0; c < channels; ++c) s->base_uv[c] = self->measure.cell_uv[first + c];
     s->open_at = s->stuck_at = -1;
@@ -112,7 +115,9 @@ static void end(bms_t *self, bool is_whole)
     const uint32_t modules = self->config.set.modules;
     const bool found = s->open_at >= 0 || s->stuck_at >= 0, again = found && s->open_tests[s->chip] + s->stuck_tests[s->chip] == 0u;
     enter(self, CHECK_IDLE);
-    s->due_us = self->now_us + 1000u * (uint64_t)(again || !is_whole ? AGAIN_MS : ROUND_MS / modules);
+    if (again || !is_whole) s->again_us = self->now_us + 1000u * (uint64_t)AGAIN_MS;
+    else s->due_us += 1000u * (uint64_t)(ROUND_MS / modules); /* what was missed is made up for, one round at most */
+    if (self->now_us > s->due_us + 1000u * (uint64_t)ROUND_MS) s->due_us = self->now_us - 1000u * (uint64_t)ROUND_MS;
     if (is_whole || s->open_at >= 0) tell(self);
     if (!again && is_whole) s->chip = (uint8_t)(s->chip + 1u < modules ? s->chip + 1u : 0u);
 }

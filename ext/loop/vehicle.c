@@ -190,6 +190,7 @@ static bool take_event(const ecu_can_frame_t *f, vehicle_event_t *event)
 #define ELCON_COMMAND_ID 0x1806E5F4u
 #define ELCON_STATUS_ID 0x18FF50E5u
 #define ELCON_SILENCE_US 5000000u /* without a command for so long it stops */
+#define OWN_STATUS_US 100000u
 #define ELCON_NO_COMMANDS 16u     /* its flag for that */
 
 static void take_elcon(vehicle_t *v, uint64_t now_us, const ecu_can_frame_t *f)
@@ -225,9 +226,35 @@ static void put_word(uint8_t *to, double value)
     to[1] = (uint8_t)word;
 }
 
+static uint16_t tenths(double value)
+{
+    const double x = value * 10.0 + 0.5;
+    return x > 65534.0 ? 65534u : x > 0.0 ? (uint16_t)x : 0u;
+}
+
+/* A charger of the vehicle's own message set, while it is plugged. */
+static bool own_status(const vehicle_t *v, uint64_t now_us, double link_voltage_v, double current_a, ecu_can_frame_t *frame)
+{
+    struct bms_dbc_charger_status_t m;
+    if (v->kind != VEHICLE_CHARGE || now_us % OWN_STATUS_US != 0u) return false;
+    memset(&m, 0, sizeof m);
+    m.voltage = tenths(link_voltage_v);
+    m.current = tenths(-current_a);
+    m.state = v->charger_now_a > 0.0 ? BMS_DBC_CHARGER_STATUS_STATE_CHARGING_CHOICE : BMS_DBC_CHARGER_STATUS_STATE_READY_CHOICE;
+    m.plugged = 1;
+    m.current_available = tenths(v->charge_current_a);
+    memset(frame, 0, sizeof *frame);
+    frame->id = BMS_DBC_CHARGER_STATUS_FRAME_ID;
+    frame->bus = ECU_BUS_VEHICLE;
+    frame->length = 8;
+    (void)bms_dbc_charger_status_pack(frame->data, &m, 8);
+    return true;
+}
+
 bool vehicle_charger_status(const vehicle_t *v, uint64_t now_us, double link_voltage_v, double current_a, ecu_can_frame_t *frame)
 {
-    if (!v->charger_speaks || now_us % 1000000u != 0u) return false;
+    if (!v->charger_speaks) return own_status(v, now_us, link_voltage_v, current_a, frame);
+    if (now_us % 1000000u != 0u) return false;
     memset(frame, 0, sizeof *frame);
     frame->id = ELCON_STATUS_ID;
     frame->bus = ECU_BUS_VEHICLE;

@@ -119,7 +119,7 @@ void vehicle_tick(vehicle_t *v, uint64_t now_us, double link_voltage_v, ecu_can_
 bool vehicle_authority(vehicle_t *v, uint64_t now_us, ecu_can_frame_t *frame);
 /* The most voltage the charger gives now. */
 double vehicle_charge_voltage_v(const vehicle_t *v, uint64_t now_us);
-/* What an Elcon charger says of itself, due each second; false when it is not due or the charger speaks otherwise.
+/* What the charger says of itself, an Elcon one each second, else ten times a second while it charges; false when nothing is due.
  * current_a: of the pack, positive discharges. */
 bool vehicle_charger_status(const vehicle_t *v, uint64_t now_us, double link_voltage_v, double current_a, ecu_can_frame_t *frame);
 

@@ -127,7 +127,8 @@ class Simulation:
         self.plan: Plan = scenarios.compile(
             chosen, self.cell, self.pack, cycle=cycle, settings=self.settings, seed=seed
         )
-        self.config = firmware_config.build(self.cell, self.pack)
+        known = chips_build.identities(self.pack)
+        self.config = firmware_config.build(self.cell, self.pack, identities=known)
         self.firmware = library.load(firmware) if firmware else None
         self.world = self._new_world()
         self._fill()

@@ -16,7 +16,7 @@ LAYERS = {
     LINK: {"links", "canbus", "recorder"},
     WORLD: {"plant", "firmware", "estimator", "observer", "fit"},
     FAULT: {"faults", "invariants", "scenarios", "signals"},
-    LOOP: {"sim", "tap", "result", "why", "realtime", "campaign", "replay", "report", "fmu"},
+    LOOP: {"sim", "tap", "result", "reaction", "why", "realtime", "campaign", "replay", "report", "fmu"},
     TOP: {"bridge", "bench", "cli"},
     OUTER: {"bms_hil", "bms_gui"},
 }

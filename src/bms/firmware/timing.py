@@ -2,7 +2,7 @@
 
     handling time = sensor period + window + fresh samples + decision period + transport
 
-A fault that begins just after a sample was taken waits a whole period for the next one, and for the
+Inputs are taken each millisecond. A fault that begins just after a sample was taken waits a whole period for the next one, and for the
 line while another question is on its way; that sample travels; `window` is what the trigger itself
 needs to look at; then so many more samples come, or the bound in time ends the count first; and the
 decision is taken at once, or in the next tick of 10 ms. `ext/firmware/config_check.c` computes the
@@ -26,6 +26,7 @@ SENSOR_TRANSPORT_MS = 2.0  # a frame, behind another one
 INSULATION_MS = 1000.0  # between frames of the insulation monitor
 REQUEST_MS = 10.0  # between requests of the vehicle
 OPEN_MARGIN_MS = 20.0  # after a contactor's travel, before a current through it is believed
+PRECHARGE_LOOK_MS = 10.0  # after that travel, the link must have begun to rise
 CONFIG_BYTES = 23  # of a chip's configuration, read back
 CONFIG_MS = 80.0  # so often
 
@@ -82,6 +83,8 @@ def _window_ms(row: spec.Diagnosis, values: Mapping[str, np.ndarray]) -> float:
         "contactor_main_plus": feedback,
         "contactor_main_minus": feedback,
         "contactor_precharge": feedback,
+        "precharge_current": feedback + PRECHARGE_LOOK_MS,
+        "memory_corrupt": 2.0 * row.window_ms,  # a change may come just behind the look
         "precharge_timeout": float(values["precharge_max_ms"][0]),
         "contactor_weld": float(values["link_weld_ms"][0]),
         # read, written again in a dozen commands, read again 20 ms later
@@ -111,6 +114,7 @@ def _of(row: spec.Diagnosis, values: Mapping[str, np.ndarray]) -> Prediction:
     if row.name == "afe_link":  # the chain is started anew: no scan comes, the bound ends it
         more = bound
     parts = (
+        ("step", 1.0),
         ("sensor", wait),
         ("transport", transport),
         ("window", _window_ms(row, values)),

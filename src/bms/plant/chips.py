@@ -83,6 +83,12 @@ def fill(chips: Fields, ivt: Fields, imd: Fields, cell: Cell, pack: Pack, *, see
     _fill_imd(imd, pack, seed)
 
 
+def identities(pack: Pack) -> list[int]:
+    """Die identities of the pack's chips from the bottom up: the pack's own, whatever the seed."""
+    serial = Stream(0, f"chip.serial.{pack.name}")
+    return [1 + serial.below(2**32 - 1) for _ in range(chip_count(pack))]
+
+
 def chip_count(pack: Pack) -> int:
     """Modules, one chip each."""
     return -(-pack.topology.blocks // pack.topology.blocks_per_module)
@@ -152,8 +158,7 @@ def _fill_pins(chips: Fields, cell: Cell, pack: Pack, seed: int) -> None:
     # assumption: the reference of each chip is off by 0.1 %; the readings are ratios, so it cancels
     chips["tsref_v"][:] = TSREF_V
     chips["tsref_v"][:n] += 0.005 * Stream(seed, "chip.tsref").normals(n)
-    serial = Stream(seed, "chip.serial")
-    chips["serial"][:n] = [serial.below(2**32) for _ in range(n)]
+    chips["serial"][:n] = identities(pack)
     chips["ntc_ratio"][:] = [ntc_ratio(NTC_MIN_DEGC + k) for k in range(NTC_POINTS)]
 
 
