@@ -1,6 +1,12 @@
 /* The register file: reset values, reads, and what a write sets off. */
 #include "internal.h"
 
+/* Of the die that sits there now. */
+static void identity_refresh(chips_t *c, uint32_t chip)
+{
+    for (uint32_t k = 0; k < 4u; ++k) *reg_at(c, chip, R_DIE_ID1 + k) = (uint8_t)(c->serial[module_of(c, chip)] >> (24u - 8u * k));
+}
+
 void registers_reset(chips_t *c, uint32_t chip)
 {
     static const struct { uint16_t address; uint8_t value; } reset[] = {
@@ -12,7 +18,7 @@ void registers_reset(chips_t *c, uint32_t chip)
     memset(reg_at(c, chip, 0), 0, CHIPS_REGISTERS);
     for (uint32_t k = 0; k < sizeof reset / sizeof reset[0]; ++k) *reg_at(c, chip, reset[k].address) = reset[k].value;
     for (uint32_t a = R_VCELL16_HI; a < R_AUX_END; a += 2u) *reg_at(c, chip, a) = 0x80; /* no result yet reads 8000 */
-    for (uint32_t k = 0; k < 4u; ++k) *reg_at(c, chip, R_DIE_ID1 + k) = (uint8_t)(c->serial[module_of(c, chip)] >> (24u - 8u * k));
+    identity_refresh(c, chip);
 }
 
 static void status_refresh(chips_t *c, uint32_t chip, uint64_t now_us)
@@ -28,6 +34,7 @@ void registers_read(chips_t *c, uint32_t chip, uint32_t address, uint32_t count,
 {
     const uint32_t end = address + count;
     if (end > R_VCELL16_HI && address < R_AUX_END) adc_refresh(c, chip, address, count, view, now_us);
+    if (end > R_DIE_ID1 && address < R_DIE_ID1 + 4u) identity_refresh(c, chip);
     if (end > R_ADC_STAT1 && address <= R_FAULT_SUMMARY) status_refresh(c, chip, now_us);
     if (address >= 0x500u && end <= 0x600u) {
         memcpy(out, reg_at(c, chip, address), count);

@@ -13,6 +13,7 @@
 #define PRESSURE_SAME_SCANS 600u /* window of pressure_frozen: 60 s */
 #define COOL_MS 60000u           /* the precharge resistor gives off its heat */
 #define CALM_UV 50000            /* a module's sum may move by so much between two scans that stand for one moment */
+#define PULLED_UV 50000          /* most that a pull on a module's end wires takes off the sum */
 #define MODULE_MEAN 8            /* of the differences between a module and the sum of its cells */
 #define STEPS_KEPT 0.9f          /* of the sums over steps of current, at each step */
 #define STEPS_LEAST 4u
@@ -265,10 +266,10 @@ static int64_t module_sum_uv(const bms_t *self, uint32_t chip)
 }
 
 /* A pull on an end wire lowers the sum; one within a module only shifts voltage between its cells. */
-static bool sum_is_sure(const bms_t *self, uint32_t chip)
+static int32_t pulled_uv(const bms_t *self, uint32_t chip)
 {
     const uint32_t ends = 1u | 1u << (self->config.set.blocks_per_module - 1u);
-    return self->measure.module_valid[chip] != 0u && self->measure.cells_unknown == 0u && (self->afe.bleed_set[chip] & ends) == 0u;
+    return (self->afe.bleed_set[chip] & ends) != 0u ? PULLED_UV : 0;
 }
 
 /* Chips read their modules between two scans: the sum of the cells at that moment lies between theirs. The mean of several such
@@ -283,8 +284,11 @@ static void watch_modules(bms_t *self)
     for (uint32_t chip = 0; chip < self->config.set.modules && (after || before_one); ++chip) {
         const int64_t sum = module_sum_uv(self, chip), before = p->module_sum_uv[chip], moved = sum - before;
         p->module_sum_uv[chip] = sum;
-        if (!after || !sum_is_sure(self, chip) || moved > CALM_UV || moved < -CALM_UV) continue;
-        const int64_t apart = clamp_i64((sum + before) / 2 - m->module_uv[chip], -10000000, 10000000);
+        const bool known = after && m->module_valid[chip] != 0u && m->cells_unknown == 0u;
+        if (!known || moved > CALM_UV || moved < -CALM_UV) continue;
+        const int32_t pulled = pulled_uv(self, chip);
+        const int64_t off = clamp_i64((sum + before) / 2 - m->module_uv[chip], -10000000, 10000000);
+        const int64_t apart = off > pulled ? off - pulled : (off < -pulled ? off + pulled : 0);
         p->module_apart_uv[chip] += ((int32_t)apart - p->module_apart_uv[chip]) / MODULE_MEAN;
         const int32_t mv = abs_i32(p->module_apart_uv[chip]) / 1000;
         if (mv <= worst) continue;

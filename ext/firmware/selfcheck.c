@@ -11,6 +11,7 @@
 #define SCANS_MAX 15u       /* a phase that has not begun by then is given up */
 #define CALM_SCANS 10u      /* of steady current before a test, because a step looks like a sag */
 #define SAG_LEAST_UV 2000   /* mean sag below which the wires are too good to tell anything */
+#define NOISY_CHANNELS 2u   /* two exchanged channels are at most so many of those not pulled */
 #define ODD 0x5555u
 #define EVEN 0xAAAAu
 
@@ -66,25 +67,43 @@ static void begin(bms_t *self)
     enter(self, CHECK_ODD);
 }
 
+/* Whether readings scatter by as much as a sag: then a pull shows nothing. */
+static bool is_noisy(const bms_t *self, uint32_t mask, int32_t mean)
+{
+    const selfcheck_t *const s = &self->selfcheck;
+    const uint32_t first = s->chip * self->config.set.blocks_per_module, channels = channels_of(self, s->chip);
+    uint32_t off = 0;
+    for (uint32_t c = 0; c < channels; ++c) {
+        const int32_t shift = s->base_uv[c] - self->measure.cell_uv[first + c];
+        if ((mask >> c & 1u) == 0u && (shift > mean / 2 || shift < -3 * mean / 2)) ++off; /* their neighbours' pull lifts them by a sag */
+    }
+    return off > NOISY_CHANNELS;
+}
+
 /* What the pull showed, channel by channel. */
 static void look(bms_t *self)
 {
     selfcheck_t *const s = &self->selfcheck;
     const uint32_t first = s->chip * self->config.set.blocks_per_module, channels = channels_of(self, s->chip), mask = mask_of(self);
     const int32_t *const uv = self->measure.cell_uv + first;
+    const int32_t lowest = self->config.set.voltage_min_uv[LIMIT_TRIP]; /* an empty cell sags less; one at nothing is at nothing before */
     int32_t total = 0, pulled = 0;
     for (uint32_t c = 0; c < channels; ++c) {
         if ((mask >> c & 1u) == 0u) continue;
-        if (uv[c] < s->base_uv[c] / 4) s->open_at = (int16_t)(first + c);
+        if (s->base_uv[c] > lowest / 2 && uv[c] < s->base_uv[c] / 4) s->open_at = (int16_t)(first + c);
         total += s->base_uv[c] - uv[c];
         ++pulled;
     }
     const int32_t mean = pulled != 0 ? total / pulled : 0;
-    if (s->open_at >= 0 || mean < SAG_LEAST_UV) return;
+    if (s->open_at >= 0 || mean < SAG_LEAST_UV || is_noisy(self, mask, mean)) return;
+    uint32_t stuck = 0;
+    int32_t at = -1;
     for (uint32_t c = 0; c < channels; ++c) {
-        if ((mask >> c & 1u) == 0u || s->base_uv[c] - uv[c] >= mean / 2) continue;
-        s->stuck_at = (int16_t)(first + c);
+        if ((mask >> c & 1u) == 0u || s->base_uv[c] < lowest || s->base_uv[c] - uv[c] >= mean / 2) continue;
+        at = (int32_t)(first + c);
+        ++stuck;
     }
+    if (stuck != 0u && stuck <= NOISY_CHANNELS) s->stuck_at = (int16_t)at;
 }
 
 static uint8_t counted(uint8_t before, bool bad)
@@ -97,7 +116,8 @@ static void tell(bms_t *self)
     selfcheck_t *const s = &self->selfcheck;
     const uint32_t chip = s->chip;
     s->open_tests[chip] = counted(s->open_tests[chip], s->open_at >= 0);
-    s->stuck_tests[chip] = counted(s->stuck_tests[chip], s->stuck_at >= 0);
+    const bool same = s->stuck_tests[chip] == 0u || s->stuck_at == s->stuck_block[chip];
+    s->stuck_tests[chip] = counted(same ? s->stuck_tests[chip] : 0u, s->stuck_at >= 0);
     if (s->open_at >= 0) s->open_block[chip] = s->open_at;
     if (s->stuck_at >= 0) s->stuck_block[chip] = s->stuck_at;
     int32_t open = -1, stuck = -1;

@@ -14,23 +14,14 @@ from bms.recorder import Recording
 from bms.sim import Simulation
 
 NOT_YET = {
+    "AFE-11": "identities are read in the first 0.1 s of a start, before this case lets it act",
     "CEL-09": "a leak of 0.9 A is not told apart within ten minutes of rest",
-    "SEN-02": "module_voltage_mismatch takes six seconds: a module's own reading has its turn late",
-    "SEN-04": "module_voltage_mismatch trips on noise of 30 mV, which the budget forbids",
-    "AFE-11": "the shipped configurations name no identities of chips to hold the order against",
-    "CHG-05": "the vehicle of the world sends no ChargerStatus yet whose loss could be seen",
     "SYS-07": "nvm_failed is not raised when programming does nothing and reports success",
-    "SYS-10": "module_voltage_mismatch takes six seconds, as SEN-02",
-    "SEC-05": "a hundred short bus-offs a second are not counted as one that lasts",
 }
 """Faults whose reaction the firmware does not show yet, and why. An entry that starts to pass fails
 the test, so that this list can only shrink."""
 
-NOT_EVERYWHERE = {
-    "SEN-01": "wires at the ends of a module, and others, are not found within 30 s",
-    "AFE-08": "the last modules are not tested within 60 s",
-    "AFE-09": "the last modules are not tested within 60 s",
-}
+NOT_EVERYWHERE: dict[str, str] = {}
 """The same for faults that are seen at one place of the pack and missed at another."""
 
 ACTING = faults.acting()
