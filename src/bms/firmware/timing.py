@@ -2,11 +2,11 @@
 
     handling time = sensor period + window + fresh samples + decision period + transport
 
-Inputs are taken each millisecond. A fault that begins just after a sample was taken waits a whole period for the next one, and for the
-line while another question is on its way; that sample travels; `window` is what the trigger itself
-needs to look at; then so many more samples come, or the bound in time ends the count first; and the
-decision is taken at once, or in the next tick of 10 ms. `ext/firmware/config_check.c` computes the
-same, so that the control unit refuses what this refuses.
+Inputs are taken each millisecond. A fault that begins just after a sample was taken waits a whole
+period for the next one, and for the line while another question is on its way; that sample travels;
+`window` is what the trigger itself looks at; then so many more samples come, or the bound in
+time ends the count first; and the decision is taken at once, or in the next tick of 10 ms.
+`ext/firmware/config_check.c` computes the same, so that the control unit refuses what this refuses.
 """
 
 from __future__ import annotations
