@@ -178,6 +178,17 @@ static void take_frames(bms_t *self, const ecu_in_t *in)
     }
 }
 
+/* Sizes bound every loop and every index. A flipped bit in one of them must not live for a single step, and the sum of the
+ * configuration is only whole every 64 ms. */
+static bool sizes_are_whole(const bms_t *self)
+{
+    const bms_settings_t *const set = &self->config.set;
+    const uint32_t blocks = set->blocks, modules = set->modules, each = set->blocks_per_module;
+    if (blocks != self->est.count || blocks != self->watch.health.count) return false;
+    if (each > BMS_CHANNELS_MAX || modules > BMS_MODULES_MAX || set->thermistors > BMS_THERMISTORS_MAX) return false;
+    return blocks <= modules * each && blocks + each > modules * each;
+}
+
 void ecu_step(ecu_t *self, const ecu_in_t *in, ecu_out_t *out)
 {
     if (self->sleep.phase == SLEEP_DOWN && !sleep_wakes(self, in, out)) return;
@@ -186,6 +197,7 @@ void ecu_step(ecu_t *self, const ecu_in_t *in, ecu_out_t *out)
     self->steps = slot + 1u < 1000u ? slot + 1u : 0u;
     BMS_ASSERT(self, now_us >= self->now_us);
     BMS_ASSERT(self, contactor_is_whole(self));
+    BMS_ASSERT(self, self->refused != BMS_REFUSED_NONE || sizes_are_whole(self));
     plausible_time(self, now_us);
     self->now_us = now_us;
     self->contactor.moved = 0u;

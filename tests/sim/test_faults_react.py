@@ -151,3 +151,14 @@ UNTOUCHED = {"CON-12", "CHG-07"}
 def _field(made, name):
     part, _, field = name.partition(".")
     return made.world.parts[part][field]
+
+
+def test_no_flipped_bit_of_its_memory_takes_the_world_down_with_it() -> None:
+    """Sizes at the head of the configuration, bits all over the rest: stopped or without effect."""
+    made, snapshot = faultcase.simulation("drive")
+    places = [*range(8, 40), *range(0, len(made.world.firmware_bytes), 997)]
+    for place in places:
+        made.restore(snapshot)
+        made.inject("SYS-04", index=place, value=64.0)
+        made.run(0.15, record=False)
+        assert int(made.world.parts["loop"]["step_errors"][0]) == 0
