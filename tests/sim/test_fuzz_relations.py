@@ -1,5 +1,5 @@
-"""Rules that compare runs: plausibility, redundancy, order of cells, mirror, balancing (S11, S12, T3,
-T4, L3 of bms.invariants)."""
+"""Rules that compare runs: plausibility, redundancy, order of cells, mirror, balancing (S11, S12,
+T3, T4, L3 of bms.invariants)."""
 
 from __future__ import annotations
 

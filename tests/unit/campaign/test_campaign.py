@@ -149,7 +149,7 @@ def test_a_replay_tells_the_same_hash_with_and_without_its_story(
 
 @pytest.mark.parametrize(
     "words",
-    [["--faults", "XXX-99"], ["--pack", "none_such"], ["--replay", "1", "--keep", "a,b"],
+    [["--faults", "CEL-99"], ["--pack", "none_such"], ["--replay", "1", "--keep", "a,b"],
      ["--mutant", "none.diff"], ["--seeds", "1", "--scheduler", "tcp://127.0.0.1:1"]],
 )  # fmt: skip
 def test_bad_input_is_one_sentence_and_code_2(

@@ -50,9 +50,10 @@ def test_what_fits_nowhere_is_refused(tmp_path: Path, body: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "text",
+    "text",  # each is no patch for another reason
     ["", "no diff", "+++ b/etc/passwd\n@@ -1 +1 @@\n-x\n+y\n", "@@ -1 +1 @@\n-x\n+y\n",
-     "+++ b/ext/firmware/../../x.c\n@@ -1 +1 @@\n-x\n+y\n", "+++ b/ext/firmware/x.c\n@@ -1 +1 @@\n x\n"],
+     "+++ b/ext/firmware/../../x.c\n@@ -1 +1 @@\n-x\n+y\n",
+     "+++ b/ext/firmware/x.c\n@@ -1 +1 @@\n x\n"],
 )  # fmt: skip
 def test_what_is_no_patch_of_the_firmware_is_refused(tmp_path: Path, text: str) -> None:
     file = tmp_path / "x.diff"

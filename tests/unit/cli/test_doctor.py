@@ -28,7 +28,9 @@ def test_json_lists_every_check_and_the_exit_code_is_zero(
     }
     names = [check["name"] for check in checks]
     assert len(names) == len(set(names))
-    assert {"CAN sockets", "serial ports", "clang", "qemu-system-arm", "cluster", "disk"} <= set(names)
+    assert {"CAN sockets", "serial ports", "clang", "qemu-system-arm", "cluster", "disk"} <= set(
+        names
+    )
     assert all(not check["fix"] for check in checks if check["works"])
 
 

@@ -1,7 +1,7 @@
 """A mutant for every rule of the oracle, and the story in which it shows.
 
-Most are the firmware with a line too many: a diagnosis that is never sampled, a word told wrong. Two
-are the world with a number changed, for rules that no firmware can break alone."""
+Most are the firmware with a line too many: a diagnosis that is never sampled, a word told wrong.
+Two are the world with a number changed, for rules that no firmware can break alone."""
 
 from __future__ import annotations
 
@@ -196,7 +196,7 @@ CANARIES: dict[str, Canary] = {
             "m.soc = (uint16_t)(m.soc + 2500u);",
             "m.soc_low = (uint16_t)(m.soc_low + 2500u);",
             "m.soc_high = (uint16_t)(m.soc_high + 2500u);",
-        ),  # fmt: skip
+        ),
     ),
     "E2": Canary(
         drive(),

@@ -1,4 +1,4 @@
-"""Every rule that the oracle or the campaign looks at fires on its mutant, and nothing else does."""
+"""Every rule that the oracle or the campaign looks at fires on its mutant, and no other does."""
 
 from __future__ import annotations
 

@@ -1,0 +1,59 @@
+"""Fills the tables of docs/fuzzing.md: the rules from bms.invariants, the planted bugs from their
+patches and from figures of `bms fuzz --planted --json`, kept in docs/fuzzing.json.
+
+    python tools/fuzz_tables.py [FIGURES.json]      writes; tests call tables() and compare
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import statistics
+import sys
+from pathlib import Path
+
+from bms.campaign import hunt
+from bms.invariants import INVARIANTS
+
+ROOT = Path(__file__).resolve().parent.parent
+PAGE, FIGURES = ROOT / "docs" / "fuzzing.md", ROOT / "docs" / "fuzzing.json"
+
+
+def rules() -> str:
+    """One row a rule."""
+    lines = ["| rule | what must hold | limit | looked at |", "|---|---|---|---|"]
+    lines += [f"| {r.id} | {r.text} | {r.limit} | `{r.place}` |" for r in INVARIANTS]
+    return "\n".join(lines)
+
+
+def planted(figures: dict[str, dict[str, object]]) -> str:
+    """One row a bug, with what a hunt needed when it was last measured."""
+    lines = ["| bug | what it is | rule | stories | CPU s |", "|---|---|---|---|---|"]
+    for path in hunt.planted():
+        row = figures.get(path.stem, {})
+        found = [str(row.get(key, "")) for key in ("rule", "seeds", "cpu_s")]
+        cells = found if row.get("found") else ["not found", *found[1:]] if row else ["-"] * 3
+        lines.append(f"| `{path.stem}` | {hunt.about(path)} | " + " | ".join(cells) + " |")
+    times = [float(str(row["cpu_s"])) for row in figures.values() if row.get("found")]
+    middle = f", median {statistics.median(times):.1f} CPU-seconds" if times else ""
+    return f"{len(times)} of {len(hunt.planted())} found{middle}.\n\n" + "\n".join(lines)
+
+
+def tables(page: str, figures: dict[str, dict[str, object]]) -> str:
+    """The page with its tables as they should be."""
+    for name, text in (("rules", rules()), ("planted", planted(figures))):
+        pattern = rf"(<!-- generated: {name} -->\n).*?(<!-- end -->)"
+        page = re.sub(pattern, lambda m, t=text: f"{m[1]}{t}\n{m[2]}", page, flags=re.DOTALL)
+    return page
+
+
+def kept() -> dict[str, dict[str, object]]:
+    """The figures, by name of the bug."""
+    rows = json.loads(FIGURES.read_text())["planted"] if FIGURES.is_file() else []
+    return {row["name"]: row for row in rows}
+
+
+if __name__ == "__main__":
+    if len(sys.argv) > 1:
+        FIGURES.write_text(json.dumps(json.loads(Path(sys.argv[1]).read_text()), indent=1) + "\n")
+    PAGE.write_text(tables(PAGE.read_text(), kept()))
