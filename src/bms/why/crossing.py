@@ -60,6 +60,7 @@ class Crossing:
 
 
 def crossing(case: Case, name: str, index: int = -1, reach_s: float = 0.15) -> Crossing:
+    """Where a signal crossed the trip limit; see Crossing. index: -1 for the worst of all."""
     quantity, limit = case.quantity, case.limit()
     if case.data is None or quantity is None:
         return Crossing()
