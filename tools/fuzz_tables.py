@@ -36,7 +36,8 @@ def planted(figures: dict[str, dict[str, object]]) -> str:
         lines.append(f"| `{path.stem}` | {hunt.about(path)} | " + " | ".join(cells) + " |")
     times = [float(str(row["cpu_s"])) for row in figures.values() if row.get("found")]
     middle = f", median {statistics.median(times):.1f} CPU-seconds" if times else ""
-    return f"{len(times)} of {len(hunt.planted())} found{middle}.\n\n" + "\n".join(lines)
+    head = f"{len(times)} of {len(figures)} hunted were found{middle}."
+    return (head if figures else "Not measured yet.") + "\n\n" + "\n".join(lines)
 
 
 def tables(page: str, figures: dict[str, dict[str, object]]) -> str:

@@ -14,4 +14,4 @@ def test_the_tables_are_up_to_date(project_dir: Path) -> None:
         sys.path.pop(0)
     page = (project_dir / "docs" / "fuzzing.md").read_text()
     assert page == fuzz_tables.tables(page, fuzz_tables.kept()), "python tools/fuzz_tables.py"
-    assert {path.stem for path in fuzz_tables.hunt.planted()} == set(fuzz_tables.kept())
+    assert set(fuzz_tables.kept()) <= {path.stem for path in fuzz_tables.hunt.planted()}
