@@ -108,7 +108,7 @@ static void restart(bms_t *self)
 {
     self->afe.restarts += 1u;
     self->afe.failed_scans = 0u;
-    self->afe.bleed_part = self->afe.pause_set = self->afe.pause_wanted = 0u;
+    self->afe.config_reads = self->afe.bleed_part = self->afe.pause_set = self->afe.pause_wanted = 0u;
     memset(self->afe.adc_stopped, 0, sizeof self->afe.adc_stopped);
     memset(self->afe.config_wrong, 0, sizeof self->afe.config_wrong);
     enter(self, AFE_WAKE, 5000u);
@@ -320,7 +320,6 @@ static void configure(bms_t *self, ecu_out_t *out)
         enter(self, AFE_RUN, 3000u); /* two conversions of everything */
         self->afe.cells_us = self->afe.gpio_us = self->afe.module_us = self->afe.status_us = self->afe.wait_us;
         self->afe.config_us = self->afe.wait_us + (self->afe.config_failures != 0u ? 20000u : 0u);
-        self->afe.config_reads = 0u;
         memset(self->afe.bleed_set, 0, sizeof self->afe.bleed_set);
         break;
     }
@@ -444,8 +443,7 @@ void afe_step(bms_t *self, const ecu_in_t *in, ecu_out_t *out)
     case AFE_IDENTIFY: ask(self, out, AFE_ASK_IDENTITY, REG_PARTID, IDENTITY_BYTES); break;
     case AFE_CONFIGURE: configure(self, out); break;
     case AFE_SLEEP:
-        if (afe->step == 0u) write_all(out, REG_CONTROL1, CONTROL1_GOTO_SLEEP);
-        afe->step = 1u; /* said once */
+        if (afe->step++ == 0u) write_all(out, REG_CONTROL1, CONTROL1_GOTO_SLEEP); /* once: down within 20 ms */
         break;
     default: run(self, out); break;
     }
