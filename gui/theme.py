@@ -144,18 +144,13 @@ def _sheet(theme: Theme) -> str:
                     border-bottom: 1px solid {theme.line}; padding: 4px 6px; }}
         QTableView, QTreeView, QListView {{ border: none; background: {theme.panel};
                     alternate-background-color: {mixed(theme.panel, theme.window, 0.5)}; }}
-        QTreeView::indicator, QCheckBox::indicator {{ width: 11px; height: 11px;
-                    border: 1px solid {theme.faint}; border-radius: 2px;
-                    background: {theme.panel}; }}
-        QTreeView::indicator:checked, QCheckBox::indicator:checked {{
-                    border-color: {theme.text}; background: {theme.text}; }}
         QTreeView::item, QListView::item {{ padding: 2px 0; }}
         QPushButton {{ border: 1px solid {theme.line}; border-radius: 4px; padding: 5px 12px;
                     background: {theme.panel}; color: {theme.text}; }}
         QPushButton:hover {{ border-color: {theme.accent}; }}
         QPushButton:checked {{ background: {mixed(theme.panel, theme.accent, 0.35)}; }}
         QPushButton:disabled {{ color: {theme.faint}; }}
-        QLineEdit {{ border: 1px solid {theme.line};
+        QLineEdit, QComboBox {{ border: 1px solid {theme.line};
                     border-radius: 4px; padding: 3px 6px; background: {theme.panel};
                     color: {theme.text}; }}
         QToolBar {{ border: none; background: {theme.window}; spacing: 0px; padding: 0px; }}
