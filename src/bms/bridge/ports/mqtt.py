@@ -40,7 +40,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 
     topic: str = "bms"
     discovery: str = "homeassistant"
-    messages: list[str] = ["*"]
+    messages: tuple[str, ...] = ("*",)
     every_s: float = 1.0
     username: str = ""
     password_file: str = ""
