@@ -331,7 +331,7 @@ static void announce(bridge_t *b, uint64_t now_us)
     memset(&f, 0, sizeof f);
     f.time_us = now_us;
     f.id = b->announce_id & ~BRIDGE_EXTENDED;
-    f.flags = (b->announce_id & BRIDGE_EXTENDED) != 0u ? ECU_CAN_EXTENDED : 0u;
+    f.flags = (uint8_t)((b->announce_id & BRIDGE_EXTENDED) != 0u ? ECU_CAN_EXTENDED : 0u);
     f.length = 4u;
     f.reserved = 1u;
     f.data[0] = armed ? 1u : 0u;

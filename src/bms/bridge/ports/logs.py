@@ -169,6 +169,7 @@ class CanSink:
         self._file: Any = (can.ASCWriter if path.suffix == ".asc" else can.BLFWriter)(path)
 
     def write(self, frames: Batch, unix_ns: Any) -> None:
+        """Through python-can's writer; the channel is the number of the link."""
         import can
 
         for frame, at_ns in zip(frames, unix_ns, strict=True):

@@ -92,6 +92,7 @@ class Jbd:
         return jbd.frame_size(data)
 
     def values(self, wire: bytes) -> Values | None:
+        """See Reader."""
         found = jbd.decode(wire)
         if isinstance(found, Malformed):
             return None
@@ -122,6 +123,7 @@ class Daly:
         return daly.frame_size(data)
 
     def values(self, wire: bytes) -> Values | None:
+        """See Reader."""
         found = daly.decode(wire)
         if isinstance(found, Malformed):
             return None
@@ -150,6 +152,7 @@ class Bq79616:
         return bq79616.frame_length(data[0]) or -1
 
     def values(self, wire: bytes) -> Values | None:
+        """See Reader."""
         found = bq79616.decode(wire)
         if isinstance(found, Malformed):
             return None

@@ -148,6 +148,7 @@ class Tunnel(Port):
         return self._serve, self._write
 
     def finish(self) -> None:
+        """Says goodbye and lets go of the port."""
         for session in [*self._pending, *([self._session] if self._session else [])]:
             session.goodbye()
             session.close()
@@ -364,6 +365,7 @@ class Tunnel(Port):
                         os.eventfd_write(self._wake, 1)
 
     def details(self) -> dict[str, Any]:
+        """Counters, who the peer is, how far its clock is off."""
         with self._lock:
             session = self._session
             return {
