@@ -176,7 +176,8 @@ def window(app: QtWidgets.QApplication, feed: RecordingFeed, tmp_path: Path) -> 
     form = QtCore.QSettings.Format.IniFormat
     made = Window(View(feed), theme.DARK, QtCore.QSettings(str(tmp_path / "kept.ini"), form))
     made.show()
-    app.processEvents()
+    made.activateWindow()
+    assert QtTest.QTest.qWaitForWindowActive(made, 10_000), "keys would go nowhere"
     yield made
     made.close()
 
