@@ -35,6 +35,7 @@ COMPILERS = {
     "candump": ["can-utils"],
     "tshark": ["tshark"],
     "Xvfb": ["xvfb"],
+    "cppcheck": ["cppcheck"],
 }
 # What Qt needs of the system, offscreen too: library -> package.
 WINDOWS = {

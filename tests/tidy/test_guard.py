@@ -71,3 +71,44 @@ def test_the_firmware_fits_its_microcontroller(target: ModuleType, tmp_path: Pat
     assert all(data == 0 and zeroed == 0 for _, _, data, zeroed in target.sizes(objects))
     assert sum(row[1] for row in target.sizes(objects)) < 160 * 1024
     assert target.state_bytes(tmp_path, 96) < 96 * 1024
+
+
+INJECTED = """\
+#include <stdint.h>
+#include <stdlib.h>
+#include <setjmp.h>
+static int32_t again(int32_t n) { return n == 0 ? 0 : again(n - 1); }
+int32_t wrong(int32_t a, uint8_t *p);
+int32_t wrong(int32_t a, uint8_t *p)
+{
+    int32_t octal = 017, b = a;
+    union { int32_t i; float f; } u;
+    u.i = a;
+    if (a) b = 1;
+    if (a == 1) { b = 2; } else if (a == 2) { b = 3; }
+    switch (a) { case 1: b = 4; case 2: break; }
+    goto end;
+end:
+    p = malloc(4);
+    free(p);
+    b += (a++, octal);
+    while (b = 0) { }
+    return again(b) + u.i;
+}
+"""
+
+
+@pytest.mark.slow("runs cppcheck")
+def test_planted_violations_of_misra_are_found(
+    project_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if shutil.which("cppcheck") is None:
+        pytest.skip("no cppcheck: make test-tools")
+    monkeypatch.syspath_prepend(str(project_dir / "tools/guard"))
+    misra = importlib.import_module("misra")
+    (tmp_path / "wrong.c").write_text(INJECTED)
+    rules = {rule for _, _, rule in misra.find([tmp_path / "wrong.c"])}
+    assert len(rules) >= 10
+    assert {"7.1", "13.4", "15.1", "15.7", "16.3", "21.3"} <= rules, rules
+    allowed = set(misra.reasons())
+    assert not allowed & {"7.1", "15.1", "15.7", "16.3", "21.3"}
