@@ -20,7 +20,7 @@
 #define ALARM_US 40000u /* what an alarm says stays so long before it is cleared: what lasts comes back */
 #define FAILED_SCANS_MAX 3u
 #define PART_79616 0x21u
-#define BLEED_TIMER 1u           /* 10 s: what a chip does at most when the host dies */
+#define BLEED_TIMER 1u           /* 10 s: a chip's most when the host dies */
 #define BAL_PAUSE 0x40u
 #define BLEED_REFRESH_MS 6000u
 
@@ -116,8 +116,7 @@ static void restart(bms_t *self)
 
 /* ---- answers -------------------------------------------------------------------------------------------------------------- */
 
-/* Registers from ACTIVE_CELL to COMM_TIMEOUT as configure() wrote them; those it leaves alone are at their reset values and not looked
- * at. */
+/* Registers from ACTIVE_CELL to COMM_TIMEOUT as configure() wrote them; those it leaves alone are not looked at. */
 static bool config_is_as_written(const bms_t *self, const uint8_t *data)
 {
     const bms_settings_t *const set = &self->config.set;
@@ -222,11 +221,12 @@ static bool any_chip(const bms_t *self, const uint8_t *flags)
     return any != 0u;
 }
 
-static void tell_order(bms_t *self)
+static void identified(bms_t *self)
 {
     int32_t wrong = -1;
     for (uint32_t chip = 0; chip < self->config.set.modules && wrong < 0; ++chip) wrong = self->afe.order_wrong[chip] ? (int32_t)chip : -1;
     diag_sample(self, DIAG_AFE_ORDER, wrong >= 0 ? TIER_TRIP : TIER_NONE, 1, wrong);
+    enter(self, AFE_CONFIGURE, 0u);
 }
 
 /* The answer is complete, or too late for what is missing. */
@@ -244,8 +244,7 @@ static void finish(bms_t *self, ecu_out_t *out)
     switch (asked) {
     case AFE_ASK_IDENTITY:
         afe->identity_failures = complete ? 0u : (uint8_t)min_i32(afe->identity_failures + 1, 255);
-        if (complete) tell_order(self);
-        if (complete) enter(self, AFE_CONFIGURE, 0u);
+        if (complete) identified(self);
         else restart(self);
         break;
     case AFE_ASK_CELLS:
