@@ -139,7 +139,7 @@ def test_steps_that_cannot_be_are_refused_in_words(drive, tmp_path, change, mess
 def test_missing_steps_are_told(tmp_path):
     path = tmp_path / "run.arrow"
     simulation = bms.Simulation("drive", pack="bench_12s1p_anode_free")
-    simulation.run(200, record=path, inputs=True)
+    simulation.run(300, record=path, inputs=True)
     data = path.read_bytes()
     with Recording.open(path) as rec:
         assert rec.batch_count >= 3

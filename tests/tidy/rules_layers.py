@@ -16,7 +16,10 @@ LAYERS = {
     LINK: {"links", "canbus", "recorder"},
     WORLD: {"plant", "firmware", "estimator", "observer", "fit"},
     FAULT: {"faults", "invariants", "scenarios", "signals"},
-    LOOP: {"sim", "tap", "result", "reaction", "why", "realtime", "campaign", "replay", "report", "fmu"},
+    LOOP: {
+        "sim", "tap", "result", "reaction", "why", "realtime", "campaign", "replay", "report",
+        "fmu",
+    },  # fmt: skip
     TOP: {"bridge", "bench", "cli"},
     OUTER: {"bms_hil", "bms_gui"},
 }

@@ -2,7 +2,9 @@
 
 A mapping (TOML) says which signals of the log are the battery's voltages, current and temperatures.
 They take the place of the plant; monitor chips, sensors, wires and firmware are ours and whole, so
-the firmware measures them as it would have, and its answers are recorded beside them.
+the firmware measures them as it would have, and its answers are recorded beside them. It is first
+brought to the requested state on the first values, without current. A value outside the range that
+the database gives its signal, as many send for "not available", is no value.
 
     pack = "car_96s1p"              # a pack, and a cell if it has another than the pack's
     dbc = "other.dbc"               # how to read the log; absent: our own
@@ -44,6 +46,8 @@ TARGETS = (
     "pack_current_a", "pack_voltage_v", "link_voltage_v", "block_voltage_v", "temperature_degc",
     "module_pressure_kpa", "insulation_kohm", "contactors", "ambient_degc", "reference_soc_frac",
 )  # fmt: skip
+STATES = {"standby": "standby", "drive": "normal_drive", "charge": "normal_charge"}
+BRING_UP_S = 10.0  # a start takes half of it
 NEEDED = ("pack_current_a", "block_voltage_v")
 
 
@@ -146,24 +150,26 @@ class Battery:
             self.malformed += 1
             return
         self.used += 1
+        ranges = {s.name: (s.minimum, s.maximum) for s in self._messages[key].signals}
         for signal, index, place in self._places[key]:
             entry, value = place.entry, found.get(signal)
             group = found.get(index, -1) if index else 0
             at = int(group) * max(1, len(entry.signals)) + place.number
             if value is not None and 0 <= at < self.values[entry.to].size:
-                self.values[entry.to][at] = float(value) * entry.scale + entry.offset
+                if _is_in_range(ranges[signal], float(value)):
+                    self.values[entry.to][at] = float(value) * entry.scale + entry.offset
 
     @property
     def is_known(self) -> bool:
         """Whether everything that is needed was heard."""
         return not any(np.isnan(self.values[to]).any() for to in NEEDED)
 
-    def put(self) -> None:
-        """Write the values in the plant's place."""
+    def put(self, *, is_at_rest: bool = False) -> None:
+        """Write the values in the plant's place. is_at_rest: as if no current flowed."""
         plant, values = self._plant, self.values
         volts = values["block_voltage_v"]
         plant["block_voltage_v"][: volts.size] = volts
-        plant["pack_current_a"][0] = values["pack_current_a"][0]
+        plant["pack_current_a"][0] = 0.0 if is_at_rest else values["pack_current_a"][0]
         closed = _one(values, "contactors", float(int(self._loop["commanded_pins"][0]) & 7))
         plant["contactor_closed"][0] = int(closed) & 7
         pack_v = _one(values, "pack_voltage_v", float(volts.sum()))
@@ -184,6 +190,14 @@ class Battery:
         surface = self._plant["cell_surface_degc"][: self._cells].reshape(-1, self._blocks)
         surface[:] = degc[known].mean()
         surface[:, self._sensor_blocks[: degc.size][known]] = degc[known]
+
+
+def _is_in_range(limits: tuple[float | None, float | None], value: float) -> bool:
+    """Whether the database allows the value; equal or absent limits say nothing."""
+    low, high = limits
+    if low is None or high is None or low >= high:
+        return True
+    return low - 1e-9 <= value <= high + 1e-9
 
 
 def _one(values: dict[str, np.ndarray], name: str, otherwise: float) -> float:
@@ -218,8 +232,11 @@ def replay_log(log_path: Path, mapping_path: Path, out: Path | None) -> dict[str
     misses: list[float] = []
     writer = simulation._writer(path, 1.0, True, True)
     simulation.world.set_recorder(writer.address)
+    is_up = False
     try:
         for seconds in _ticks(iter(log), battery, log_path):
+            if not is_up:
+                is_up = _bring_up(simulation, writer, battery, STATES[mapping.request])
             _advance(simulation, writer, seconds)
             misses += _miss(battery, parts["vehicle"])
     finally:
@@ -227,6 +244,17 @@ def replay_log(log_path: Path, mapping_path: Path, out: Path | None) -> dict[str
         found = _figures(simulation, battery, log.malformed, misses)
         writer.close(found)
     return found | {"recording": str(path)}
+
+
+def _bring_up(simulation: Simulation, writer: Writer, battery: Battery, state: str) -> bool:
+    """Let the firmware reach the state on the first values of the log, at rest: it starts now,
+    while the battery of the log may have been running for hours."""
+    vehicle = simulation.world.parts["vehicle"]
+    while spec.state_name(int(vehicle["obs_state"][0])) != state and simulation.time_s < BRING_UP_S:
+        battery.put(is_at_rest=True)
+        _advance(simulation, writer, TICK_US / 1000)
+    battery.put()
+    return True
 
 
 def _ticks(frames: Iterator[Any], battery: Battery, path: Path) -> Iterator[float]:

@@ -18,6 +18,7 @@ from bms.errors import ConfigError, RecorderError
 from bms.firmware import config as firmware_config
 from bms.firmware import library
 from bms.model import Cell, Pack
+from bms.plant import chips as chips_build
 from bms.recorder import Recording
 
 if TYPE_CHECKING:
@@ -123,7 +124,7 @@ def _other_config(rec: Recording, name: str) -> bytes:
     else:
         cell = cells.load(name)
     packs.check(pack, cell)
-    return firmware_config.build(cell, pack)
+    return firmware_config.build(cell, pack, identities=chips_build.identities(pack))
 
 
 def _is_pack(name: str) -> bool:

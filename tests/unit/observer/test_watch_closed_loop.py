@@ -55,6 +55,7 @@ def test_resistance_is_known_to_5_percent_after_a_quarter_of_an_hour(factor: flo
     assert np.sqrt(np.mean((estimate / true - 1.0) ** 2)) < 0.05
 
 
+@pytest.mark.slow("five cycles of an aged cell")
 def test_capacity_is_known_to_2_percent_within_five_cycles() -> None:
     run = Simulation("life", seed=1, settings={"ageing_acceleration": "1"})
     plant, n = run.world.parts["plant"], run.pack.topology.blocks
