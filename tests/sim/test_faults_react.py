@@ -15,8 +15,6 @@ from bms.sim import Simulation
 
 NOT_YET = {
     "AFE-11": "identities are read in the first 0.1 s of a start, before this case lets it act",
-    "CEL-09": "a leak of 0.9 A is not told apart within ten minutes of rest",
-    "SYS-07": "nvm_failed is not raised when programming does nothing and reports success",
 }
 """Faults whose reaction the firmware does not show yet, and why. An entry that starts to pass fails
 the test, so that this list can only shrink."""
@@ -44,6 +42,7 @@ def test_bms_reacts_to_the_fault_within_its_budget(
     assert not outcome.wrong, f"{fault.id}: {'; '.join(outcome.wrong)}; raised {outcome.raised}"
 
 
+@pytest.mark.slow("some faults take an hour of the pack, at two places")
 @pytest.mark.parametrize("fault", PLACED, ids=lambda one: one.id)
 def test_bms_reacts_wherever_in_the_pack_it_happens(
     fault: Fault, request: pytest.FixtureRequest
@@ -53,7 +52,8 @@ def test_bms_reacts_wherever_in_the_pack_it_happens(
     made, _ = faultcase.simulation(faultcase.state_of(fault))
     places = faults.count(fault, made.pack)
     is_long = fault.budget_ms >= 30_000 or fault.ramp_s > 5.0
-    step = places // 8 or 1 if is_long else 1 if fault.budget_ms < 2500 else 7
+    few = 2 if fault.budget_ms > 600_000 else 8  # an hour to be simulated at each
+    step = places // few or 1 if is_long else 1 if fault.budget_ms < 2500 else 7
     missed = {
         k: o.wrong for k in range(0, places, step) if (o := faultcase.carry_out(fault, k)).wrong
     }

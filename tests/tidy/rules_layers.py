@@ -17,9 +17,17 @@ LAYERS = {
     WORLD: {"plant", "firmware", "estimator", "observer", "fit"},
     FAULT: {"faults", "invariants", "scenarios", "signals"},
     LOOP: {
-        "sim", "tap", "result", "reaction", "why", "realtime", "campaign", "replay", "report",
+        "sim",
+        "tap",
+        "result",
+        "reaction",
+        "why",
+        "realtime",
+        "campaign",
+        "replay",
+        "report",
         "fmu",
-    },  # fmt: skip
+    },
     TOP: {"bridge", "bench", "cli"},
     OUTER: {"bms_hil", "bms_gui"},
 }

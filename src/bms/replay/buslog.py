@@ -155,9 +155,9 @@ class Battery:
             entry, value = place.entry, found.get(signal)
             group = found.get(index, -1) if index else 0
             at = int(group) * max(1, len(entry.signals)) + place.number
-            if value is not None and 0 <= at < self.values[entry.to].size:
-                if _is_in_range(ranges[signal], float(value)):
-                    self.values[entry.to][at] = float(value) * entry.scale + entry.offset
+            is_value = value is not None and _is_in_range(ranges[signal], float(value))
+            if is_value and 0 <= at < self.values[entry.to].size:
+                self.values[entry.to][at] = float(value) * entry.scale + entry.offset
 
     @property
     def is_known(self) -> bool:
