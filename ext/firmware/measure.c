@@ -201,8 +201,10 @@ void measure_gpio(bms_t *self, uint32_t chip, const uint8_t *data)
     if (set->pressure_is_fitted == 0u) return;
     const int32_t raw = (int16_t)get_u16_be(data + 14u);
     const float ratio = raw == RAW_NONE ? 0.0f : scale * (float)raw;
-    m->pressure_valid[chip] = ratio > PRESSURE_RATIO_MIN && ratio < PRESSURE_RATIO_MAX;
-    const float kpa = (ratio - 0.1f) * 1.25f * (float)set->pressure_full_scale_kpa;
+    /* Beyond the top it is the sensor that ends or its wire that touches the supply: nobody can tell, so it is a pressure. */
+    const float top = ratio < PRESSURE_RATIO_MAX ? ratio : PRESSURE_RATIO_MAX;
+    m->pressure_valid[chip] = ratio > PRESSURE_RATIO_MIN;
+    const float kpa = (top - 0.1f) * 1.25f * (float)set->pressure_full_scale_kpa;
     if (m->pressure_valid[chip]) m->pressure_kpa[chip] = to_i32(kpa, 0, 1000000, 0);
 }
 
