@@ -1,10 +1,11 @@
 """The bridge: SLCAN between pseudo-terminals, latency, two full buses, a link that is cut.
 
 Throughput and latency: two pseudo-terminals, ten rules, eight bytes of data; the peer is what
-python-can's `can_bridge` does (a Notifier on each bus that sends on the other), the limit a loop
-without rules (bms.links.Join). Two buses: each full at 1 Mbit/s by the clock, both ways at once,
-sequence numbers in the data. Senders are in this process too, so the share of a core is that of the
-bridge and of both testers.
+python-can's `can_bridge` does (a Notifier on each bus that sends on the other), the limit a plain
+forwarder in C that copies bytes and knows nothing of frames, compiled here if there is a compiler,
+else a loop without rules (bms.links.Join). Two buses: each full at 1 Mbit/s by the clock, both ways
+at once, sequence numbers in the data. Senders are in this process too, so the share of a core is
+that of the bridge and of both testers.
 """
 
 from __future__ import annotations
@@ -12,12 +13,13 @@ from __future__ import annotations
 import argparse
 import contextlib
 import os
+import shutil
+import subprocess
 import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -29,7 +31,45 @@ FRAMES, PEER_FRAMES = 300_000, 3_000
 PINGS = 1_000
 LINE = b"t1238" + b"0123456789ABCDEF" + b"\r"
 PEER = "python-can can_bridge"
-LIMIT = "bms.links.Join: copies frames without rules"
+LIMIT = "plain C forwarder: copies bytes, no frames, no rules"
+LIMIT_WITHOUT_COMPILER = "bms.links.Join: copies frames without rules"
+FORWARDER = r"""
+#define _DEFAULT_SOURCE
+#include <fcntl.h>
+#include <poll.h>
+#include <termios.h>
+#include <unistd.h>
+
+int main(int argc, char **argv)
+{
+    static char bytes[65536];
+    struct pollfd ends[2];
+    for (int k = 0; k < 2 && argc == 3; k++) {
+        struct termios line;
+        ends[k] = (struct pollfd){.fd = open(argv[1 + k], O_RDWR | O_NOCTTY), .events = POLLIN};
+        if (tcgetattr(ends[k].fd, &line) != 0) {
+            return 1;
+        }
+        cfmakeraw(&line);
+        tcsetattr(ends[k].fd, TCSANOW, &line);
+    }
+    while (argc == 3 && poll(ends, 2, -1) > 0) {
+        for (int k = 0; k < 2; k++) {
+            ssize_t n = ends[k].revents != 0 ? read(ends[k].fd, bytes, sizeof bytes) : 0;
+            if (n < 0) {
+                return 0;
+            }
+            for (ssize_t at = 0, put = 0; at < n; at += put) {
+                put = write(ends[1 - k].fd, bytes + at, (size_t)(n - at));
+                if (put < 0) {
+                    return 0;
+                }
+            }
+        }
+    }
+    return 0;
+}
+"""
 BUSES_S, BUSES_LONG_S = 10.0, 600.0
 FULL_FPS = 8_500  # eight bytes, 11-bit identifier, 1 Mbit/s
 CUTS, CUTS_LONG = 10, 1000
@@ -99,16 +139,39 @@ def _carry(masters: tuple[int, int], count: int) -> float:
     return seen / took if seen == count else float("nan")
 
 
-def _ours() -> float:
-    with terminals() as (masters, urls), bridge_of(urls, 'full = "wait"'):
-        return _carry(masters, FRAMES)
+def _waiting(urls: tuple[str, str]) -> contextlib.AbstractContextManager[Bridge]:
+    return bridge_of(urls, 'full = "wait"')
 
 
-def _join() -> float:
-    with terminals() as (masters, urls):
-        made = [links.open(url, patient=True) for url in urls]
-        with links.Join(*made):
-            return _carry(masters, FRAMES)
+Between = Callable[[tuple[str, str]], contextlib.AbstractContextManager[object]]
+
+
+@contextlib.contextmanager
+def _limit() -> Iterator[tuple[Between, str]]:
+    """What joins two URLs at the limit, and its name."""
+
+    def join(urls: tuple[str, str]) -> links.Join:
+        return links.Join(*(links.open(url, patient=True) for url in urls))
+
+    compiler = shutil.which("cc") or shutil.which("gcc") or shutil.which("clang")
+    with tempfile.TemporaryDirectory(prefix="bms-") as folder:
+        program = Path(folder) / "forwarder"
+
+        @contextlib.contextmanager
+        def forward(urls: tuple[str, str]) -> Iterator[None]:
+            places = [url.removeprefix("slcan:") for url in urls]
+            with subprocess.Popen([program, *places]) as process:
+                try:
+                    yield
+                finally:
+                    process.kill()
+
+        (source := program.with_suffix(".c")).write_text(FORWARDER)
+        words = [compiler or "", "-std=c99", "-O2", str(source), "-o", str(program)]
+        if compiler and subprocess.run(words, capture_output=True).returncode == 0:
+            yield forward, LIMIT
+        else:
+            yield join, LIMIT_WITHOUT_COMPILER
 
 
 @contextlib.contextmanager
@@ -132,12 +195,12 @@ def _python_can(urls: tuple[str, str]) -> Iterator[None]:
             bus.shutdown()
 
 
-def _peer() -> float:
-    with terminals() as (masters, urls), _python_can(urls):
-        return _carry(masters, PEER_FRAMES)
+def _through(between: Between, count: int) -> float:
+    with terminals() as (masters, urls), between(urls):
+        return _carry(masters, count)
 
 
-def _ping(between: Callable[[tuple[str, str]], Any]) -> tuple[float, float]:
+def _ping(between: Between) -> tuple[float, float]:
     """Median and 99 % quantile in us of one frame on its way, one each millisecond."""
     took_us = []
     with terminals() as (masters, urls), between(urls):
@@ -158,23 +221,22 @@ def _ping(between: Callable[[tuple[str, str]], Any]) -> tuple[float, float]:
 
 
 def slcan_rows(repetitions: int) -> list[Row]:
-    """Throughput and latency."""
-    best = max(_ours() for _ in range(repetitions))
-    limit, peer = max(_join() for _ in range(repetitions)), _peer()
-
-    @contextlib.contextmanager
-    def joined(urls: tuple[str, str]) -> Iterator[None]:
-        with links.Join(*(links.open(url, patient=True) for url in urls)):
-            yield
-
-    pings = {"ours": _ping(bridge_of), "limit": _ping(joined), "peer": _ping(_python_can)}
+    """Throughput and latency, in turns."""
+    fps: dict[str, list[float]] = {"ours": [], "limit": []}
+    with _limit() as (between, limit_source):
+        for _ in range(repetitions):
+            fps["ours"].append(_through(_waiting, FRAMES))
+            fps["limit"].append(_through(between, FRAMES))
+        peer = _through(_python_can, PEER_FRAMES)
+        pings = {"ours": _ping(bridge_of), "limit": _ping(between), "peer": _ping(_python_can)}
     rows = [
-        Row(name="slcan_lossless_fps", ours=best, unit="1/s", better="higher", peer=peer,
-            peer_name=PEER, limit=limit, limit_source=LIMIT)
+        Row(name="slcan_lossless_fps", ours=max(fps["ours"]), unit="1/s", better="higher",
+            peer=peer, peer_name=PEER, limit=max(fps["limit"]), limit_source=limit_source)
     ]  # fmt: skip
     return rows + [
         Row(name=f"latency_{name}_us", ours=pings["ours"][k], unit="us", better="lower",
-            peer=pings["peer"][k], peer_name=PEER, limit=pings["limit"][k], limit_source=LIMIT)
+            peer=pings["peer"][k], peer_name=PEER, limit=pings["limit"][k],
+            limit_source=limit_source)
         for k, name in enumerate(("p50", "p99"))
     ]  # fmt: skip
 
@@ -250,11 +312,11 @@ def reconnects(cuts: int) -> list[Row]:
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--long", action="store_true", help="ten minutes of two buses, 1 000 cuts")
+    parser.add_argument("--seconds", type=float, metavar="S", help="of two full buses")
+    parser.add_argument("--cuts", type=int, metavar="N", help="of a link")
 
 
 def rows(options: argparse.Namespace) -> list[Row]:
-    return [
-        *slcan_rows(options.repetitions),
-        *two_buses(BUSES_LONG_S if options.long else BUSES_S),
-        *reconnects(CUTS_LONG if options.long else CUTS),
-    ]
+    seconds = options.seconds or (BUSES_LONG_S if options.long else BUSES_S)
+    cuts = options.cuts or (CUTS_LONG if options.long else CUTS)
+    return [*slcan_rows(options.repetitions), *two_buses(seconds), *reconnects(cuts)]
