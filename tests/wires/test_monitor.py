@@ -80,7 +80,7 @@ def test_json_tells_what_the_simulation_sent(bus: links.Link, recorded: np.ndarr
     state = by_name["BmsState"]
     assert state["id"] == 0x100
     assert state["cycle_ms"] == 10
-    assert state["values"]["State"] in ("standby", "precharge", "normal_drive", "close_minus")
+    assert state["values"]["State"] in ("selftest", "standby", "precharge", "normal_drive")
     assert by_name["BmsPack"]["units"]["PackVoltage"] == "V"
     assert 50 < by_name["BmsPack"]["values"]["PackVoltage"] < 80
 
