@@ -19,54 +19,63 @@ static const uint8_t SBOX[256] = {
     0x8C, 0xA1, 0x89, 0x0D, 0xBF, 0xE6, 0x42, 0x68, 0x41, 0x99, 0x2D, 0x0F, 0xB0, 0x54, 0xBB, 0x16,
 };
 
-/* Times x in GF(2^8). */
-static uint8_t doubled(uint8_t a)
+/* A column of the state is a word, its first row in the lowest byte: four bytes are worked on at once. */
+static uint32_t get_column(const uint8_t *from)
 {
-    return (uint8_t)((uint32_t)a << 1 ^ (0x1Bu & (0u - ((uint32_t)a >> 7))));
+    return (uint32_t)from[0] | (uint32_t)from[1] << 8 | (uint32_t)from[2] << 16 | (uint32_t)from[3] << 24;
+}
+
+static void put_column(uint8_t *to, uint32_t column)
+{
+    for (uint32_t k = 0; k < 4u; ++k) to[k] = (uint8_t)(column >> (8u * k));
+}
+
+/* Each byte is followed by the next one of its column. */
+static inline uint32_t rotated(uint32_t column, uint32_t rows)
+{
+    return column >> (8u * rows) | column << (32u - 8u * rows);
+}
+
+/* Times x in GF(2^8), each byte. */
+static inline uint32_t doubled(uint32_t bytes)
+{
+    return (bytes & 0x7F7F7F7Fu) << 1 ^ (bytes >> 7 & 0x01010101u) * 0x1Bu;
+}
+
+/* SubBytes and ShiftRows: row r comes from the column r places on. */
+static inline uint32_t substituted(uint32_t row0, uint32_t row1, uint32_t row2, uint32_t row3)
+{
+    return (uint32_t)SBOX[row0 & 255u] | (uint32_t)SBOX[row1 >> 8 & 255u] << 8 | (uint32_t)SBOX[row2 >> 16 & 255u] << 16 |
+           (uint32_t)SBOX[row3 >> 24] << 24;
+}
+
+static inline uint32_t mixed(uint32_t column)
+{
+    const uint32_t pairs = column ^ rotated(column, 1u);
+    return column ^ pairs ^ rotated(pairs, 2u) ^ doubled(pairs);
 }
 
 /* The round key that follows, in place. */
-static void next_key(uint8_t key[16], uint8_t constant)
+static inline void next_key(uint32_t key[4], uint32_t constant)
 {
-    key[0] ^= (uint8_t)(SBOX[key[13]] ^ constant);
-    key[1] ^= SBOX[key[14]];
-    key[2] ^= SBOX[key[15]];
-    key[3] ^= SBOX[key[12]];
-    for (uint32_t k = 4; k < 16u; ++k) key[k] ^= key[k - 4u];
-}
-
-/* SubBytes and ShiftRows: byte r of column c comes from column c + r. */
-static void substitute_and_shift(uint8_t state[16])
-{
-    uint8_t from[16];
-    for (uint32_t k = 0; k < 16u; ++k) from[k] = SBOX[state[k]];
-    for (uint32_t k = 0; k < 16u; ++k) state[k] = from[(k + 4u * (k % 4u)) % 16u];
-}
-
-static void mix_columns(uint8_t state[16])
-{
-    for (uint32_t c = 0; c < 16u; c += 4u) {
-        uint8_t *const s = &state[c];
-        const uint8_t all = s[0] ^ s[1] ^ s[2] ^ s[3], first = s[0];
-        s[0] ^= (uint8_t)(all ^ doubled(s[0] ^ s[1]));
-        s[1] ^= (uint8_t)(all ^ doubled(s[1] ^ s[2]));
-        s[2] ^= (uint8_t)(all ^ doubled(s[2] ^ s[3]));
-        s[3] ^= (uint8_t)(all ^ doubled(s[3] ^ first));
-    }
+    const uint32_t turned = rotated(key[3], 1u);
+    key[0] ^= substituted(turned, turned, turned, turned) ^ constant;
+    for (uint32_t c = 1; c < 4u; ++c) key[c] ^= key[c - 1u];
 }
 
 void aes128_encrypt(const uint8_t key[16], uint8_t block[16])
 {
-    uint8_t round_key[16], constant = 1u;
-    for (uint32_t k = 0; k < 16u; ++k) {
-        round_key[k] = key[k];
-        block[k] ^= key[k];
+    uint32_t round_key[4], s[4], constant = 1u;
+    for (uint32_t c = 0; c < 4u; ++c) {
+        round_key[c] = get_column(key + 4u * c);
+        s[c] = get_column(block + 4u * c) ^ round_key[c];
     }
     for (uint32_t round = 1; round <= 10u; ++round) {
-        substitute_and_shift(block);
-        if (round < 10u) mix_columns(block);
+        uint32_t t[4];
+        for (uint32_t c = 0; c < 4u; ++c) t[c] = substituted(s[c], s[(c + 1u) % 4u], s[(c + 2u) % 4u], s[(c + 3u) % 4u]);
         next_key(round_key, constant);
         constant = doubled(constant);
-        for (uint32_t k = 0; k < 16u; ++k) block[k] ^= round_key[k];
+        for (uint32_t c = 0; c < 4u; ++c) s[c] = (round < 10u ? mixed(t[c]) : t[c]) ^ round_key[c];
     }
+    for (uint32_t c = 0; c < 4u; ++c) put_column(block + 4u * c, s[c]);
 }

@@ -108,9 +108,8 @@ static void restart(bms_t *self)
 {
     self->afe.restarts += 1u;
     self->afe.failed_scans = 0u;
-    self->afe.config_reads = self->afe.bleed_part = self->afe.pause_set = self->afe.pause_wanted = 0u;
+    self->afe.config_reads = self->afe.bleed_part = self->afe.pause_set = self->afe.pause_wanted = self->afe.config_bad = 0u;
     memset(self->afe.adc_stopped, 0, sizeof self->afe.adc_stopped);
-    memset(self->afe.config_wrong, 0, sizeof self->afe.config_wrong);
     enter(self, AFE_WAKE, 5000u);
 }
 
@@ -163,6 +162,7 @@ static void take_frame(bms_t *self, uint32_t chip, const uint8_t *data, uint16_t
         break;
     case AFE_ASK_CONFIG:
         afe->config_wrong[chip] = !config_is_as_written(self, data);
+        afe->config_bad |= afe->config_wrong[chip];
         break;
     default:
         return;
@@ -385,8 +385,8 @@ static void run(bms_t *self, ecu_out_t *out)
         /* A chip that stopped converting (brown-out: it has lost its address too) is set up again, and all with it. */
         if (any_chip(self, afe->adc_stopped)) restart(self);
         else ask(self, out, AFE_ASK_STATUS, REG_DEV_STAT, 2u);
-    } else if (any_chip(self, afe->config_wrong)) {
-        memset(afe->config_wrong, 0, sizeof afe->config_wrong);
+    } else if (afe->config_bad != 0u) {
+        afe->config_bad = 0u;
         enter(self, AFE_CONFIGURE, 0u); /* written once more; what it reads back as then is final */
     } else if (is_due(now_us, &afe->config_us, CONFIG_PERIOD_US)) {
         ask(self, out, AFE_ASK_CONFIG, REG_ACTIVE_CELL, AFE_CONFIG_BYTES);

@@ -212,7 +212,7 @@ void ecu_step(ecu_t *self, const ecu_in_t *in, ecu_out_t *out)
     run_estimator(self);
     if (in->can_count != 0u) take_frames(self, in);
     afe_step(self, in, out);
-    plausible_memory(self);
+    if (slot % MEMORY_SLICE_MS == 4u) plausible_memory(self);
     protect_pins(self);
     protect_fresh(self);
     if (slot % 10u == 0u) every_10_ms(self);

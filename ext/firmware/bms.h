@@ -245,11 +245,22 @@ void protect_tick(bms_t *self);   /* every 10 ms */
 void limits_slow(bms_t *self); /* every 100 ms */
 void limits_tick(bms_t *self); /* every 10 ms */
 
+static inline uint32_t selfcheck_wants(const bms_t *self, uint32_t chip)
+{
+    const bool pulls = self->selfcheck.phase != SELFCHECK_IDLE && chip == self->selfcheck.chip;
+    return pulls ? selfcheck_mask(self) : 0u;
+}
+
 void contactor_init(bms_t *self);
 void contactor_tick(bms_t *self);
 void contactor_trip(bms_t *self); /* at once */
 extern const uint16_t contactor_next[STATE_COUNT]; /* bit n: STATE n may follow */
-bool contactor_is_whole(const bms_t *self);        /* no bit of state or coils has flipped */
+/* No bit of state or coils has flipped. */
+static inline bool contactor_is_whole(const bms_t *self)
+{
+    const contactor_t *const c = &self->contactor;
+    return c->state < STATE_COUNT && (c->state ^ c->state_not) == 0xFF && (c->coils ^ c->coils_not) == 0xFF;
+}
 bool contactor_enter(bms_t *self, uint8_t state);  /* false: not now */
 void contactor_die(bms_t *self, uint8_t state);    /* STATE_ASSERTED or STATE_REFUSED */
 uint32_t contactor_wanted(const bms_t *self);      /* REQUEST_...: what the vehicle asks for now */

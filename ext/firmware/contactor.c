@@ -54,12 +54,6 @@ static void guard(contactor_t *c)
     c->coils_not = (uint8_t)~c->coils;
 }
 
-bool contactor_is_whole(const bms_t *self)
-{
-    const contactor_t *const c = &self->contactor;
-    return c->state < STATE_COUNT && (c->state ^ c->state_not) == 0xFF && (c->coils ^ c->coils_not) == 0xFF;
-}
-
 static void set_coils(bms_t *self, uint32_t coils)
 {
     static const uint32_t bit[3] = {PIN_OUT_MAIN_PLUS, PIN_OUT_MAIN_MINUS, PIN_OUT_PRECHARGE};

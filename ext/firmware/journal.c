@@ -57,6 +57,7 @@ void journal_mark(journal_t *j, uint32_t record)
 {
     j->version[record] = (uint16_t)(j->version[record] + 1u);
     j->todo[record] = copies_of(j, record);
+    j->settled = 0u;
 }
 
 bool journal_is_idle(const journal_t *j)
@@ -282,7 +283,10 @@ static void begin(journal_t *j, uint64_t now_us, ecu_nvm_t *want, const journal_
         ask(j, now_us, want, ECU_NVM_ERASE, j->head);
         return;
     }
-    if (!choose(j)) return;
+    if (!choose(j)) {
+        j->settled = 1u;
+        return;
+    }
     compose(j, calls, owner);
     j->phase = JOURNAL_PROGRAM;
     ask(j, now_us, want, ECU_NVM_PROGRAM, j->head);
@@ -290,6 +294,7 @@ static void begin(journal_t *j, uint64_t now_us, ecu_nvm_t *want, const journal_
 
 void journal_step(journal_t *j, uint64_t now_us, const ecu_nvm_t *done, ecu_nvm_t *want, const journal_calls_t *calls, void *owner)
 {
+    if (j->settled != 0u) return;
     if (j->busy != 0u) {
         const bool answered = done->op == j->op && done->page == j->asked;
         const uint32_t patience_ms = j->phase == JOURNAL_SCAN ? JOURNAL_READ_MS : JOURNAL_TIMEOUT_MS;

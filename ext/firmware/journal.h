@@ -53,6 +53,7 @@ typedef struct {
     uint8_t phase, busy, op;                /* an operation is under way, and which */
     uint8_t record, slot;                   /* being written, and the copy it replaces */
     uint8_t erased, bad_in_row, paused, absent; /* the head is erased already; memory does not answer: nothing is written */
+    uint8_t settled, spare[7];              /* settled: there is nothing to do until a record is marked */
     uint16_t pages, head, asked;            /* pages in all; page written next; page of the operation under way */
     uint16_t scanned, newest;               /* pages read so far at start; newest page found */
     uint8_t doubled, records, found;        /* records kept twice; all; any page was good */

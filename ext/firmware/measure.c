@@ -96,9 +96,17 @@ static int64_t sum_of(const int32_t *uv, uint32_t n)
 static void tell(bms_t *self)
 {
     measure_t *const m = &self->measure;
-    const uint32_t per_module = self->config.set.blocks_per_module;
-    uint32_t kept = 0, known = 0;
-    for (uint32_t chip = 0; chip < self->config.set.modules; ++chip) {
+    const uint32_t per_module = self->config.set.blocks_per_module, modules = self->config.set.modules;
+    uint32_t pulled = 0, kept = 0, known = 0;
+    m->told_min_uv = m->cell_min_uv;
+    m->told_max_uv = m->cell_max_uv;
+    for (uint32_t chip = 0; chip < modules; ++chip) pulled |= self->afe.bleed_set[chip];
+    if (pulled == 0u) { /* nearly always */
+        memcpy(m->told_uv, m->cell_uv, self->config.set.blocks * sizeof m->told_uv[0]);
+        for (uint32_t chip = 0; chip < modules; ++chip) m->told_us[chip] = self->now_us;
+        return;
+    }
+    for (uint32_t chip = 0; chip < modules; ++chip) {
         const bool disturbed = self->afe.bleed_set[chip] != 0u && m->cell_rested[chip * per_module] == 0u;
         if (disturbed && elapsed_ms(self->now_us, m->told_us[chip]) < TOLD_AGE_MS) {
             kept = 1u;
@@ -108,8 +116,6 @@ static void tell(bms_t *self)
         const uint32_t first = chip * per_module;
         memcpy(m->told_uv + first, m->cell_uv + first, channels_of(self, chip) * sizeof m->told_uv[0]);
     }
-    m->told_min_uv = m->cell_min_uv;
-    m->told_max_uv = m->cell_max_uv;
     if (kept == 0u || m->cell_min_uv == BMS_UNKNOWN) return;
     scan_extremes(m->told_uv, m->cell_valid, self->config.set.blocks, &m->told_min_uv, &m->told_max_uv, &known);
 }

@@ -7,6 +7,7 @@
 #define TABLES_MS 900u
 #define SETTINGS_WORDS (uint32_t)(offsetof(bms_config_t, est) / 8u)
 #define TABLES_WORDS (uint32_t)(sizeof(bms_config_t) / 8u - offsetof(bms_config_t, est) / 8u)
+#define SLICE(words, ms) (((words) + (ms) / MEMORY_SLICE_MS - 1u) / ((ms) / MEMORY_SLICE_MS))
 #define CURRENT_SAME_FRAMES 60u  /* equal values in a row, 600 ms: noise moves a value of one milliampere's step */
 #define OFFSET_FRAMES 2000u      /* window of current_offset: 20 s of frames */
 #define OFFSET_SETTLE_MS 1000u
@@ -39,6 +40,7 @@ static uint32_t tier_of(uint32_t id, int32_t value)
 
 /* ---- every step ------------------------------------------------------------------------------------------------------------- */
 
+BMS_CLONES
 static uint64_t sum_of(const uint64_t *words, uint32_t from, uint32_t end)
 {
     uint64_t sum = 0u;
@@ -58,7 +60,7 @@ void plausible_init(bms_t *self)
     if (unasked) diag_sample(self, DIAG_RESET_UNEXPECTED, TIER_WARN, self->reset_cause, -1);
 }
 
-/* A slice each millisecond. True when a round is over and the sum is another than at start. */
+/* The next slice. True when a round is over and the sum is another than at start. */
 static bool slice_is_wrong(memory_sum_t *sum, const uint64_t *words, uint32_t first, uint32_t count, uint32_t slice)
 {
     const uint32_t from = sum->word, end = from + slice < count ? from + slice : count;
@@ -76,8 +78,8 @@ void plausible_memory(bms_t *self)
 {
     plausible_t *const p = &self->plausible;
     const uint64_t *const words = (const uint64_t *)(const void *)&self->config;
-    const bool settings = slice_is_wrong(&p->settings, words, 0u, SETTINGS_WORDS, (SETTINGS_WORDS + SETTINGS_MS - 1u) / SETTINGS_MS);
-    const bool tables = slice_is_wrong(&p->tables, words, SETTINGS_WORDS, TABLES_WORDS, (TABLES_WORDS + TABLES_MS - 1u) / TABLES_MS);
+    const bool settings = slice_is_wrong(&p->settings, words, 0u, SETTINGS_WORDS, SLICE(SETTINGS_WORDS, SETTINGS_MS));
+    const bool tables = slice_is_wrong(&p->tables, words, SETTINGS_WORDS, TABLES_WORDS, SLICE(TABLES_WORDS, TABLES_MS));
     if (settings || tables) diag_sample(self, DIAG_MEMORY_CORRUPT, TIER_TRIP, settings ? 1 : 2, -1);
 }
 
@@ -187,7 +189,7 @@ static uint32_t count_same(uint32_t *restrict same, int32_t *restrict last, cons
 {
     uint32_t longest = 0;
     for (uint32_t b = 0; b < n; ++b) {
-        const uint32_t row = now[b] == last[b] ? (same[b] + 1u) & valid[b] : 0u;
+        const uint32_t equal = 0u - (uint32_t)(now[b] == last[b]), row = (same[b] + 1u) & valid[b] & equal;
         same[b] = row;
         last[b] = now[b];
         longest = row > longest ? row : longest;

@@ -7,6 +7,8 @@
 
 struct ecu;
 
+#define MEMORY_SLICE_MS 5u
+
 typedef struct {
     uint64_t so_far, at_start;       /* sum of this round, and as it must be */
     uint32_t word, reserved;         /* next of the round */
@@ -31,6 +33,8 @@ typedef struct {
     uint16_t pressure_same[BMS_MODULES_MAX];
 } plausible_t;
 
+enum { SELFCHECK_IDLE = 0 };
+
 /* selfcheck.c: the module under test, and what the tests of each module found. */
 typedef struct {
     uint8_t phase, chip, scans, is_whole;
@@ -45,7 +49,7 @@ typedef struct {
 
 /* plausible.c. Each is called when its readings are new. */
 void plausible_init(struct ecu *self);
-void plausible_memory(struct ecu *self); /* every step */
+void plausible_memory(struct ecu *self); /* every MEMORY_SLICE_MS */
 void plausible_time(struct ecu *self, uint64_t now_us); /* every step, before the time is taken */
 void plausible_current(struct ecu *self);
 void plausible_pack(struct ecu *self);
@@ -57,6 +61,6 @@ void plausible_tick(struct ecu *self);   /* every 10 ms */
 
 /* selfcheck.c: pulls each module with its own balancing switches for a few scans, in turn. */
 void selfcheck_scan(struct ecu *self);
-uint32_t selfcheck_wants(const struct ecu *self, uint32_t chip); /* channels to pull now, one bit each */
+uint32_t selfcheck_mask(const struct ecu *self); /* channels of the module under test to pull now, one bit each */
 
 #endif

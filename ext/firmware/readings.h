@@ -32,7 +32,7 @@ typedef struct {
     uint8_t adc_stopped[BMS_MODULES_MAX]; /* the chip says that its converter does not run: its readings are old */
     uint8_t config_wrong[BMS_MODULES_MAX];
     uint8_t order_wrong[BMS_MODULES_MAX];
-    uint8_t alarm_was, reserved2[7];
+    uint8_t alarm_was, config_bad, reserved2[6]; /* config_bad: one of config_wrong was found, and nothing done yet */
     uint64_t alarm_us;                    /* the fault line rose, or faults were cleared */
     uint8_t config_failures, identity_failures, clear_faults, reserved;
     uint8_t rx[ECU_UART_IN_MAX + 160u];

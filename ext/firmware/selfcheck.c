@@ -15,7 +15,7 @@
 #define ODD 0x5555u
 #define EVEN 0xAAAAu
 
-enum { CHECK_IDLE, CHECK_ODD, CHECK_EVEN, CHECK_END };
+enum { CHECK_ODD = SELFCHECK_IDLE + 1, CHECK_EVEN, CHECK_END };
 
 static uint32_t channels_of(const bms_t *self, uint32_t chip)
 {
@@ -23,16 +23,11 @@ static uint32_t channels_of(const bms_t *self, uint32_t chip)
     return left < per ? left : per;
 }
 
-static uint32_t mask_of(const bms_t *self)
+uint32_t selfcheck_mask(const bms_t *self)
 {
     const uint32_t all = (1u << channels_of(self, self->selfcheck.chip)) - 1u;
     const uint32_t half = self->selfcheck.phase == CHECK_ODD ? ODD : (self->selfcheck.phase == CHECK_EVEN ? EVEN : 0u);
     return half & all;
-}
-
-uint32_t selfcheck_wants(const bms_t *self, uint32_t chip)
-{
-    return chip == self->selfcheck.chip ? mask_of(self) : 0u;
 }
 
 static void enter(bms_t *self, uint8_t phase)
@@ -84,7 +79,7 @@ static bool is_noisy(const bms_t *self, uint32_t mask, int32_t mean)
 static void look(bms_t *self)
 {
     selfcheck_t *const s = &self->selfcheck;
-    const uint32_t first = s->chip * self->config.set.blocks_per_module, channels = channels_of(self, s->chip), mask = mask_of(self);
+    const uint32_t first = s->chip * self->config.set.blocks_per_module, channels = channels_of(self, s->chip), mask = selfcheck_mask(self);
     const int32_t *const uv = self->measure.cell_uv + first;
     const int32_t lowest = self->config.set.voltage_min_uv[LIMIT_TRIP]; /* an empty cell sags less; one at nothing is at nothing before */
     int32_t total = 0, pulled = 0;
@@ -134,7 +129,7 @@ static void end(bms_t *self, bool is_whole)
     selfcheck_t *const s = &self->selfcheck;
     const uint32_t modules = self->config.set.modules;
     const bool found = s->open_at >= 0 || s->stuck_at >= 0, again = found && s->open_tests[s->chip] + s->stuck_tests[s->chip] == 0u;
-    enter(self, CHECK_IDLE);
+    enter(self, SELFCHECK_IDLE);
     if (again || !is_whole) s->again_us = self->now_us + 1000u * (uint64_t)AGAIN_MS;
     else s->due_us += 1000u * (uint64_t)(ROUND_MS / modules); /* what was missed is made up for, one round at most */
     if (self->now_us > s->due_us + 1000u * (uint64_t)ROUND_MS) s->due_us = self->now_us - 1000u * (uint64_t)ROUND_MS;
@@ -148,12 +143,12 @@ void selfcheck_scan(bms_t *self)
     selfcheck_t *const s = &self->selfcheck;
     s->calm_scans = is_calm(self) ? s->calm_scans + 1u : 0u;
     if (s->calm_scans == 0u) s->base_ma = self->sensor.current_ma.value;
-    if (s->phase == CHECK_IDLE) {
+    if (s->phase == SELFCHECK_IDLE) {
         begin(self);
         return;
     }
     s->scans = (uint8_t)(s->scans + 1u);
-    const bool set = self->afe.bleed_set[s->chip] == mask_of(self) && self->afe.bleed_part == 0u && self->afe.bleed_wanted[s->chip] == 0u;
+    const bool set = self->afe.bleed_set[s->chip] == selfcheck_mask(self) && self->afe.bleed_part == 0u && self->afe.bleed_wanted[s->chip] == 0u;
     const bool late = s->scans > SCANS_MAX || self->measure.cells_unknown != 0u || self->afe.bleed_wanted[s->chip] != 0u;
     if (s->phase == CHECK_END) {
         if (set || late) end(self, s->is_whole != 0u && !late);

@@ -327,6 +327,7 @@ void store_tick(bms_t *self)
 void store_step(bms_t *self, const ecu_in_t *in, ecu_out_t *out)
 {
     journal_t *const j = &self->store.journal;
+    if (j->settled != 0u) return;
     const uint32_t commits = j->commits, failures = j->failures;
     journal_step(j, self->now_us, &in->nvm_done, &out->nvm_want, &CALLS, self);
     if (self->store.is_read == 0u && journal_is_read(j)) was_read(self);

@@ -324,9 +324,17 @@ static bool next_frame(bms_t *self, ecu_can_frame_t *frame)
     return isotp_next(&u->tp, self->now_us, frame->data);
 }
 
+/* Nobody speaks with us, and nothing runs out. */
+static bool is_quiet(const uds_t *u)
+{
+    const uint32_t speaks = (uint32_t)u->tp.rx_state | u->tp.tx_state | u->tp.flow;
+    return speaks == 0u && u->session == UDS_DEFAULT_SESSION && u->loaded != 0u && (u->waits | u->reset | u->penalty) == 0u;
+}
+
 void uds_step(bms_t *self, ecu_out_t *out)
 {
     uds_t *const u = &self->uds;
+    if (is_quiet(u)) return;
     isotp_age(&u->tp, self->now_us);
     age_penalty(self);
     if (u->tp.rx_state == ISOTP_RX_DONE && u->waits == 0u) {

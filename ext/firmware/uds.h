@@ -18,7 +18,6 @@ enum { UDS_DEFAULT_SESSION = 1, UDS_EXTENDED_SESSION = 3 };
 enum { UDS_ROUTINE_NEVER, UDS_ROUTINE_RUNS, UDS_ROUTINE_PASSED, UDS_ROUTINE_FAILED };
 
 typedef struct {
-    isotp_t tp;
     uint8_t session, unlocked, seed_given, tries; /* tries: wrong keys, kept over a reset */
     uint8_t penalty, loaded, waits, told; /* waits: an answer stands in tp.tx until memory has taken what was put; told: 78 was sent */
     uint8_t quiet, functional, reset, routine; /* quiet: no positive answer; reset wanted: ECUReset's type */
@@ -29,6 +28,7 @@ typedef struct {
     uint32_t requests, refused;    /* only rise */
     uint64_t session_us, penalty_us, request_us, told_us;
     uint8_t entropy[16];
+    isotp_t tp;
 } uds_t;
 
 #endif

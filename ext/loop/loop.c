@@ -142,7 +142,8 @@ static void firmware_step(world_t *w, const loop_inputs_t *in)
         buses_look(w);
         if (firmware_boot(w, in, (uint8_t)l->reset_cause)) return; /* refused its configuration: stays silent, watchdog bites */
     }
-    const uint32_t pins = w->seam.is_troubled ? seam_pins_in(w, input_pins(w)) : input_pins(w);
+    uint32_t pins = input_pins(w);
+    if (w->seam.is_troubled) pins = seam_pins_in(w, pins);
     if (is_asleep(w, pins)) return;
     w->in.now_us = l->start_us + l->elapsed_us;
     w->in.pins.supply_mv = l->supply_mv;
