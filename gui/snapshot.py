@@ -70,6 +70,8 @@ class Shape:
     parallel: int = 1
     blocks_per_module: int = 0
     limits: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
+    predicted_ms: Mapping[str, float] = field(default_factory=dict)
+    """Reaction time of each diagnosis as the configuration has it; empty where that is unknown."""
 
 
 @dataclass(frozen=True)

@@ -37,6 +37,7 @@ class Hello:
     parallel: int
     blocks_per_module: int
     limits: dict[str, tuple[float, ...]]
+    predicted_ms: dict[str, float]
     signals: tuple[tuple[str, str, str, str, int, str], ...]
 
 
@@ -72,6 +73,7 @@ def main(pipe: Connection, options: dict[str, Any]) -> None:
 
 def _hello(tap: Any) -> Hello:
     from bms import why
+    from bms.reaction import predict
 
     simulation = tap.simulation
     shape = simulation.pack.topology
@@ -84,6 +86,7 @@ def _hello(tap: Any) -> Hello:
         shape.parallel,
         shape.blocks_per_module,
         why.limits(simulation.cell, simulation.pack),
+        {name: one.predicted_ms for name, one in predict(simulation.config).items()},
         tuple(signals),
     )
 

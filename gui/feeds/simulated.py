@@ -85,7 +85,12 @@ class SimulatedFeed:
     def _greet(self, hello: worker.Hello) -> None:
         self._title = hello.title
         self._shape = Shape(
-            hello.pack, hello.blocks, hello.parallel, hello.blocks_per_module, hello.limits
+            hello.pack,
+            hello.blocks,
+            hello.parallel,
+            hello.blocks_per_module,
+            hello.limits,
+            hello.predicted_ms,
         )
         self._signals = {
             name: Signal(name, unit, kind, text, count, choices_of(name))

@@ -110,6 +110,7 @@ class Panel(QtWidgets.QWidget):
         self.chain = why.explain(
             opening, list(snapshot.events), snapshot.data, snapshot.shape.limits,
             faults=catalogue(),
+            predicted_ms=lambda name: snapshot.shape.predicted_ms.get(name, np.nan),
         )  # fmt: skip
         self.choice.setItemText(max(0, self.choice.currentIndex()), label(self.chain.opening))
         self.story.setText(self.chain.text)
