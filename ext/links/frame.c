@@ -74,7 +74,7 @@ int tcp_socket(const link_config_t *c, bool listen_here)
     int failed = fd < 0 ? -errno : 0;
     if (failed == 0 && listen_here) {
         (void)setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
-        failed = bind(fd, found->ai_addr, found->ai_addrlen) != 0 || listen(fd, 8) != 0 ? -errno : 0;
+        failed = bind(fd, found->ai_addr, found->ai_addrlen) != 0 || listen(fd, SOMAXCONN) != 0 ? -errno : 0;
     } else if (failed == 0) {
         tcp_tune(fd);
         failed = connect(fd, found->ai_addr, found->ai_addrlen) != 0 && errno != EINPROGRESS ? -errno : 0;

@@ -92,7 +92,7 @@ typedef struct {
     S(u64, failures, "1", "attempts to open it that failed")                                                   \
     S(u64, clients, "1", "clients accepted by a server")                                                       \
     S(u64, clients_refused, "1", "clients turned away: no place left")                                         \
-    S(u64, clients_dropped, "1", "clients cut off because they did not read what was sent to them")
+    S(u64, clients_dropped, "1", "clients cut off: they did not read what was sent to them, or opened no bus")
 
 FIELD_STRUCT(link_counters_t, LINK_COUNTERS);
 

@@ -3,7 +3,8 @@
  *
  * A client that does not read is cut off when OUTBOX bytes wait for it: late frames are worse than a new connection. Answers to
  * the handshake must reach python-can alone, each in a read of its own, so frames wait until the client has said something
- * after its raw mode was confirmed, or HOLD_US have passed. */
+ * after its raw mode was confirmed, or HOLD_US have passed. A client that has opened no bus after GREET_US gives its place to
+ * one that comes, so that connections that say nothing keep nobody out. */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
 #include <errno.h>
@@ -21,11 +22,13 @@
 #define CLIENTS 16u
 #define OUTBOX 262144u
 #define HOLD_US 20000u
+#define GREET_US 1000000u
 
 enum { GREETED, OPENED, RAW };
 
 typedef struct {
     int fd, mode;
+    uint64_t came_us;
     uint64_t hold_us; /* nothing is written before; 0: no longer of interest */
     stream_t in;
     outbox_t out;
@@ -97,9 +100,27 @@ static void say(peer_t *p, const char *text)
     (void)outbox_put(&p->out, text, (uint32_t)strlen(text));
 }
 
+/* Who has been silent longest goes, if all places are taken. */
+static void make_place(link_t *l)
+{
+    server_t *s = l->own;
+    uint32_t first = CLIENTS;
+    for (uint32_t k = 0; s->count == CLIENTS && k < CLIENTS; k++) {
+        const peer_t *p = s->peers[k];
+        if (p->mode == GREETED && s->now_us >= p->came_us + GREET_US && (first == CLIENTS || p->came_us < s->peers[first]->came_us)) {
+            first = k;
+        }
+    }
+    if (first != CLIENTS) {
+        l->counters.clients_dropped++;
+        cut(l, first);
+    }
+}
+
 static void take_in(link_t *l, int fd)
 {
     server_t *s = l->own;
+    make_place(l);
     peer_t *p = s->count < CLIENTS ? calloc(1, sizeof *p) : NULL;
     if (p == NULL || outbox_make(&p->out, OUTBOX) != 0) {
         free(p);
@@ -109,7 +130,7 @@ static void take_in(link_t *l, int fd)
     }
     tcp_tune(fd);
     p->fd = fd;
-    p->in.heard_us = s->now_us;
+    p->in.heard_us = p->came_us = s->now_us;
     s->peers[s->count++] = p;
     l->client_count = s->count;
     l->counters.clients++;

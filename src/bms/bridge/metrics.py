@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import select
+import socket
 import threading
+import time
 from collections.abc import Callable, Iterator
-from http.server import BaseHTTPRequestHandler, HTTPServer
 from types import TracebackType
 from typing import Any
 
@@ -14,6 +16,10 @@ from bms.errors import LinkError
 from bms.links import COUNTERS
 
 PATIENCE_S = 2.0
+CLIENTS = 16
+REQUEST_MOST = 8192
+POLL_MS = 200
+END = b"\r\n\r\n"
 STATES = ("waiting", "connecting", "up", "closed")
 
 
@@ -47,6 +53,14 @@ def _lines(status: dict[str, Any]) -> Iterator[str]:
     for name, meaning in COUNTERS.items():
         samples = [(f'link="{_label(k)}"', k, v["link"][name]) for k, v in links.items()]
         yield from _family(f"bms_link_{name}_total", "counter", meaning, samples)
+    samples = [
+        (f'link="{_label(k)}",what="{_label(what)}"', k, n)
+        for k, v in links.items() for what, n in (v["port"] or {}).items()
+        if isinstance(n, int | float) and not isinstance(n, bool)
+    ]  # fmt: skip
+    yield from _family(
+        "bms_bridge_port", "untyped", "what an end that is no CAN bus counts, by name", samples
+    )
     gauges = {"waiting": "frames in the queue", "queue_most": "frames that have waited at most",
               "clients": "clients of a server", "load_frac": "share of the bit rate"}  # fmt: skip
     for name, meaning in gauges.items():
@@ -76,38 +90,95 @@ def _one(name: str, help_: str, value: float) -> Iterator[str]:
     yield f"{name} {value}"
 
 
+class _Client:
+    """A connection: what it asked, then what it has not yet been given."""
+
+    def __init__(self, connection: socket.socket):
+        connection.setblocking(False)
+        self.connection = connection
+        self.until_s = time.monotonic() + PATIENCE_S
+        self.asked, self.answer = b"", b""
+
+    def move(self, answer: Callable[[bytes], bytes]) -> bool:
+        """Read or write what is possible; False when it is over. OSError likewise."""
+        if not self.answer:
+            data = self.connection.recv(REQUEST_MOST)
+            self.asked += data
+            if END not in self.asked:
+                return bool(data) and len(self.asked) < REQUEST_MOST
+            self.answer = answer(self.asked)
+        self.answer = self.answer[self.connection.send(self.answer) :]
+        return bool(self.answer)
+
+
 class MetricsServer:
-    """Listens where the plan says until its `with` is left."""
+    """Listens where the plan says until its `with` is left.
+
+    One thread and CLIENTS connections at most: nobody is waited for, who takes longer than
+    PATIENCE_S is cut off, and where all places are taken the one that came first gives way."""
 
     def __init__(self, plan: Plan, status: Callable[[], dict[str, Any]]):
-        class Handler(BaseHTTPRequestHandler):
-            timeout = PATIENCE_S
-
-            def do_GET(self) -> None:
-                found = self.path.split("?")[0] == "/metrics"
-                body = text(status()).encode() if found else b"/metrics\n"
-                self.send_response(200 if found else 404)
-                self.send_header("Content-Type", "text/plain; version=0.0.4; charset=utf-8")
-                self.send_header("Content-Length", str(len(body)))
-                self.end_headers()
-                self.wfile.write(body)
-
-            def log_message(self, format: str, *args: object) -> None:
-                """Quiet."""
-
-        class Server(HTTPServer):
-            def handle_error(self, request: object, client_address: object) -> None:
-                """A client that went away, or spoke nonsense, is no event."""
-
+        self._status = status
         host, port = address(plan.path, "service.metrics", plan.spec.service.metrics)
         try:
-            self._server = Server((host, port), Handler)
+            family = socket.AF_INET6 if ":" in host else socket.AF_INET
+            self._listener = socket.create_server((host, port), family=family)
         except OSError as error:
             raise LinkError(f"metrics at {host}:{port}: {error.strerror}") from None
-        self.port = int(self._server.server_address[1])
-        self._thread = threading.Thread(
-            target=self._server.serve_forever, args=(0.2,), name="bridge metrics", daemon=True
+        self._listener.setblocking(False)
+        self.port = int(self._listener.getsockname()[1])
+        self._clients: dict[int, _Client] = {}
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._serve, name="bridge metrics", daemon=True)
+
+    @property
+    def client_count(self) -> int:
+        """Connections at this moment."""
+        return len(self._clients)
+
+    def _answer(self, asked: bytes) -> bytes:
+        words = asked.split(b"\r\n")[0].split()
+        found = len(words) == 3 and words[0] == b"GET" and words[1].split(b"?")[0] == b"/metrics"
+        body = text(self._status()).encode() if found else b"/metrics\n"
+        head = (
+            f"HTTP/1.0 {'200 OK' if found else '404 Not Found'}\r\n"
+            "Content-Type: text/plain; version=0.0.4; charset=utf-8\r\n"
+            f"Content-Length: {len(body)}\r\n\r\n"
         )
+        return head.encode() + body
+
+    def _accept(self) -> None:
+        try:
+            connection, _ = self._listener.accept()
+        except OSError:  # it left again, or descriptors have run out
+            self._stopping.wait(1e-3 * POLL_MS)
+            return
+        if len(self._clients) >= CLIENTS:
+            self._drop(next(iter(self._clients)))
+        self._clients[connection.fileno()] = _Client(connection)
+
+    def _drop(self, fd: int) -> None:
+        self._clients.pop(fd).connection.close()
+
+    def _serve(self) -> None:
+        while not self._stopping.is_set():
+            poll = select.poll()
+            poll.register(self._listener, select.POLLIN)
+            for fd, client in self._clients.items():
+                poll.register(fd, select.POLLOUT if client.answer else select.POLLIN)
+            ready = {fd for fd, _ in poll.poll(POLL_MS)}
+            now_s = time.monotonic()
+            for fd, client in list(self._clients.items()):
+                goes_on = now_s < client.until_s
+                if goes_on and fd in ready:
+                    try:
+                        goes_on = client.move(self._answer)
+                    except OSError:
+                        goes_on = False
+                if not goes_on:
+                    self._drop(fd)
+            if self._listener.fileno() in ready:
+                self._accept()
 
     def __enter__(self) -> MetricsServer:
         self._thread.start()
@@ -119,6 +190,8 @@ class MetricsServer:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._server.shutdown()
-        self._server.server_close()
+        self._stopping.set()
         self._thread.join()
+        for fd in list(self._clients):
+            self._drop(fd)
+        self._listener.close()

@@ -300,3 +300,48 @@ def test_every_frame_is_accounted_for(bench: Any, seed: int) -> None:
     assert counts["sent"] == arrived and arrived + lost == count
     assert one.counts("a")["received"] == count
     assert min(counts[f"dropped_{cause}"] for cause in ("rule", "default", "impair", "limit")) > 0
+
+
+GATEWAY = """
+[[rule]]
+name = "no diagnostics"
+from = ["a"]
+to = ["b"]
+id = ["0x7DF-0x7EF", "0x18DA0000-0x18DBFFFF"]
+action = "drop"
+[[rule]]
+name = "allowed"
+from = ["a"]
+to = ["b"]
+id = [0x100]
+"""
+
+
+@pytest.mark.parametrize(
+    ("at", "frame", "cause", "by_rule"),
+    [
+        ("a", Frame(0x101), "dropped_default", 0),
+        ("a", Frame(0), "dropped_default", 0),
+        ("a", Frame(0x100, extended=True), "dropped_default", 0),
+        ("b", Frame(0x100), "dropped_default", 0),
+        ("b", Frame(0x7E0), "dropped_default", 0),
+        ("a", Frame(0x7DF, bytes(8)), "dropped_rule", 1),
+        ("a", Frame(0x7E0, b"\x02\x10\x02"), "dropped_rule", 1),
+        ("a", Frame(0x18DA10F1, b"\x02\x11\x01", extended=True), "dropped_rule", 1),
+        ("a", Frame(0x18DB33F1, b"\x02\x11\x01", extended=True), "dropped_rule", 1),
+    ],
+)
+def test_a_frame_no_rule_allows_never_arrives_and_is_counted_by_cause(
+    bench: Any, at: str, frame: Frame, cause: str, by_rule: int
+) -> None:
+    one = bench(GATEWAY)
+    far = "b" if at == "a" else "a"
+    for _ in range(50):
+        one.ends[at].send(frame)
+        one.core.cycle()
+    assert one.take(far) == []
+    counts = one.counts(far)
+    assert counts[cause] == 50 and counts["sent"] == 0
+    assert one.core.rule_counts(0)["dropped"] == 50 * by_rule
+    assert one.core.rule_counts(1)["matched"] == 0
+    assert [f.id for f in one.send(Frame(0x100))] == [0x100]
