@@ -71,7 +71,7 @@ class Realtime:
     def bring_to(
         self, state: str, *, soc_frac: float | None = None, temperature_degc: float | None = None
     ) -> None:
-        """Both processes anew, and into the state. RigDied when they do not get there."""
+        """Both processes anew, and into the state. RigDied when one of them ended."""
         if state not in REACHED:
             raise ConfigError("rig.bring_to", "state", state, f"one of {', '.join(REACHED)}")
         self._stop()
@@ -84,13 +84,21 @@ class Realtime:
                 WITHIN_S,
             )
         except BmsError as error:
-            raise RigDied(str(error)) from error
+            if not all(process.is_alive for process in self._processes):
+                raise RigDied(str(error)) from error
+            raise BmsError(f"{error}; {self._words()}") from error
         if state == "charge":
             self._ask(charge=CHARGE_C * self._capacity_ah)
         else:
             self.load(current_a=0.0)
         time.sleep(SETTLE_S)
         self._base_s = self._now()
+
+    def _words(self) -> str:
+        """What both processes say of their wires."""
+        told = [f"bms {p.name} says {p.facts.get('state')}, afe {p.facts.get('afe')}, "
+                f"can {p.facts.get('can')}" for p in self._processes]  # fmt: skip
+        return "; ".join(told)
 
     def _start(self, soc_frac: float | None, temperature_degc: float | None) -> None:
         start, port = self.file.start, free_port()
