@@ -120,7 +120,10 @@ class Realtime:
         self._processes.append(emulate)
         emulate.wait("ready", lambda: "pack" in emulate.facts)
         device = [] if self.file.dut == "ours" else ["--firmware", self.file.dut]
-        ecu = Process("ecu", "--afe", link, "--can", f"socketcand:127.0.0.1:{port}/can0", *device)
+        bus = f"socketcand:127.0.0.1:{port}/can0"
+        ecu = Process(
+            "ecu", "--afe", link, "--can", bus, "--pack", self.file.pack, *cell, *device
+        )  # fmt: skip
         self._processes.append(ecu)
 
     @property
