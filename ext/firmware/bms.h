@@ -193,6 +193,7 @@ uint32_t config_check(const bms_config_t *config); /* config_check.c: BMS_REFUSE
 #define AFE_CONFIG_BYTES 23u /* of a chip's configuration, ACTIVE_CELL to COMM_TIMEOUT, read back every AFE_CONFIG_MS */
 #define AFE_CONFIG_MS 80u
 #define PRECHARGE_LOOK_MS 10u /* after the contactor's travel, the link must have begun to rise */
+#define LINK_STEPS_TO_TOUCH 3 /* readings of the link, 10 ms apart, from the one judged to the touch of main plus: its age and the travel */
 #define OPEN_MARGIN_MS 20u   /* after the contactors' travel, before a current through open ones is believed */
 static inline uint32_t afe_scan_ms(uint32_t modules)
 {

@@ -234,7 +234,8 @@ static void standby(bms_t *self)
     self->request.refusal = refusal(self, mode);
     if (self->request.refusal != REFUSAL_NOTHING || !enter(self, STATE_PRECHARGE)) return;
     c->mode = (uint8_t)mode;
-    c->link_before_mv = self->sensor.link_mv.value;
+    c->link_before_mv = c->link_last_mv = self->sensor.link_mv.value;
+    c->link_seen = self->sensor.link_mv.seq;
     set_coils(self, PIN_OUT_MAIN_MINUS);
 }
 
@@ -258,6 +259,21 @@ static void close_minus(bms_t *self)
     advance(self, CLOSE_LINK);
 }
 
+/* Where the link will stand when main plus touches, one closing time from now: a charger that feeds the link already lifts it by
+ * tens of volts meanwhile, and a reading that fits now proves nothing. */
+static bool link_will_fit(bms_t *self)
+{
+    contactor_t *const c = &self->contactor;
+    const reading_t *const link = &self->sensor.link_mv;
+    if (c->link_seen != link->seq) {
+        c->link_step_mv = link->value - c->link_last_mv;
+        c->link_last_mv = link->value;
+        c->link_seen = link->seq;
+    }
+    const int32_t then = link->value + LINK_STEPS_TO_TOUCH * c->link_step_mv;
+    return abs_i32(self->sensor.pack_mv.value - then) <= self->config.set.precharge_tolerance_mv;
+}
+
 static void close_link(bms_t *self)
 {
     contactor_t *const c = &self->contactor;
@@ -273,7 +289,7 @@ static void close_link(bms_t *self)
         diag_sample(self, DIAG_PRECHARGE_TIMEOUT, TIER_TRIP, pack - link, -1);
         return;
     }
-    if (!full || ms < set->precharge_min_ms || (self->pins & PIN_IN_PRECHARGE_FEEDBACK) == 0u) return;
+    if (!link_will_fit(self) || !full || ms < set->precharge_min_ms || (self->pins & PIN_IN_PRECHARGE_FEEDBACK) == 0u) return;
     set_coils(self, CLOSING_COILS | PIN_OUT_MAIN_PLUS);
     advance(self, CLOSE_PLUS);
 }

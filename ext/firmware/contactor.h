@@ -42,6 +42,8 @@ typedef struct {
     uint64_t opened_us;       /* standby since, balancing not counted */
     uint64_t coil_us[3];      /* when each coil changed: main plus, main minus, precharge */
     int32_t link_before_mv;
+    int32_t link_last_mv, link_step_mv; /* while it is charged: the last reading, and what it moved by */
+    uint32_t link_seen;
 } contactor_t;
 
 #endif
