@@ -66,6 +66,7 @@ enum {
     S(u32, readings_move, "bool", "equal readings again and again mean a frozen chip")                                            \
     S(u32, travel_ms, "ms", "contactor opens, and the control period in which it is told")                                        \
     S(u32, fuse_ms, "ms", "wait for the fuse at most")                                                                            \
+    S(u32, interlock_ms, "ms", "deadline of interlock_open: shorter is chatter")                                                  \
     S(u32, overvoltage_ms, "ms", "deadline of cell_overvoltage")                                                                  \
     S(u32, undervoltage_ms, "ms", "deadline of cell_undervoltage")                                                                \
     S(u32, hot_ms, "ms", "deadline of temperature_high_discharge")                                                                \
@@ -119,6 +120,7 @@ enum {
     S(f64, gap_v, "V", "pack less link voltage in the millisecond before")                                                        \
     S(u64, resets, "1", "as last seen")                                                                                           \
     S(u32, reset_age_ms, "ms", "since the last reset")                                                                            \
+    S(u32, unlocked_ms, "ms", "the interlock has been open for")                                                                  \
     S(u32, sensor_age_ms, "ms", "since a valid current reached the ECU")                                                          \
     S(f64, charge_limit_a, "A", "as last reported")                                                                               \
     S(f64, discharge_limit_a, "A", "as last reported")                                                                            \

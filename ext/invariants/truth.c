@@ -31,6 +31,7 @@ static void check_current(watch_rules_t *s, const world_t *w)
 static void check_sensor(watch_rules_t *s, const world_t *w)
 {
     s->sensor_age_ms = older(s->sensor_age_ms, 1u);
+    s->unlocked_ms = w->loop.interlock == 0u ? older(s->unlocked_ms, 1u) : 0u;
     for (uint32_t k = 0; k < w->in.can_count && k < ECU_CAN_IN_MAX; ++k) {
         const ecu_can_frame_t *const f = &w->in.can[k];
         const bool valid = f->bus == ECU_BUS_SENSOR && f->id == ID_CURRENT && f->flags == 0u && f->length == 6u;

@@ -401,6 +401,7 @@ def _budgets(cell: Cell, pack: Pack) -> dict[str, int]:
     return {
         "travel_ms": round(made.open_ms + made.bounce_ms) + PERIOD_MS + 2,
         "fuse_ms": int(told["fuse_wait_ms"][0]),
+        "interlock_ms": deadline("interlock_open"),
         "overvoltage_ms": deadline("cell_overvoltage"),
         "undervoltage_ms": deadline("cell_undervoltage"),
         "hot_ms": deadline("temperature_high_discharge"),

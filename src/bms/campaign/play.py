@@ -224,13 +224,19 @@ def _inject(stage: Stage, deed: Deed) -> None:
         return  # the table is full: one fault less
     until_s = stage.time_s + deed.for_s
     masks = tuple(
-        (id, until_s + (ESTIMATE_S if id in ("E1", "E3") else mask.after_s), mask.factor)
+        (id, _masked_until(stage.time_s, until_s, id, mask), mask.factor)
         for mask in fault.masks
         for id in family(mask.invariant)
     )
     state = int(stage.watch.fields["state"][0])
     stage.acting.append(Acting(deed, handle, state, until_s, masks))
     stage.mask()
+
+
+def _masked_until(begun_s: float, until_s: float, id: str, mask: faults.Mask) -> float:
+    if mask.within_s:
+        return begun_s + mask.within_s
+    return until_s + (ESTIMATE_S if id in ("E1", "E3") else mask.after_s)
 
 
 def family(name: str) -> tuple[str, ...]:

@@ -91,7 +91,8 @@ class Mask(Frozen, frozen=True):
     """An invariant that cannot be seen, or cannot be kept, while the fault lasts.
 
     `bound` says what is asked of it meanwhile in words, `factor` by how much the bound widens, in
-    its unit (0: not asked at all), `after_s` how long past the fault's end the mask still holds.
+    its unit (0: not asked at all), `after_s` how long past the fault's end the mask still holds,
+    `within_s`, if it is not 0, that it holds no longer than that past the fault's beginning.
     """
 
     invariant: str
@@ -99,6 +100,7 @@ class Mask(Frozen, frozen=True):
     why: str
     factor: float = 0.0
     after_s: float = 1.0
+    within_s: float = 0.0
 
 
 class Fault(Frozen, frozen=True, kw_only=True):
