@@ -1,60 +1,97 @@
 """The firmware as ARM code on an emulated microcontroller, in lock-step virtual time.
 
-The same plant and the same tests as `sil`; only the firmware's instructions are others. Nothing is
-copied between tests: the target keeps its own state, so each state is reached anew.
+The same plant and the same tests as `sil`; only the firmware's instructions are others. Faults act
+on the chip: a bit of memory flips in the chip's memory, a reset resets the chip, and a control unit
+that hangs is a program that stands still until the chip's own watchdog bites.
 """
 
 from __future__ import annotations
 
+import math
 import shutil
 import tempfile
 from pathlib import Path
 
 from bms_hil import target
 from bms_hil.plugin import RigDied
-from bms_hil.rig import RigFile
+from bms_hil.rig import Injection, RigFile, RigMissing
 from bms_hil.sil import Sil
+from bms_hil.verdicts import Log
 
-from bms.errors import BmsError, ConfigError
+from bms import faults
+from bms.errors import ConfigError
 
 KIND = True
+HANG = "SYS-03"
 
 
 class Mcu(Sil):
     """See bms_hil.rig.Rig."""
 
-    capabilities = Sil.capabilities | {"target_memory"}
+    capabilities = Sil.capabilities | {"target"}
 
     def __init__(self, file: RigFile) -> None:
         super().__init__(file)
         self.name = "mcu"
         self._folder = Path(tempfile.mkdtemp(prefix="bms-hil-"))
-        self.image = target.build(Path("build/target"))
+        cells = max(target.CELLS, self.pack.topology.blocks)
+        self.image = target.build(Path("build/target"), cells)
         self.board = target.Board(self.image, self._folder)
         self._firmware = str(self.image.host)
+        self._hangs_s = math.inf  # when the program shall stand still
+        self._stack_bytes = 0
 
-    def bring_to(
-        self, state: str, *, soc_frac: float | None = None, temperature_degc: float | None = None
-    ) -> None:
-        self._ready.clear()
-        super().bring_to(state, soc_frac=soc_frac, temperature_degc=temperature_degc)
+    def begin(self, log: Log) -> None:
+        super().begin(log)
+        self._hangs_s = math.inf
 
     def _advance(self, seconds: float) -> None:
+        before_s = self._hangs_s - self._running.time_s
+        if before_s < seconds:
+            super()._advance(max(0.0, before_s))
+            self.board.stand_still()
+            self._hangs_s = math.inf
+            seconds -= max(0.0, before_s)
         super()._advance(seconds)
+        self._stack_bytes = max(self._stack_bytes, self.board.stack_bytes)
         if not self.board.is_alive:
             raise RigDied("the microcontroller does not answer any more")
 
-    def flip(self, place: int, bit: int) -> None:
-        """Flips a bit of the firmware's memory."""
-        self.board.flip(place, bit)
+    def inject(
+        self, fault: str, *, index: int = 0, value: float | None = None, after_s: float = 0.0,
+        ramp_s: float | None = None, for_s: float | None = None,
+    ) -> Injection:  # fmt: skip
+        """A fault of the catalogue. In one that hangs the control unit the chip itself stands
+        still until its watchdog bites, however long was asked for."""
+        if fault == HANG:
+            self._hangs_s = self._running.time_s + after_s
+            value = faults.fault(fault).lowest  # begins in the world, so that it is told
+        return super().inject(
+            fault, index=index, value=value, after_s=after_s, ramp_s=ramp_s, for_s=for_s
+        )
+
+    @property
+    def watchdog_bites(self) -> int:
+        """Resets by the chip's own watchdog so far."""
+        return self.board.bites
+
+    @property
+    def memory_bytes(self) -> int:
+        """Bytes of the firmware's memory, which the fault SYS-04 flips bits of."""
+        return self.board.state_bytes
+
+    def corrupt_code(self) -> None:
+        """Puts an undefined instruction in the program's way; a reset loads the code again."""
+        self.board.corrupt_code()
 
     def identity(self) -> dict[str, str]:
         return super().identity() | {"device": "solid-bms firmware, Cortex-M4F", "rig": "mcu"}
 
     def grade(self) -> dict[str, float]:
         return super().grade() | {
-            "flash_bytes": self.image.flash_bytes, "ram_bytes": self.image.ram_bytes,
-            "state_bytes": self.board.state_bytes, "stack_bytes": self.board.stack_bytes,
+            "flash_bytes": self.image.flash_bytes,
+            "ram_bytes": self.image.ram_bytes + self.board.state_bytes,
+            "stack_bytes": self._stack_bytes, "watchdog_bites": self.board.bites,
         }  # fmt: skip
 
     def close(self) -> None:
@@ -69,5 +106,5 @@ def open_rig(file: RigFile) -> Mcu:
         key = next(iter(file.options))
         raise ConfigError(file.file, f"options.{key}", file.options[key], "nothing: mcu has none")
     if lacking := target.missing():
-        raise BmsError(f"rig mcu needs: {lacking}")
+        raise RigMissing(f"rig mcu needs: {lacking}")
     return Mcu(file)

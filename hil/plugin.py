@@ -101,6 +101,8 @@ def hil_rig(request: pytest.FixtureRequest) -> Iterator[Rig]:
 
     try:
         opened = rig.open_rig(rig.load(request.config.getoption("--rig")))
+    except rig.RigMissing as why:
+        pytest.skip(str(why))
     except BmsError as error:
         pytest.exit(f"bms: {error}", returncode=error.exit_code)
     yield opened

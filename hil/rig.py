@@ -23,7 +23,7 @@ from bms_hil.traces import Recording
 from bms_hil.verdicts import Log
 
 from bms import config
-from bms.errors import ConfigError
+from bms.errors import BmsError, ConfigError
 
 FOLDER = Path(__file__).parent / "rigs"
 REQUEST = {"standby": "standby", "normal": "drive", "charge": "charge"}
@@ -34,6 +34,10 @@ WITHIN_S = 15.0  # self-test, close and precharge take about five
 SETTLE_S = 1.0  # after the state was reached; where time is free, LONG_SETTLE_S
 LONG_SETTLE_S = 15.0  # insulation measured, cells tested, filters settled
 CHARGE_C = 0.2  # current in the state "charge", of the rated capacity
+
+
+class RigMissing(BmsError):
+    """What the rig is made of is not installed; the message says how to get it."""
 
 
 class Start(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

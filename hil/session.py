@@ -167,6 +167,9 @@ class Session:
     def told(self) -> list[str]:
         """Lines before pytest's summary."""
         lines = [f"requirement gap: {gap}" for gap in self.gaps]
+        reasons = {r["text"] for r in self.results if r["verdict"] == "skip"}
+        if reasons and self.count("skip") == len(self.results):  # nothing ran: say why
+            lines += [f"skipped: {reason}" for reason in sorted(reasons)]
         if self.report:
             lines.append(f"report: {self.report}")
         return lines

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -18,17 +17,6 @@ pytestmark = [
     pytest.mark.skipif(bool(target.missing()), reason=f"needs {target.missing()}"),
 ]
 STACK_MAX, FLASH_MAX = 8 << 10, 256 << 10  # bytes; what a Cortex-M4F of this class has to spare
-
-
-@pytest.fixture(scope="module")
-def image(tmp_path_factory: pytest.TempPathFactory) -> target.Image:
-    return target.build(tmp_path_factory.mktemp("target"))
-
-
-@pytest.fixture
-def board(image: target.Image, tmp_path: Path) -> Iterator[target.Board]:
-    with target.Board(image, tmp_path) as board:
-        yield board
 
 
 def trace(simulation: Simulation) -> int:
@@ -75,9 +63,39 @@ def test_a_microcontroller_that_hangs_opens_the_contactors(board: target.Board) 
     assert int(plant["contactor_closed"][0]) == 0
 
 
+def test_two_packs_take_turns_on_one_chip(board: target.Board) -> None:
+    both = [Simulation("drive", pack="bench_16s1p", seed=k, firmware=board.library) for k in (1, 2)]
+    for _ in range(12):
+        for simulation in both:
+            simulation.run(0.5, record=False)
+    for k, simulation in enumerate(both, 1):
+        alone = Simulation("drive", pack="bench_16s1p", seed=k)
+        alone.run(6.0, record=False)
+        assert trace(simulation) == trace(alone)
+
+
+def test_a_snapshot_of_the_chip_goes_on_as_it_did(board: target.Board) -> None:
+    run = Simulation("drive", pack="bench_16s1p", seed=1, firmware=board.library)
+    run.run(6.0, record=False)
+    kept = run.snapshot()
+    run.run(2.0, record=False)
+    first = trace(run)
+    run.restore(kept)
+    run.run(2.0, record=False)
+    assert trace(run) == first
+
+
 def test_requirements_hold_on_the_microcontroller(tmp_path: Path) -> None:
-    names = "interlock or crash or request_to_drive or standby_opens or discharge_current"
+    names = "interlock or crash or request_to_drive or standby_opens or SYS or test_target"
     command = [sys.executable, "-m", "bms.cli", "hil", "--rig", "mcu", "-k", names]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr
     assert " passed" in done.stdout.splitlines()[-1]
+    assert "skipped" not in done.stdout.splitlines()[-1]
+
+
+@pytest.mark.long("every requirement")
+def test_all_requirements_hold_on_the_microcontroller(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "bms.cli", "hil", "--rig", "mcu"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr

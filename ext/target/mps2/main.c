@@ -2,22 +2,35 @@
 #include "board.h"
 #include "target/mailbox.h"
 
-#define PAINT 0xC5C5C5C5u
+#define BOX ((mailbox_t *)PSRAM)
+#define WARNING_TICKS (CLOCK_HZ / 10u)
+#define STRIKES 3u /* warnings in a row without an answer in between, before the watchdog may bite */
+#define POLLS 20000u /* before it sleeps */
+#define BELL UART(0u)
+#define BELL_BAUD 1000000u
 
-extern uint32_t _stack_low, _stack_top;
+void watchdog_handler(void);
+void fault_handler(void);
 
-/* Bytes of stack ever used: below them the paint is still whole. */
-static uint32_t stack_used(void)
+/* Nobody stands still who waits to be asked. Time on an emulated board follows the host's, which may stop the emulator at any moment:
+ * one warning alone says nothing. */
+void watchdog_handler(void)
 {
-    const uint32_t *p = &_stack_low;
-    while (p < &_stack_top && *p == PAINT) ++p;
-    return (uint32_t)((const uint8_t *)&_stack_top - (const uint8_t *)p);
+    static uint32_t answered, strikes;
+    strikes = answered == BOX->answered && BOX->asked != answered ? strikes + 1u : 0u;
+    answered = BOX->answered;
+    if (strikes < STRIKES) {
+        watchdog_kick();
+        return;
+    }
+    BOX->bite_pending = 1u;
+    for (;;) { }
 }
 
-static void paint_stack(void)
+void fault_handler(void)
 {
-    uint32_t here;
-    for (uint32_t *p = &_stack_low; p < &here - 16; ++p) *p = PAINT;
+    BOX->faults++;
+    for (;;) { }
 }
 
 static void boot(mailbox_t *m, ecu_t *state)
@@ -28,26 +41,58 @@ static void boot(mailbox_t *m, ecu_t *state)
     m->result = ecu_init(state, &b);
 }
 
-int main(void)
+static void announce(mailbox_t *m)
 {
-    mailbox_t *const m = (mailbox_t *)PSRAM;
-    ecu_t *const state = (ecu_t *)((uint8_t *)PSRAM + MAILBOX_STATE);
-    paint_stack();
     m->state_size = (uint32_t)ecu_size();
     m->in_size = (uint32_t)sizeof m->in;
     m->out_size = (uint32_t)sizeof m->out;
-    m->answered = m->asked;
-    BARRIER();
+    m->bites += m->bite_pending;
+    m->bite_pending = 0u;
     m->ready = MAILBOX_READY;
+    BARRIER();
+    m->boots++;
+}
+
+/* Until there is something to do, or some byte rings for nothing. */
+static void sleep(mailbox_t *m, uint32_t seen)
+{
+    __asm volatile("cpsid i");
+    m->target_sleeps = 1u;
+    BARRIER();
+    if (m->asked == seen) __asm volatile("wfi");
+    m->target_sleeps = 0u;
+    while (uart_take(BELL) >= 0) { }
+    NVIC_FORGET = 1u;
+}
+
+static uint32_t wait_from(mailbox_t *m, uint32_t seen)
+{
+    while (m->asked == seen) {
+        for (uint32_t polls = 0; m->asked == seen && polls < POLLS; ++polls) { }
+        if (m->asked == seen) sleep(m, seen);
+    }
+    BARRIER();
+    return m->asked;
+}
+
+int main(void)
+{
+    mailbox_t *const m = BOX;
+    ecu_t *const state = (ecu_t *)((uint8_t *)PSRAM + MAILBOX_STATE);
     uint32_t seen = m->asked;
+    uart_start(BELL, BELL_BAUD);
+    NVIC_ENABLE = 1u; /* its reception; only wakes, for interrupts stay masked */
+    announce(m);
+    watchdog_start(WARNING_TICKS);
     for (;;) {
-        while (m->asked == seen) { }
-        seen = m->asked;
-        BARRIER();
+        seen = wait_from(m, seen);
+        if (m->op == MAILBOX_RESET) board_reset();
         if (m->op == MAILBOX_BOOT) boot(m, state);
         if (m->op == MAILBOX_STEP) ecu_step(state, &m->in, &m->out);
         if (seen % 1024u == 0u) m->stack_used = stack_used();
         BARRIER();
         m->answered = seen;
+        BARRIER();
+        if (m->rig_sleeps != 0u) uart_put(BELL, 1u);
     }
 }
