@@ -354,7 +354,8 @@ static void opening(bms_t *self)
     const uint32_t ms = elapsed_ms(self->now_us, c->step_us);
     switch (c->step) {
     case OPEN_WAIT:
-        if (current_is_beyond(self, self->config.set.rest_ma) && ms < OPEN_WAIT_MS) return;
+        /* Out of precharge nothing is waited for: the resistor bounds the current, and it heats. */
+        if ((c->coils & PIN_OUT_MAIN_PLUS) != 0u && current_is_beyond(self, self->config.set.rest_ma) && ms < OPEN_WAIT_MS) return;
         if (waits_for_fuse(self, c->step_us + 1000u * (uint64_t)OPEN_WAIT_MS)) return;
         set_coils(self, c->coils & PIN_OUT_MAIN_MINUS);
         advance(self, OPEN_PLUS);
