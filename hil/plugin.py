@@ -115,13 +115,19 @@ def rig(request: pytest.FixtureRequest, hil_rig: Rig) -> Rig:
     from bms_hil.verdicts import Log
 
     for marker in request.node.iter_markers("needs"):
-        missing = [str(a) for a in marker.args if a not in hil_rig.capabilities]
+        missing = [str(a) for a in marker.args if lacks(hil_rig, str(a))]
         if missing:
             pytest.skip(f"rig {hil_rig.name} has no {', '.join(missing)}")
     log = Log()
     request.node.stash[LOG] = (hil_rig, log)
     hil_rig.begin(log)
     return hil_rig
+
+
+def lacks(rig: Rig, capability: str) -> bool:
+    """Whether a rig cannot do it. "faults" is every fault there is, "fault:CEL-02" one."""
+    can = rig.capabilities
+    return capability not in can and not (capability.startswith("fault:") and "faults" in can)
 
 
 class Live:

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import msgspec
+from bms_hil.diagnostic import Diagnostic
 from bms_hil.traces import Recording
 from bms_hil.verdicts import Log
 
@@ -136,6 +137,10 @@ class Rig(Protocol):
 
     def withdraw(self, injection: Injection) -> None:
         """Ends a fault."""
+
+    @property
+    def diagnostic(self) -> Diagnostic:
+        """A workshop's tester on the bus of the BMS; where "diagnostics" is a capability."""
 
     @property
     def recording(self) -> Recording:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from bms_hil.diagnostic import Diagnostic, Wire
 from bms_hil.rig import (
     CHARGE_C,
     LONG_SETTLE_S,
@@ -25,6 +26,7 @@ from bms_hil.verdicts import Log
 
 from bms import __version__, packs, spec
 from bms.errors import BmsError, ConfigError
+from bms.links import FRAME_DTYPE
 from bms.recorder import Event, Signal, Writer
 from bms.result import metadata
 from bms.sim import Simulation, Snapshot
@@ -32,6 +34,7 @@ from bms.tap import Piece, Tap
 
 KIND = True
 SCENARIO = Path(__file__).parent / "scenarios" / "bench.toml"
+SENT = 1  # direction of what the BMS sends
 AT_ONCE_S = 4.0  # simulated between looks at a condition that needs no finer one
 
 
@@ -55,6 +58,7 @@ class Sil:
             "world",
             "events_1ms",
             "any_start",
+            "diagnostics",
         }
     )
     resolution_s = 0.001
@@ -70,6 +74,8 @@ class Sil:
         self._base_s = 0.0
         self._pack = packs.load(file.pack)
         self._simulation: Simulation | None = None
+        self._heard_to = 0
+        self._tester: Diagnostic | None = None
 
     # ---- life ----
 
@@ -136,7 +142,7 @@ class Sil:
         """Record from here on. state: which was reached."""
         self._tap = Tap(simulation, cells_every_s=0.1)
         self._tap.skip_events()
-        self._pieces, self._joined = [], {}
+        self._pieces, self._joined, self._heard_to, self._tester = [], {}, 0, None
 
     def _said_state(self) -> str:
         """What the BMS says of its state."""
@@ -206,6 +212,28 @@ class Sil:
         vehicle["clear_request"][0] = 1
         self.wait(0.5)
         vehicle["clear_request"][0] = 0
+
+    @property
+    def diagnostic(self) -> Diagnostic:
+        """A tester on the vehicle bus."""
+        if self._tester is None:
+            self._tester = Diagnostic(Wire(self._put, self._heard, self.wait))
+        return self._tester
+
+    def _put(self, identifier: int, data: bytes) -> None:
+        made = np.zeros(1, FRAME_DTYPE)
+        made["id"], made["length"], made["flags"] = identifier, len(data), identifier > 0x7FF
+        made["data"][0, : len(data)] = np.frombuffer(data, np.uint8)
+        self._running.world.put_frames(0, made)
+
+    def _heard(self) -> list[tuple[int, bytes]]:
+        """What the BMS sent on the vehicle bus since the last call."""
+        found, self._heard_to = self._pieces[self._heard_to :], len(self._pieces)
+        return [
+            (int(f.id[k]), bytes(f.data[k, : f.length[k]]))
+            for f in (p.frames for p in found)
+            for k in np.flatnonzero((f.direction == SENT) & (f.bus == 0))
+        ]
 
     # ---- electrical-error port ----
 

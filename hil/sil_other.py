@@ -19,7 +19,7 @@ REQUEST_S = 0.1  # spacing of the requests
 class Other(Sil):
     """See bms_hil.rig.Rig."""
 
-    capabilities = Sil.capabilities - {"clear"}
+    capabilities = Sil.capabilities - {"diagnostics"}
 
     def __init__(self, file: RigFile) -> None:
         super().__init__(file)

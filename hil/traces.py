@@ -238,6 +238,33 @@ class Happening:
         return replace(self, times=tuple(t for t in self.times if t.at_s >= start_s - 1e-9))
 
 
+@dataclass(frozen=True)
+class Reading:
+    """One number that a test read itself, by diagnostics or an instrument."""
+
+    name: str
+    value: float
+    unit: str
+    log: Log
+
+    def at_most(self, limit: float) -> Verdict:
+        """Not above the limit."""
+        return self._told("at most", limit, limit - self.value)
+
+    def at_least(self, limit: float) -> Verdict:
+        """Not below the limit."""
+        return self._told("at least", limit, self.value - limit)
+
+    def equals(self, expected: float) -> Verdict:
+        """The same number."""
+        return self._told("equals", expected, -abs(self.value - expected))
+
+    def _told(self, verb: str, limit: float, margin: float) -> Verdict:
+        text = f"{self.name} {verb} {limit:g} {self.unit}".rstrip()
+        passed = margin >= 0.0
+        return self.log.add(Verdict(text, passed, self.value, limit, self.unit, margin))
+
+
 class Recording:
     """Signals and events of one test, in seconds since the rig was brought to its state.
 
@@ -268,6 +295,10 @@ class Recording:
         unit, time_s, values = found
         marks = tuple((e.time_s, e.name) for e in self.events if e.kind in ("fault", "diagnosis"))
         return Trace(name, unit, time_s, values, self.log, marks)
+
+    def value(self, name: str, value: float, unit: str = "") -> Reading:
+        """A number that the test read itself, to be judged and reported like a signal."""
+        return Reading(name, float(value), unit, self.log)
 
     def diagnosis(self, name: str, tier: str = "trip") -> Happening:
         """When the BMS raised a diagnosis at this tier or, with tier "any", at all."""

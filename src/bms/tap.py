@@ -122,7 +122,7 @@ class Tap:
         recorder = self._filled_one
         rows, frames, _ = recorder.filled()
         batch = recorder.batch
-        if rows:
+        if rows or frames:
             self._pieces.append(self._piece(batch, rows, frames))
         if self._writer:
             self._writer.drain()
