@@ -102,9 +102,13 @@ class Diagnostic:
     def dtcs(self, mask: int = CONFIRMED) -> dict[str, int]:
         """Trouble codes whose status has a bit of `mask`: by the diagnosis, or as "P" and digits of
         a foreign server; with their status."""
+        return {self._code_name(code): status for code, status in self.codes(mask).items()}
+
+    def codes(self, mask: int = CONFIRMED) -> dict[int, int]:
+        """The same by number."""
         answer = self.request(bytes((0x19, 0x02, mask)))
         rows = [answer[k : k + 4] for k in range(3, len(answer) - 3, 4)]
-        return {self._code_name(int.from_bytes(r[:3], "big")): r[3] for r in rows}
+        return {int.from_bytes(r[:3], "big"): r[3] for r in rows}
 
     def clear(self, group: int = ALL_CODES) -> None:
         """ClearDiagnosticInformation. Refused while contactors are closed."""
