@@ -1,9 +1,13 @@
-"""Line and branch coverage of ext/firmware by tests: builds the firmware with gcov, runs, counts.
+"""Coverage of ext/firmware by tests, at the source: lines, branches (each condition both ways), MC/DC.
 
-    python tools/guard/coverage.py [--folder out/coverage] [pytest options and tests]
+    python tools/guard/coverage.py [--folder out/coverage] [--counted] [pytest options and tests]
 
-Writes the table into docs/guard.md. Only what runs in the Python module counts: programs of
-tests/c are built apart.
+Builds the firmware's modules with clang's instrumentation, runs the tests and a batch of random
+stories (`bms fuzz`), counts, and writes the table into docs/guard.md. `--counted` only counts again
+what ran before. MC/DC needs clang 18 or newer (`make test-tools`); an older one measures the rest.
+What stands in tools/guard/unreachable.toml is excused, line by line and with its reason. Exit code
+1 names a place that is neither reached nor excused, and an excuse that is not needed. Only what
+runs in Python modules counts: programs of tests/c are built apart.
 """
 
 from __future__ import annotations
@@ -11,38 +15,89 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 sys.path.insert(0, str(Path(__file__).parent))
 from page import ROOT, ranges, table, write_section
 
-TESTS = ("tests/unit/firmware", "tests/sim")
-FLAGS = "--coverage -O0 -DBMS_NO_CLONES"
+TESTS = ("tests/unit/firmware", "tests/unit/leak", "tests/unit/observer", "tests/conformance",
+         "tests/sim")  # fmt: skip
+FUZZ = ("fuzz", "--hours", "40", "--seeds", "400", "--seed", "770000", "--no-minimise", "--json")
+MODULES = "_firmware _estimator _leak _observer"
+FLAGS = "-fprofile-instr-generate -fcoverage-mapping -DBMS_NO_CLONES"
+MCDC_VERSION = 18
+EXCUSES = Path(__file__).with_name("unreachable.toml")
 
 
-def build(folder: Path) -> Path:
-    """A copy of src whose firmware counts; the folder of its objects."""
+class Place(NamedTuple):
+    """Something that never happened: kind is "line", "true", "false" or "alone" (of MC/DC)."""
+
+    line: int
+    kind: str
+
+
+class File(NamedTuple):
+    """Counts of one source file, and what is missing."""
+
+    lines: int
+    branches: int
+    conditions: int
+    missing: list[Place]
+
+    def missed(self, *kinds: str) -> int:
+        return sum(place.kind in kinds for place in self.missing)
+
+
+def clang() -> tuple[str, int]:
+    """The newest clang of this machine and its version. SystemExit without one."""
+    folders = os.environ.get("PATH", "").split(os.pathsep)
+    names = {p.name for f in folders for p in Path(f).glob("clang-[0-9]*") if p.name[6:].isdigit()}
+    for version in sorted((int(name[6:]) for name in names), reverse=True):
+        if shutil.which(f"llvm-cov-{version}") and shutil.which(f"llvm-profdata-{version}"):
+            return f"clang-{version}", version
+    raise SystemExit("no clang with llvm-cov: make test-tools")
+
+
+def build(folder: Path) -> None:
+    """A copy of src whose firmware counts."""
     shutil.rmtree(folder, ignore_errors=True)
     shutil.copytree(ROOT / "src", folder / "src")
+    compiler, version = clang()
+    flags = FLAGS + (" -fcoverage-mcdc" if version >= MCDC_VERSION else "")
+    variables = {
+        **os.environ, "BMS_ONLY": MODULES, "BMS_CFLAGS": f"{flags} -O1 -w", "CC": compiler,
+        "LDFLAGS": "-fprofile-instr-generate", "BMS_CC": "",
+    }  # fmt: skip
     words = [sys.executable, "setup.py", "-q", "build_ext"]
     places = ["--build-lib", str(folder / "lib"), "--build-temp", str(folder / "obj")]
-    variables = {**os.environ, "BMS_ONLY": "_firmware", "BMS_CFLAGS": FLAGS, "CC": "gcc"}
-    subprocess.run([*words, *places], cwd=ROOT, env=variables, check=True)
-    for made in (folder / "lib/bms").glob("_firmware*.so"):
+    # Cython's own C makes clang talk; what it says is of interest only where it fails.
+    done = subprocess.run(
+        [*words, *places], cwd=ROOT, env=variables, capture_output=True, text=True, check=False
+    )
+    if done.returncode:
+        raise SystemExit(done.stdout + done.stderr)
+    for made in (folder / "lib/bms").glob("*.so"):
         shutil.copy(made, folder / "src/bms")
-    return folder / "obj"
 
 
-def run(folder: Path, tests: list[str]) -> int:
-    """What pytest says; tests see the copy."""
+def run(folder: Path, tests: list[str], fuzz: bool) -> int:
+    """What pytest says; tests and stories see the copy."""
     path = os.pathsep.join([str(folder / "src"), *_outer()])
-    variables = {**os.environ, "PYTHONPATH": path}
+    raw = folder / "raw/%4m.profraw"
+    variables = {
+        **os.environ, "PYTHONPATH": path, "LLVM_PROFILE_FILE": str(raw), "BMS_SOURCES": str(ROOT),
+    }  # fmt: skip
     words = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *tests]
-    return subprocess.run(words, cwd=ROOT, env=variables, check=False).returncode
+    code = subprocess.run(words, cwd=ROOT, env=variables, check=False).returncode
+    if fuzz:
+        subprocess.run([sys.executable, "-m", "bms.cli", *FUZZ], env=variables, check=False)
+    return code
 
 
 def _outer() -> list[str]:
@@ -51,69 +106,140 @@ def _outer() -> list[str]:
     return [word for word in words if word and Path(word).resolve() != ROOT / "src"]
 
 
-def count(objects: Path) -> dict[str, dict[str, Any]]:
-    """Of each file of the firmware: lines, branches, those taken, and lines never run."""
-    found: dict[str, dict[str, Any]] = {}
-    for data in sorted(objects.rglob("*.gcda")):
-        words = ["gcov", "--json-format", "--stdout", "--branch-probabilities", str(data)]
-        said = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=True).stdout
-        for file in (f for text in said.splitlines() for f in json.loads(text)["files"]):
-            name = Path(file["file"])
-            if name.parts[-2:-1] == ("firmware",) and name.suffix == ".c":
-                found[name.name] = _count_file(file)
+def count(folder: Path) -> dict[str, File]:
+    """Every C file of the firmware with what is missing in it."""
+    version = clang()[1]
+    merged = folder / "all.profdata"
+    raw = map(str, (folder / "raw").glob("*.profraw"))
+    subprocess.run([f"llvm-profdata-{version}", "merge", "-o", merged, *raw], check=True)
+    objects = sorted((folder / "lib/bms").glob("*.so"))
+    more = [word for path in objects[1:] for word in ("-object", str(path))]
+    words = [f"llvm-cov-{version}", "export", f"-instr-profile={merged}", str(objects[0]), *more]
+    said = [
+        subprocess.run([*words, *option], capture_output=True, text=True, check=True).stdout
+        for option in ((), ("-format=lcov",))
+    ]
+    lines = _lines(said[1])
+    return {
+        Path(file["filename"]).name: _file(file, lines[file["filename"]])
+        for file in json.loads(said[0])["data"][0]["files"]
+        if Path(file["filename"]).parts[-2:-1] == ("firmware",)
+    }
+
+
+def _lines(lcov: str) -> dict[str, dict[int, int]]:
+    """How often each line ran, by file."""
+    found: dict[str, dict[int, int]] = {}
+    for block in lcov.split("end_of_record"):
+        if name := re.search(r"^SF:(.*)$", block, re.MULTILINE):
+            hits = re.findall(r"^DA:(\d+),(\d+)", block, re.MULTILINE)
+            found[name[1]] = {int(line): int(times) for line, times in hits}
     return found
 
 
-def _count_file(file: dict[str, Any]) -> dict[str, Any]:
-    lines = {line["line_number"]: 0 for line in file["lines"]}
-    branches = taken = 0
-    for line in file["lines"]:
-        lines[line["line_number"]] += line["count"]
-        branches += len(line["branches"])
-        taken += sum(branch["count"] > 0 for branch in line["branches"])
-    missing = [number for number, times in sorted(lines.items()) if times == 0]
-    return {"lines": len(lines), "missing": missing, "branches": branches, "taken": taken}
+def _file(file: dict[str, Any], lines: dict[int, int]) -> File:
+    missing = [Place(line, "line") for line, times in lines.items() if times == 0]
+    sides: dict[tuple[int, ...], list[int]] = {}
+    for branch in file["branches"]:
+        total = sides.setdefault(tuple(branch[:4]), [0, 0])
+        total[0] += branch[4]
+        total[1] += branch[5]
+    for place, (true, false) in sides.items():
+        missing += [Place(place[0], "true")] * (true == 0) + [Place(place[0], "false")] * (
+            false == 0
+        )
+    alone: dict[tuple[int, ...], list[bool]] = {}
+    for record in file.get("mcdc_records", []):
+        known, seen = alone.setdefault(tuple(record[:4]), []), record[-1]
+        known[:] = [a or b for a, b in zip(known, seen, strict=True)] if known else seen
+    for place, shown in alone.items():
+        missing += [Place(place[0], "alone")] * shown.count(False)
+    conditions = sum(map(len, alone.values()))
+    return File(len(lines), 2 * len(sides), conditions, sorted(missing))
+
+
+def excuses() -> dict[str, list[dict[str, Any]]]:
+    """Reviewed places that nothing can reach: [{line, reason, misses}] by file."""
+    return tomllib.loads(EXCUSES.read_text())
+
+
+def judge(name: str, file: File, given: list[dict[str, Any]]) -> tuple[File, list[str]]:
+    """The file without what is excused, and what is wrong with the excuses."""
+    source = (ROOT / "ext/firmware" / name).read_text().splitlines()
+    wrong, excused = [], set()
+    for excuse in given:
+        numbers = {k for k, line in enumerate(source, 1) if line.strip() == excuse["line"]}
+        seen = {place for place in file.missing if place.line in numbers}
+        if not seen:
+            wrong.append(f"{name}: an excuse that is not needed: {excuse['line']}")
+        excused |= seen
+    left = [place for place in file.missing if place not in excused]
+    wrong += [f"{name}:{line}: never {kind}: {source[line - 1].strip()}" for line, kind in left]
+    return file._replace(missing=left), wrong
 
 
 def _percent(part: int, whole: int) -> str:
-    return f"{100 * part / whole:.1f} %" if whole else "-"
+    return f"{100 * (whole - part) / whole:.1f} %" if whole else "-"
 
 
-def section(found: dict[str, dict[str, Any]], tests: list[str]) -> str:
+def _row(file: File) -> tuple[str, str, str]:
+    return (
+        _percent(file.missed("line"), file.lines),
+        _percent(file.missed("true", "false"), file.branches),
+        _percent(file.missed("alone"), file.conditions),
+    )
+
+
+def _sum(files: list[File]) -> File:
+    missing = [place for file in files for place in file.missing]
+    counts = [sum(getattr(f, name) for f in files) for name in ("lines", "branches", "conditions")]
+    return File(counts[0], counts[1], counts[2], missing)
+
+
+def section(found: dict[str, File], left: dict[str, File], tests: list[str]) -> str:
     """The table, worst file first."""
     rows = [
         (
             f"`{name}`",
-            _percent(f["lines"] - len(f["missing"]), f["lines"]),
-            _percent(f["taken"], f["branches"]),
-            ranges(f["missing"]) or "none",
+            *_row(file),
+            ranges(sorted({place.line for place in left[name].missing})) or "none",
         )
-        for name, f in sorted(found.items(), key=lambda item: -len(item[1]["missing"]))
+        for name, file in sorted(found.items(), key=lambda item: -len(left[item[0]].missing))
     ]
-    lines, missing = (
-        sum(f["lines"] for f in found.values()),
-        sum(len(f["missing"]) for f in found.values()),
-    )
-    branches, taken = (sum(f[key] for f in found.values()) for key in ("branches", "taken"))
-    return "\n\n".join(
-        [
-            f"Run by `{' '.join(tests)}`: **{_percent(lines - missing, lines)}** of {lines} lines, "
-            f"**{_percent(taken, branches)}** of {branches} branches.",
-            table(("file", "lines", "branches", "lines never run"), rows),
-        ]
-    )
+    whole, rest = _sum(list(found.values())), _sum(list(left.values()))
+    compiler, version = clang()
+    lines, branches, alone = _row(whole)
+    without = _row(rest)
+    said = [
+        f"{compiler.replace('-', ' ')}, `{' '.join(tests)}` and `bms {' '.join(FUZZ)}`: "
+        f"**{lines}** of {whole.lines} lines, **{branches}** of {whole.branches} branches (each "
+        f"condition true and false), **{alone}** of {whole.conditions} conditions shown to decide "
+        f"alone (MC/DC).",
+        f"Without the places of `tools/guard/unreachable.toml`: **{without[0]}**, **{without[1]}** "
+        f"and **{without[2]}**.",
+    ]
+    head = ("file", "lines", "branches", "MC/DC", "lines with something left")
+    if version < MCDC_VERSION:
+        said[0] += f" clang {version} cannot measure MC/DC; 18 and newer can."
+    return "\n\n".join([" ".join(said), table(head, rows)])
 
 
 def main() -> int:
     """Builds, runs, counts, writes."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--folder", type=Path, default=ROOT / "out/coverage")
+    parser.add_argument("--counted", action="store_true", help="count what ran before, run nothing")
     args, rest = parser.parse_known_args()
-    tests = rest or list(TESTS)
-    objects = build(args.folder.resolve())
-    code = run(args.folder.resolve(), tests)
-    write_section("coverage", section(count(objects), tests))
-    return code
+    folder, tests, code = args.folder.resolve(), rest or list(TESTS), 0
+    if not args.counted:
+        build(folder)
+        code = run(folder, tests, fuzz=not rest)
+    found, given = count(folder), excuses()
+    judged = {name: judge(name, file, given.get(name, [])) for name, file in found.items()}
+    wrong = [line for _, lines in judged.values() for line in lines]
+    print("\n".join(wrong))
+    write_section("coverage", section(found, {n: f for n, (f, _) in judged.items()}, tests))
+    return code or int(bool(wrong))
 
 
 if __name__ == "__main__":
