@@ -35,9 +35,10 @@ class Mcu(Sil):
         self.name = "mcu"
         self._folder = Path(tempfile.mkdtemp(prefix="bms-hil-"))
         cells = max(target.CELLS, self.pack.topology.blocks)
-        self.image = target.build(Path("build/target"), cells)
-        self.board = target.Board(self.image, self._folder)
-        self._firmware = str(self.image.host)
+        built = target.build(Path("build/target"), cells)
+        self.image = built.image
+        self.board = target.Board(built, self._folder)
+        self._firmware = str(built.host)
         self._hangs_s = math.inf  # when the program shall stand still
         self._stack_bytes = 0
 

@@ -1,7 +1,7 @@
-"""The firmware as an image for a microcontroller, and the microcontroller in QEMU.
+"""The microcontroller in QEMU, with the firmware's image in it.
 
-    image = build(Path("build/target"))        # ELF, flash and RAM in bytes
-    with Board(image, folder) as board: ...    # board.library fits ecu.h
+    library = build(Path("build/target"))      # image and the rig's side of the mailbox
+    with Board(library, folder) as board: ...  # board.library fits ecu.h
 
 Needs Debian's gcc-arm-none-eabi, libnewlib-arm-none-eabi and qemu-system-arm, a C compiler for the
 host and the source tree; `missing()` says what is not there.
@@ -11,29 +11,16 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
-import shutil
 import socket
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
-import bms
 from bms.errors import BmsError, LinkError
+from bms.firmware import image
+from bms.firmware.image import CELLS, Image
 
-ROOT = Path(bms.__file__).resolve().parents[2]
-EXT = ROOT / "ext"
-COMPILER, QEMU = "arm-none-eabi-gcc", "qemu-system-arm"
-PACKAGES = {
-    COMPILER: "gcc-arm-none-eabi libnewlib-arm-none-eabi",
-    QEMU: "qemu-system-arm",
-    "cc": "gcc",
-}
-FLAGS = (
-    "-mcpu=cortex-m4 -mthumb -mfpu=fpv4-sp-d16 -mfloat-abi=hard -std=c99 -O2 -ffp-contract=off "
-    "-fno-math-errno -fno-trapping-math -funsigned-char -fno-short-enums -ffunction-sections "
-    "-fdata-sections -nostartfiles --specs=nano.specs -Wl,--gc-sections"
-)
-CELLS = 96  # blocks in series that the image has memory for, unless more are asked for
+QEMU = "qemu-system-arm"
 MACHINE = "-M mps2-an386 -accel tcg -display none -nodefaults -monitor none"
 MEMORY_BYTES = 16 << 20
 STAND_STILL, UNDEFINED = bytes.fromhex("fee7"), bytes.fromhex("00de")  # Thumb: b . and udf #0
@@ -41,74 +28,37 @@ WRONG = {1: "its memory cannot be mapped", 2: "it does not answer", 3: "its stru
 
 
 @dataclass(frozen=True)
-class Image:
-    """A built image. flash_bytes: code and constants; ram_bytes: data, without the stack's 32 KiB
-    and without the firmware's own state, which lies in the shared memory."""
+class Target:
+    """An image, and the shared library through which a rig reaches it."""
 
-    elf: Path
+    image: Image
     host: Path
-    flash_bytes: int
-    ram_bytes: int
-    cells: int
-
-    def place(self, symbol: str) -> int:
-        """Address of a function or variable. KeyError without one."""
-        for line in _run(["arm-none-eabi-nm", str(self.elf)]).splitlines():
-            words = line.split()
-            if words[-1] == symbol:
-                return int(words[0], 16)
-        raise KeyError(symbol)
 
 
 def missing() -> str:
     """What must be installed, as a command; empty when all is there."""
-    if not (EXT / "target/mailbox.h").is_file():
-        return "the source tree: an installed package has no firmware sources"
-    packages = [p for tool, p in PACKAGES.items() if shutil.which(tool) is None]
-    return f"apt-get install {' '.join(packages)}" if packages else ""
+    return image.missing(**{QEMU: "qemu-system-arm"})
 
 
-def build(folder: Path, cells: int = CELLS) -> Image:
+def build(folder: Path, cells: int = CELLS) -> Target:
     """Compile image and host side into a folder, unless they are newer than every source. cells:
     blocks in series it has memory for, 1 to 400. BmsError with the compiler's first error."""
     if lacking := missing():
         raise BmsError(f"the microcontroller needs: {lacking}")
-    folder.mkdir(parents=True, exist_ok=True)
-    elf, host = folder / f"firmware-{cells}.elf", folder / "host.so"
-    places = ["", "common", "firmware", "firmware/generated"]
-    includes = [f"-I{EXT / p}" for p in places]
-    firmware = [
-        *sorted((EXT / "firmware").glob("*.c")), *sorted((EXT / "firmware/generated").glob("*.c")),
-    ]  # fmt: skip
-    board = EXT / "target/mps2"
-    sources = [*firmware, board / "main.c", board / "startup.c"]
-    watched = [*EXT.glob("firmware/**/*"), *EXT.glob("target/**/*"), *EXT.glob("common/*")]
-    newest = max(p.stat().st_mtime for p in watched)
-    if not elf.exists() or elf.stat().st_mtime < newest:
-        _run([COMPILER, *FLAGS.split(), f"-DBMS_CELLS_MAX={cells}", *includes, *map(str, sources),
-              "-T", str(board / "link.ld"), "-lgcc", "-o", str(elf)])  # fmt: skip
-    if not host.exists() or host.stat().st_mtime < newest:
-        _run(["cc", "-shared", "-fPIC", "-O2", "-std=c99", *includes, str(EXT / "target/host.c"),
-              "-o", str(host)])  # fmt: skip
-    sizes = _run(["arm-none-eabi-size", str(elf)]).splitlines()[1].split()
-    text, data, bss = (int(x) for x in sizes[:3])
-    return Image(elf, host, text + data, data + bss, cells)
-
-
-def _run(command: list[str]) -> str:
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if done.returncode:
-        words = [line for line in done.stderr.splitlines() if "error" in line] or [done.stderr]
-        raise BmsError(f"{command[0]}: {words[0][:200]}")
-    return done.stdout
+    made, host = image.build(folder, cells), folder / "host.so"
+    if image.is_stale(host):
+        source = str(image.EXT / "target/host.c")
+        image.run(["cc", "-shared", "-fPIC", "-O2", "-std=c99", *image.INCLUDES, source,
+                   "-o", str(host)])  # fmt: skip
+    return Target(made, host)
 
 
 class Board:
     """QEMU with the image, attached to `library`: a shared library that fits ecu.h. One at a time
     in a process; any number of simulations with it."""
 
-    def __init__(self, image: Image, folder: Path) -> None:
-        self.image, self.library = image, image.host
+    def __init__(self, target: Target, folder: Path) -> None:
+        self.image, self.library = target.image, target.host
         self._memory, probe = folder / "psram", folder / "probe"
         with self._memory.open("wb") as file:
             file.truncate(MEMORY_BYTES)
@@ -122,7 +72,8 @@ class Board:
         self._qemu = subprocess.Popen(
             [QEMU, "-object", share, *MACHINE.split(), "-machine", "memory-backend=mb",
              "-chardev", f"socket,id=bell,fd={far.fileno()}", "-serial", "chardev:bell",
-             "-qtest", f"unix:{probe}", "-qtest-log", "/dev/null", "-kernel", str(image.elf)],
+             "-qtest", f"unix:{probe}", "-qtest-log", "/dev/null",
+             "-kernel", str(self.image.elf)],
             stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
             pass_fds=(far.fileno(),),
         )  # fmt: skip
@@ -131,7 +82,7 @@ class Board:
         with waiting, contextlib.suppress(TimeoutError):
             self._probe = waiting.accept()[0]
             self._probe.settimeout(10.0)
-        self._host = ctypes.CDLL(str(image.host))
+        self._host = ctypes.CDLL(str(target.host))
         self._host.target_state.restype = ctypes.POINTER(ctypes.c_uint8)
         self._host.target_is_gone.restype = ctypes.c_bool
         wrong = int(self._host.target_attach(str(self._memory).encode(), self.bell.fileno()))
@@ -225,7 +176,7 @@ class Board:
 
 
 if __name__ == "__main__":
-    made = build(Path("build/target"))
+    made = image.build(Path("build/target"))
     print(
         f"{made.elf}: {made.flash_bytes} bytes of flash, {made.ram_bytes} of RAM beside its state"
     )

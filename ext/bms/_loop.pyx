@@ -21,6 +21,10 @@ cdef extern from "loop/loop.h" nogil:
     ctypedef struct world_t:
         plant_t plant
     void plant_energy(plant_t *)
+    ctypedef struct ecu_in_t:
+        pass
+    ctypedef struct ecu_out_t:
+        pass
     ctypedef struct ecu_can_frame_t:
         uint8_t bus
     ctypedef struct bus_frame_t:
@@ -71,6 +75,7 @@ FRAME_DTYPE = np.dtype(
 )
 if FRAME_DTYPE.itemsize != sizeof(bus_frame_t):
     raise ImportError("FRAME_DTYPE does not have the layout of bus_frame_t")
+IN_BYTES, OUT_BYTES = sizeof(ecu_in_t), sizeof(ecu_out_t)
 DONE, RECORDER_FULL, EVENTS_FULL, CONDITION = 0, 1, 2, 3
 EVENT_STATE, EVENT_DIAGNOSIS, EVENT_CONTACTOR, EVENT_FUSE, EVENT_RESET, EVENT_FAULT = 1, 2, 3, 4, 5, 6
 UNTIL_SOC_ABOVE, UNTIL_SOC_BELOW, UNTIL_CURRENT_BELOW, UNTIL_STATE, UNTIL_TEMPERATURE_ABOVE = 1, 2, 4, 8, 16

@@ -3,6 +3,7 @@
 #ifndef BMS_PLAUSIBLE_H
 #define BMS_PLAUSIBLE_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 struct ecu;
@@ -50,6 +51,7 @@ typedef struct {
 /* plausible.c. Each is called when its readings are new. */
 void plausible_init(struct ecu *self);
 void plausible_memory(struct ecu *self); /* every MEMORY_SLICE_MS */
+bool plausible_is_whole(const struct ecu *self); /* the configuration is what it was at the start */
 void plausible_time(struct ecu *self, uint64_t now_us); /* every step, before the time is taken */
 void plausible_current(struct ecu *self);
 void plausible_pack(struct ecu *self);

@@ -1,5 +1,4 @@
 #include "cmac.h"
-#include "crc.h"
 #include "uds_rows.h"
 #include "uds_services.h"
 #include "util.h"
@@ -141,8 +140,7 @@ static uint32_t self_test(const bms_t *self)
     uint8_t mac[16];
     cmac_aes128(KEY, KEY, 0u, mac); /* RFC 4493, example 1 */
     uint32_t faults = cmac_equal(mac, EMPTY, 16u) ? 0u : (uint32_t)FAULT_CIPHER;
-    const uint32_t crc = crc32_ieee((const uint8_t *)&self->config, offsetof(bms_config_t, crc32));
-    if (crc != self->config_crc) faults |= FAULT_CONFIG;
+    if (!plausible_is_whole(self)) faults |= FAULT_CONFIG;
     if (store_fails(self) || !store_is_read(self)) faults |= FAULT_MEMORY;
     if (!afe_runs(self) || self->afe.failed_scans != 0u) faults |= FAULT_CHIPS;
     if (self->measure.scan == 0u || self->measure.cells_unknown != 0u) faults |= FAULT_MEASURE;

@@ -2,6 +2,8 @@
 
 import numpy as np
 
+IN_BYTES: int
+OUT_BYTES: int
 DONE: int
 RECORDER_FULL: int
 EVENTS_FULL: int

@@ -10,11 +10,11 @@ from bms_hil import target
 
 
 @pytest.fixture(scope="session")
-def image(tmp_path_factory: pytest.TempPathFactory) -> target.Image:
+def built(tmp_path_factory: pytest.TempPathFactory) -> target.Target:
     return target.build(tmp_path_factory.mktemp("target"))
 
 
 @pytest.fixture
-def board(image: target.Image, tmp_path: Path) -> Iterator[target.Board]:
-    with target.Board(image, tmp_path) as board:
+def board(built: target.Target, tmp_path: Path) -> Iterator[target.Board]:
+    with target.Board(built, tmp_path) as board:
         yield board

@@ -48,8 +48,8 @@ def test_ten_minutes_are_the_same_bit_for_bit(board: target.Board) -> None:
     compared(board, "drive", "car_96s1p", 600.0)
 
 
-def test_the_image_fits(image: target.Image) -> None:
-    assert 0 < image.flash_bytes < FLASH_MAX
+def test_the_image_fits(built: target.Target) -> None:
+    assert 0 < built.image.flash_bytes < FLASH_MAX
 
 
 def test_a_microcontroller_that_hangs_opens_the_contactors(board: target.Board) -> None:

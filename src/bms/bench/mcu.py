@@ -1,8 +1,11 @@
-"""The estimator on a microcontroller: instructions and memory, counted on real ARM code.
+"""The firmware on a microcontroller: flash, memory, stack and instructions of real ARM code.
 
-ext/trial/mcu_count.c is compiled for a Cortex-M4F by arm-none-eabi-gcc and run in Unicorn, which
-counts every instruction: the same number each time. Where a tool or the source tree is missing the
-rows say what to install.
+`bms bench mcu` runs the whole firmware of 96 cells in the closed loop, in Unicorn, which counts
+every instruction of every `ecu_step`: start-up, precharge and drive, bursts of frames, faults that
+trip, a fast charge (`JOURNEYS`). The run counts only if it is the same, bit for bit, as the host's.
+
+Rows of the estimator alone (`bms bench estimator`): ext/trial/mcu_count.c, the same way. Where a
+tool or the source tree is missing the rows say what to install.
 """
 
 from __future__ import annotations
@@ -11,6 +14,7 @@ import shutil
 import struct
 import subprocess
 import tempfile
+import time
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -18,10 +22,12 @@ from typing import Any
 import numpy as np
 
 import bms
-from bms import _estimator, cells
-from bms.bench import Row
+from bms import _estimator, _loop, cells
+from bms.bench import Row, chip
 from bms.estimator import params
-from bms.firmware import leak
+from bms.firmware import image, leak
+from bms.links import FRAME_DTYPE
+from bms.sim import Simulation
 
 CODE, RAM, STACK, RETURN = 0x00010000, 0x20000000, 0x200FFF00, 0x00700000
 BLOCKS = 96
@@ -169,3 +175,91 @@ def arm_rows(cell_name: str) -> list[Row]:
         )
         for name, text in NAMES.items()
     ]
+
+
+# ---- the whole firmware ----
+
+PACK = "car_96s1p"
+JOURNEYS: dict[str, tuple[tuple[float, str], ...]] = {
+    # scenario: (simulated seconds, then this fault of the catalogue or "burst")
+    "drive": ((30.0, "burst"), (3.0, "COM-09"), (5.0, "COM-11"), (5.0, "CEL-02"), (5.0, "SYS-02"),
+              (15.0, "")),
+    "fast_charge_15_90": ((20.0, "burst"), (3.0, "AFE-01"), (5.0, "")),
+}  # fmt: skip
+BURST, TESTER_ID = 20, 0x7E4  # frames at once; requests of a tester (docs/diagnostics.md)
+STEP_LIMIT, FLASH_LIMIT, RAM_LIMIT, STACK_LIMIT = 60_000, 256 << 10, 128 << 10, 8 << 10
+WHOLE = {
+    "flash_bytes": ("B", "lower", FLASH_LIMIT, "a small Cortex-M4F"),
+    "ram_bytes": ("B", "lower", RAM_LIMIT, "a small Cortex-M4F; state, one input and output"),
+    "stack_bytes": ("B", "lower", STACK_LIMIT, "our own bound; most that any step used"),
+    "instructions_worst": ("1", "lower", STEP_LIMIT, "our own bound: a third of 1 ms at 180 MHz"),
+    "instructions_p99": ("1", "lower", STEP_LIMIT, "as the worst"),
+    "instructions_p50": ("1", "lower", STEP_LIMIT, "as the worst"),
+    "realtime_factor": ("1", "higher", None, "Unicorn, counting every instruction"),
+}
+
+
+def burst(simulation: Simulation) -> None:
+    """Many frames of a foreign node at once: requests of a tester, and what nobody asked for."""
+    frames: Any = np.zeros(BURST, FRAME_DTYPE)
+    frames["id"], frames["length"] = TESTER_ID, 8
+    frames["data"][:, :4] = (3, 0x22, 0xF1, 0x90)  # the identification of the vehicle
+    frames["id"][1::4] = 0x123
+    simulation.world.put_frames(0, frames)
+
+
+def happens(simulation: Simulation, what: str) -> None:
+    """A burst or a fault; "" is nothing."""
+    if what == "burst":
+        burst(simulation)
+    elif what:
+        simulation.inject(what)
+
+
+def travelled(built: image.Image, scenario: str, folder: Path) -> tuple[chip.Chip, float]:
+    """One of JOURNEYS on the chip and on the host: (chip with its counts, seconds it took).
+    ArithmeticError when they differ."""
+    machine = chip.Chip(built, folder)
+    there, here = chip.Counted(machine, scenario, pack=PACK), Simulation(scenario, pack=PACK)
+    began = time.perf_counter()
+    for simulation in (there, here):
+        for seconds, what in JOURNEYS[scenario]:
+            simulation.run(seconds, record=False)
+            happens(simulation, what)
+        if simulation is there:
+            took_s = time.perf_counter() - began
+    traces = [int(s.world.parts["loop"]["trace_hash"][0]) for s in (there, here)]
+    if traces[0] != traces[1]:
+        raise ArithmeticError(f"{scenario}: the chip did not do what the host does")
+    return machine, took_s
+
+
+def whole() -> dict[str, float]:
+    """Every figure of the whole firmware."""
+    with tempfile.TemporaryDirectory(prefix="bms-mcu-") as name:
+        built = image.build(Path(name), BLOCKS)
+        runs = [travelled(built, scenario, Path(name)) for scenario in JOURNEYS]
+    steps = np.concatenate([machine.steps for machine, _ in runs])
+    exchanged = _loop.IN_BYTES + _loop.OUT_BYTES
+    return {
+        "flash_bytes": built.flash_bytes,
+        "ram_bytes": built.ram_bytes + runs[0][0].size + exchanged,
+        "stack_bytes": max(machine.stack_bytes for machine, _ in runs),
+        "instructions_worst": float(steps.max()),
+        "instructions_p99": float(np.percentile(steps, 99)),
+        "instructions_p50": float(np.percentile(steps, 50)),
+        "realtime_factor": len(steps) * 1e-3 / sum(took_s for _, took_s in runs),
+    }
+
+
+def rows(_: object) -> list[Row]:
+    """Rows of `bms bench mcu`."""
+    why = chip.missing()
+    found = {} if why else whole()
+    return [
+        Row(
+            name=name, ours=found.get(name), unit=unit, better=better,  # type: ignore[arg-type]
+            limit=limit, limit_source=why or source,
+        )
+        for name, (unit, better, limit, source) in WHOLE.items()
+    ]  # fmt: skip
