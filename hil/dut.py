@@ -37,7 +37,7 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from bms import config
+from bms import config, spec
 from bms.errors import ConfigError
 from bms.links import FRAME_DTYPE
 from bms.protocols import Malformed, codec
@@ -48,6 +48,7 @@ from bms.tap import Frames
 
 SENT = 1  # direction of what the device sends
 NAN = float("nan")
+NOT_AVAILABLE = "not_available"
 REQUESTS = ("standby", "drive", "charge")
 CONTACTORS = ("main_plus", "main_minus", "precharge")
 Values = Mapping[str, Any]
@@ -82,10 +83,10 @@ class Source(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         if isinstance(raw, bytes):
             part = raw[self.at : self.at + self.bytes] if self.bytes else raw[self.at :]
             raw = int.from_bytes(part, "big", signed=self.signed)
+        if raw is None or raw == NOT_AVAILABLE:
+            return NAN
         if isinstance(raw, str):
             return raw
-        if raw is None:
-            return NAN
         if self.bit >= 0:
             return int(raw) >> self.bit & 1
         return raw if self.scale == 1.0 and not self.offset else raw * self.scale + self.offset
@@ -151,7 +152,8 @@ class Dut:
         self.title, self.path = self.file.title, path
         library = self.file.library
         self.library = str(path.parent / library) if library not in (None, "ours") else library
-        self._codec = codec.load(path.parent / self.file.dbc) if self.file.dbc else None
+        place = spec.DBC if self.file.dbc == "ours" else path.parent / self.file.dbc
+        self._codec = codec.load(place) if self.file.dbc else None
         self.signals = {k: source(v) for k, v in self.file.signal.items()}
         self.diagnoses = {k: source(v) for k, v in self.file.diagnosis.items()}
         self.contactors = {k: source(v) for k, v in self.file.contactor.items()}
@@ -215,6 +217,17 @@ class Dut:
         return module
 
     # ---- to and from the wires ----
+
+    period_s = 0.1
+    """Spacing of the requests."""
+
+    def hear(self, identifier: int, data: bytes) -> None:
+        """Every frame of the bus, for those whose requests depend on it."""
+
+    def frames(self, what: str, now_s: float, clear: bool) -> list[tuple[int, bytes, bool]]:
+        """What the vehicle sends now: identifier, data, whether extended."""
+        made = self.frame(what)
+        return [(int(f["id"]), bytes(f["data"][: f["length"]]), bool(f["flags"] & 1)) for f in made]
 
     def reset(self, state: str) -> None:
         """The device is in this state, and nothing is raised."""

@@ -146,9 +146,9 @@ class Rig(Protocol):
     def recording(self) -> Recording:
         """What was recorded since `bring_to`."""
 
-    def keep(self, path: Path) -> bool:
-        """Writes what was recorded as a file that `bms gui` and `bms report` open; False if it
-        cannot."""
+    def keep(self, path: Path) -> Path | bool:
+        """Writes what was recorded as a file that `bms gui` and `bms report` open, or what the rig
+        has, at the path it gives back; False if it cannot."""
 
     def identity(self) -> dict[str, str]:
         """What makes a result reproducible: device, versions, configuration hash, seed."""

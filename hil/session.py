@@ -44,7 +44,8 @@ def result_of(
     if verdict == "fail" and rig is not None and keep:
         path = Path(keep) / f"{_file_name(test)}.arrow"
         path.parent.mkdir(parents=True, exist_ok=True)
-        kept = str(path) if rig.keep(path) else None
+        where = rig.keep(path)
+        kept = str(path if where is True else where) if where else None
     return {
         "id": test, "requirements": list(ids), "verdict": verdict,
         "text": text or (str(tightest) if tightest else ""),

@@ -20,7 +20,7 @@ def cases():
         fault = faults.load().get(one.fault)
         if fault is None:
             continue
-        marks = [pytest.mark.requirement(one.id), pytest.mark.needs("faults")]
+        marks = [pytest.mark.requirement(one.id), pytest.mark.needs(f"fault:{fault.id}")]
         is_short = fault.budget_ms <= REAL_TIME_MS and fault.ramp_s == 0 and not fault.then
         if not is_short or fault.reaction not in ("trip", "warn") or fault.id in MUTE:
             marks.append(pytest.mark.needs("virtual_time"))

@@ -55,10 +55,10 @@ def test_state_of_charge_under_load(rig, recording):
 
 
 @pytest.mark.requirement("LIM-001")
-@pytest.mark.needs("world")
+@pytest.mark.needs("fault:CON-14")
 def test_limits_are_zero_while_tripped(rig, recording):
     rig.bring_to("normal")
-    rig.set("loop.interlock", 0)
+    rig.inject("CON-14")
     rig.wait(3.0)
     start_s = recording.trips.ever().at_s
     recording.signal("est_charge_limit_a").after(start_s, 0.5).stays_below(0.0)

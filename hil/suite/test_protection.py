@@ -5,7 +5,7 @@ import pytest
 
 @pytest.mark.requirement("PRO-001")
 @pytest.mark.requirement("PRO-002")
-@pytest.mark.needs("faults")
+@pytest.mark.needs("fault:CEL-02")
 @pytest.mark.parametrize("block", [0, 7, 15])
 def test_one_cell_far_above_the_others_trips(rig, recording, block):
     rig.bring_to("normal")
@@ -16,7 +16,7 @@ def test_one_cell_far_above_the_others_trips(rig, recording, block):
 
 
 @pytest.mark.requirement("PRO-003")
-@pytest.mark.needs("faults")
+@pytest.mark.needs("fault:CEL-04")
 def test_a_cell_emptied_under_load_trips(rig, recording):
     rig.bring_to("normal")
     rig.load(current_a=60.0)
@@ -62,14 +62,13 @@ def test_a_short_is_decided_by_the_comparator(rig, recording):
 
 
 @pytest.mark.requirement("PRO-007")
-@pytest.mark.needs("world")
+@pytest.mark.needs("fault:CON-14", "contactor_feedback")
 def test_an_open_interlock_trips(rig, recording):
     rig.bring_to("normal")
-    start_s = rig.now_s
-    rig.set("loop.interlock", 0)
+    fault = rig.inject("CON-14")
     rig.wait(1.0)
-    recording.diagnosis("interlock_open").reacts_within(ms=150, since=start_s)
-    recording.opens.reacts_within(ms=200, since=start_s)
+    recording.diagnosis("interlock_open").reacts_within(ms=150, since=fault)
+    recording.opens.reacts_within(ms=200, since=fault)
 
 
 @pytest.mark.requirement("PRO-008")
@@ -85,18 +84,17 @@ def test_a_chattering_interlock_is_ridden_through(rig, recording):
 
 
 @pytest.mark.requirement("PRO-009")
-@pytest.mark.needs("world")
+@pytest.mark.needs("fault:CON-16", "contactor_feedback")
 def test_the_crash_line_opens_at_once(rig, recording):
     rig.bring_to("normal")
-    start_s = rig.now_s
-    rig.set("loop.crash", 1)
+    fault = rig.inject("CON-16")
     rig.wait(0.5)
-    recording.diagnosis("crash").reacts_within(ms=50, since=start_s)
-    recording.opens.reacts_within(ms=100, since=start_s)
+    recording.diagnosis("crash").reacts_within(ms=50, since=fault)
+    recording.opens.reacts_within(ms=100, since=fault)
 
 
 @pytest.mark.requirement("PRO-010")
-@pytest.mark.needs("faults")
+@pytest.mark.needs("fault:THM-09", "truth")
 def test_thermal_runaway_is_reported(rig, recording):
     rig.bring_to("normal")
     rig.inject("THM-09", index=3)
@@ -108,12 +106,12 @@ def test_thermal_runaway_is_reported(rig, recording):
 
 
 @pytest.mark.requirement("PRO-011")
-@pytest.mark.needs("world")
+@pytest.mark.needs("fault:CON-14", "contactor_feedback")
 def test_a_trip_is_latched_until_it_is_cleared(rig, recording):
     rig.bring_to("normal")
-    rig.set("loop.interlock", 0)
+    fault = rig.inject("CON-14")
     rig.wait(1.0)
-    rig.set("loop.interlock", 1)
+    rig.withdraw(fault)
     rig.wait(5.0)
     recording.closes.after(0.0).never()
     rig.request("standby")

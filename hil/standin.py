@@ -1,0 +1,173 @@
+"""What stands for a laboratory: simulated instruments wired to an emulated pack.
+
+`bms emulate` is the pack with its chips and sensors, `bms ecu` the device under test; the
+instruments are those of pyvisa-sim. A thread plays the wires: what an instrument is set to becomes
+a quantity of the pack, what the pack does becomes what the instrument measures.
+
+    cell simulator   voltage, open and short of each cell -> electromotive force, sense wire
+    supply           -> supply of the control unit
+    load             -> current of the pack, once its contactors are closed
+    lines            -> interlock, crash, ignition
+
+It proves the rig's own code, and nothing about real instruments.
+"""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+import threading
+from pathlib import Path
+from typing import Any
+
+from bms_hil.adapters import _visa
+from bms_hil.processes import Process, free_port
+
+from bms.errors import BmsError
+
+SCENARIO = Path(__file__).parent / "scenarios" / "bench.toml"
+CELL_ERROR_V = 0.0004  # between terminals and read-back: a simulator's own error, assumption
+LINES = {"interlock": 1, "crash": 2, "ignition": 3}
+SUPPLY, LOAD = "TCPIP0::127.0.0.1::inst0::INSTR", "TCPIP0::127.0.0.1::inst1::INSTR"
+BOXES = ("TCPIP0::127.0.0.1::5025::SOCKET", "TCPIP0::127.0.0.1::5026::SOCKET")
+A_BOX = 8
+
+
+class StandIn:
+    """Processes and wires. visa: "FILE@sim". faces: names of serial faces wanted on a pty."""
+
+    def __init__(self, pack: str, visa: str, *, seed: int, face: str = "") -> None:
+        import pyvisa
+
+        self._folder = Path(tempfile.mkdtemp(prefix="bms-lab-"))
+        self._devices: Any = pyvisa.ResourceManager(visa).visalib.devices  # type: ignore[attr-defined]
+        port, link = free_port(), self._folder / "afe"
+        self.can = f"socketcand:127.0.0.1:{port}/can0"
+        self.failure = ""
+        self._ends = threading.Event()
+        self._bias: dict[int, float] = {}
+        self._told: dict[str, float] = {}
+        self._load_a = 0.0
+        self.processes: list[Process] = []
+        try:
+            self._start(pack, port, link, seed, face)
+        except BaseException:
+            self.close()
+            raise
+        self._thread = threading.Thread(target=self._wires, daemon=True)
+        self._thread.start()
+
+    def _start(self, pack: str, port: int, link: Path, seed: int, face: str) -> None:
+        self.emulate = Process(
+            "emulate", pack, "--link", link, "--scenario", SCENARIO, "--no-vehicle",
+            "--seed", seed, "--can", f"socketcand-server:127.0.0.1:{port}/can0",
+        )  # fmt: skip
+        self.processes.append(self.emulate)
+        self.emulate.wait("ready", lambda: "pack" in self.emulate.facts)
+        self._say({"loop.supply_mv": 0.0, "loop.interlock": 0.0})
+        self.ecu = Process("ecu", "--afe", link, "--can", self.can, "--pack", pack)
+        self.processes.append(self.ecu)
+        self.serial = str(self._folder / "face")
+        if face:
+            self.processes.append(_Face(self.can, face, self.serial))
+
+    # ---- the wires ----
+
+    def _wires(self) -> None:
+        while not self._ends.is_set():
+            try:
+                self._step()
+            except BmsError as error:
+                self.failure = str(error)
+                return
+
+    def _step(self) -> None:
+        cells = [f"plant.block_voltage_v[{k}]" for k in range(A_BOX * len(BOXES))]
+        seen = self.emulate.ask(get=[*cells, "plant.pack_current_a", "plant.link_voltage_v",
+                                     "plant.contactor_closed"])["values"]  # fmt: skip
+        with _visa.LOCK:
+            wanted = self._lines() | self._cells([float(seen[c]) for c in cells])
+            self._meters(seen)
+            load_a = self._current()
+        self._say(wanted)
+        if load_a != self._load_a:
+            self._load_a = load_a
+            self.emulate.ask(load={"current_a": load_a, "obeys_limits": False})
+
+    def _say(self, wanted: dict[str, float]) -> None:
+        changed = {k: v for k, v in wanted.items() if self._told.get(k) != v}
+        if changed:
+            self._told |= changed
+            self.emulate.ask(set=changed)
+
+    def _ask(self, device: str, query: str) -> str:
+        return bytes(self._devices[device]._match(query.encode())).decode()
+
+    def _put(self, device: str, command: str) -> None:
+        self._devices[device]._match(command.encode())
+
+    def _lines(self) -> dict[str, float]:
+        is_on = self._ask(SUPPLY, "OUTP?") == "1"
+        supply_v = float(self._ask(SUPPLY, "VOLT?")) if is_on else 0.0
+        self._put(SUPPLY, f"SIM:VOLT {supply_v:.4f}")
+        found = {"loop.supply_mv": round(supply_v * 1e3)}
+        for name, output in LINES.items():
+            found[f"loop.{name}"] = float(self._ask(BOXES[0], f"SOUR:DAUX:OUT{output}?"))
+        return found
+
+    def _cells(self, block_v: list[float]) -> dict[str, float]:
+        """The electromotive force that brings each block to its simulator's voltage."""
+        found, open_wires = {}, 0
+        for k, now_v in enumerate(block_v):
+            box, n = BOXES[k // A_BOX], k % A_BOX + 1
+            fault = self._ask(box, f"OUTP{n}:FAUL?")
+            is_on = self._ask(box, f"OUTP{n}?") == "1" and fault != "SHORT"
+            target_v = float(self._ask(box, f"SOUR{n}:VOLT?")) if is_on else 0.0
+            open_wires |= (fault == "OPEN") << k
+            if abs(target_v - now_v) > CELL_ERROR_V:
+                self._bias[k] = round(self._bias.get(k, 0.0) + target_v - now_v, 5)
+            found[f"plant.cell_bias_v[{k}]"] = self._bias.get(k, 0.0)
+            self._put(box, f"SIM{n}:VOLT {now_v + CELL_ERROR_V * (-1) ** k:.5f}")
+        return found | {"chips.open_wire[0]": float(open_wires)}
+
+    def _current(self) -> float:
+        is_on = self._ask(LOAD, "INP?") == "1"
+        return float(self._ask(LOAD, "CURR?")) if is_on else 0.0
+
+    def _meters(self, seen: dict[str, float]) -> None:
+        self._put(LOAD, f"SIM:VOLT {float(seen['plant.link_voltage_v']):.4f}")
+        self._put(LOAD, f"SIM:CURR {float(seen['plant.pack_current_a']):.4f}")
+
+    @property
+    def died(self) -> str:
+        """Why it stands for nothing any more; empty while it does."""
+        dead = [f"bms {p.name} has ended" for p in self.processes if not p.is_alive]
+        return self.failure or "; ".join(dead)
+
+    def close(self) -> None:
+        """Ends everything it started."""
+        self._ends.set()
+        for process in reversed(self.processes):
+            process.close()
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+
+class _Face(Process):
+    """`bms face` beside the device: its serial protocol on a pseudo-terminal."""
+
+    def __init__(self, can: str, face: str, path: str) -> None:
+        import subprocess
+        import sys
+        import time
+
+        self.name = "face"
+        command = [sys.executable, "-m", "bms.cli", "face", can, f"{face}=pty:{path}"]
+        self._popen = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+            text=True,
+        )  # fmt: skip
+        self._threads, end_s = [], time.monotonic() + 10.0
+        while not Path(path).exists():
+            if time.monotonic() > end_s or not self.is_alive:
+                raise BmsError("bms face did not come up")
+            time.sleep(0.05)
