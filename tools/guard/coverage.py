@@ -1,4 +1,4 @@
-"""Coverage of ext/firmware by tests, at the source: lines, branches (each condition both ways), MC/DC.
+"""Coverage of ext/firmware by tests: lines, branches (each condition both ways) and MC/DC.
 
     python tools/guard/coverage.py [--folder out/coverage] [--counted] [pytest options and tests]
 
@@ -26,7 +26,7 @@ from typing import Any, NamedTuple
 sys.path.insert(0, str(Path(__file__).parent))
 from page import ROOT, ranges, table, write_section
 
-TESTS = ("tests/unit/firmware", "tests/unit/leak", "tests/unit/observer", "tests/conformance",
+TESTS = ("tests/unit/firmware", "tests/unit/estimator", "tests/unit/leak", "tests/unit/observer", "tests/conformance",
          "tests/sim")  # fmt: skip
 FUZZ = ("fuzz", "--hours", "40", "--seeds", "400", "--seed", "770000", "--no-minimise", "--json")
 MODULES = "_firmware _estimator _leak _observer"

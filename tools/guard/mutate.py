@@ -253,7 +253,7 @@ def section(kept: dict[str, object], rows: list[Row]) -> str:
     said = (
         f"Seed {kept['seed']}, {kept['places']} places, {total} mutants drawn ({kept['same']} more "
         f"were the same machine code or did not compile): **{killed} caught**, {stories} of them "
-        f"by stories alone; {equal} of the {total - killed} survivors are equivalent. Score without "
+        f"by stories alone; {equal} of {total - killed} survivors are equivalent. Score without "
         f"those: **{score:.1f} %**."
     )
     kinds = table(

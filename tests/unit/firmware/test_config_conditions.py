@@ -82,7 +82,7 @@ CASES: list[tuple[int, dict[str, object]]] = [
     (SENSORS, {"insulation_ohm_per_v": 0}),
     (CHIPS, {"chip_overvoltage_code": 0x32}),
     (CHIPS, {"chip_overvoltage_code": 0x20}),
-    (CHIPS, {"chip_undervoltage_code": int(0x26)}),
+    (CHIPS, {"chip_undervoltage_code": 0x26}),
     *((CONTACTORS, {name: value}) for name, value in (
         ("precharge_min_ms", 5000), ("precharge_tolerance_mv", 0), ("precharge_done_ma", 0),
         ("precharge_done_ma", int(now("precharge_abort_ma")[0])), ("precharge_ohm", 0.0),

@@ -1,4 +1,4 @@
-"""Diagnostics and transport at their edges: each refusal, each length, each frame that is too short."""
+"""Diagnostics and transport at their edges: each refusal, length, and frame that is too short."""
 
 from __future__ import annotations
 
