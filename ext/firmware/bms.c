@@ -213,6 +213,7 @@ void ecu_step(ecu_t *self, const ecu_in_t *in, ecu_out_t *out)
     if (in->can_count != 0u) take_frames(self, in);
     afe_step(self, in, out);
     if (slot % MEMORY_SLICE_MS == 4u) plausible_memory(self);
+    contactor_step(self);
     protect_pins(self);
     protect_fresh(self);
     if (slot % 10u == 0u) every_10_ms(self);

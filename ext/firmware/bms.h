@@ -253,8 +253,13 @@ static inline uint32_t selfcheck_wants(const bms_t *self, uint32_t chip)
 }
 
 void contactor_init(bms_t *self);
-void contactor_tick(bms_t *self);
+void contactor_step(bms_t *self); /* every step, before anything is judged */
+void contactor_tick(bms_t *self); /* every 10 ms */
 void contactor_trip(bms_t *self); /* at once */
+bool current_is_beyond(const bms_t *self, int32_t ma); /* either way, and known */
+void fuse_step(bms_t *self);
+bool fuse_holds(bms_t *self);
+bool fuse_is_awaited(bms_t *self, uint64_t since_us);
 extern const uint16_t contactor_next[STATE_COUNT]; /* bit n: STATE n may follow */
 /* No bit of state or coils has flipped. */
 static inline bool contactor_is_whole(const bms_t *self)

@@ -1,6 +1,6 @@
 /* The state machine of the contactors. Closing: main minus, precharge, main plus when the link has risen, precharge off. Opening in
  * order: main plus, main minus. A trip takes all coils off in the same millisecond, unless the current is more than the contactors
- * can break: then the fuse is fired and the coils follow when the current has gone, or after fuse_wait_ms.
+ * can break, or may be: fuse.c says for how long.
  *
  * Which state may follow which stands in NEXT, once. A step changes the state at most once; what else is due waits for the next tick.
  * Only coils never wait: they are off in the step that finds the reason. */
@@ -109,24 +109,12 @@ void contactor_init(bms_t *self)
     guard(c);
 }
 
-static bool current_is_beyond(const bms_t *self, int32_t ma)
-{
-    const int32_t most = min_i32(ma, self->config.set.current_range_ma - 1); /* a clipped reading is beyond everything */
-    return sensor_fresh(self, &self->sensor.current_ma, FRESH_MS) && abs_i32(self->sensor.current_ma.value) > most;
-}
-
-static bool must_wait_for_fuse(const bms_t *self)
-{
-    return self->contactor.coils != 0u && current_is_beyond(self, self->config.set.break_current_ma);
-}
-
 void contactor_trip(bms_t *self)
 {
     contactor_t *const c = &self->contactor;
     if (state_is_open(c->state)) return; /* already open, or waiting for the fuse */
-    const bool waits = must_wait_for_fuse(self);
+    const bool waits = fuse_holds(self);
     c->request_was = 1u;
-    c->fuse |= waits;
     if (!waits) set_coils(self, 0u);
     if (!enter(self, STATE_ERROR)) return; /* the next tick comes here again */
     c->step = waits ? ERROR_FUSE : ERROR_OPEN;
@@ -339,15 +327,6 @@ static void normal(bms_t *self)
     }
 }
 
-/* Coils off for good reason while more flows than they can break: the fuse first. True while that is waited for. */
-static bool waits_for_fuse(bms_t *self, uint64_t since_us)
-{
-    contactor_t *const c = &self->contactor;
-    if (!must_wait_for_fuse(self)) return false;
-    c->fuse = 1u;
-    return elapsed_ms(self->now_us, since_us) < self->config.set.fuse_wait_ms;
-}
-
 static void opening(bms_t *self)
 {
     contactor_t *const c = &self->contactor;
@@ -356,7 +335,7 @@ static void opening(bms_t *self)
     case OPEN_WAIT:
         /* Out of precharge nothing is waited for: the resistor bounds the current, and it heats. */
         if ((c->coils & PIN_OUT_MAIN_PLUS) != 0u && current_is_beyond(self, self->config.set.rest_ma) && ms < OPEN_WAIT_MS) return;
-        if (waits_for_fuse(self, c->step_us + 1000u * (uint64_t)OPEN_WAIT_MS)) return;
+        if (fuse_is_awaited(self, c->step_us + 1000u * (uint64_t)OPEN_WAIT_MS)) return;
         set_coils(self, c->coils & PIN_OUT_MAIN_MINUS);
         advance(self, OPEN_PLUS);
         break;
@@ -376,10 +355,7 @@ static void error(bms_t *self)
     contactor_t *const c = &self->contactor;
     const protect_t *const p = &self->protect;
     self->request.refusal = p->trip != 0u && p->cause_present == 0u ? REFUSAL_WAITS_FOR_CLEAR : REFUSAL_TRIPPED;
-    if (c->step == ERROR_FUSE) {
-        if (waits_for_fuse(self, c->state_us)) return;
-        c->step = ERROR_OPEN;
-    }
+    if (c->step == ERROR_FUSE) return; /* contactor_step ends it */
     set_coils(self, 0u);
     if (p->trip == 0u) {
         if (enter(self, c->tests == TEST_ALL ? STATE_STANDBY : STATE_SELFTEST)) c->opened_us = self->now_us;
@@ -420,6 +396,16 @@ static void service(bms_t *self)
     const uint32_t should = closed != 0u ? feedback[k] : 0u;
     if ((self->pins & FEEDBACKS) != should) c->test_failed |= (uint8_t)(1u << k);
     advance(self, (uint8_t)(c->step + 1u));
+}
+
+/* Every step: coils that had to stay go as soon as they may. */
+void contactor_step(bms_t *self)
+{
+    contactor_t *const c = &self->contactor;
+    fuse_step(self);
+    if (c->state != STATE_ERROR || c->step != ERROR_FUSE || fuse_is_awaited(self, c->state_us)) return;
+    set_coils(self, 0u);
+    c->step = ERROR_OPEN;
 }
 
 void contactor_tick(bms_t *self)

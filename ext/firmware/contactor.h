@@ -44,6 +44,8 @@ typedef struct {
     int32_t link_before_mv;
     int32_t link_last_mv, link_step_mv; /* while it is charged: the last reading, and what it moved by */
     uint32_t link_seen;
+    uint32_t pin_seq, pin_high; /* comparator: the last reading before it rose */
+    uint64_t pin_us;
 } contactor_t;
 
 #endif

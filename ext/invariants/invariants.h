@@ -137,6 +137,7 @@ enum {
     S(f64, soc_width_frac, "1", "width of its interval")                                                                          \
     S(u32, breaks, "1", "openings beyond rating, as last seen")                                                                   \
     S(u32, beyond_break_ms, "ms", "current has been beyond what contactors break")                                                \
+    S(u32, comparator_high_ms, "ms", "current has been beyond the comparator's threshold")                                        \
     S(u32, bleed_age_ms, "ms", "since something was bled: it pauses for measuring")
 
 FIELD_STRUCT(watch_rules_t, WATCH_FIELDS);

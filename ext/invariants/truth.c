@@ -24,6 +24,7 @@ static void check_current(watch_rules_t *s, const world_t *w)
     const bool told = (w->out.pins.digital & PIN_OUT_FUSE_TRIGGER) != 0u;
     rule_held(s, w, RULE_S5, HELD_NO_ALERT, closed && over_break && !told, 1u, s->current_ms + blind_ms + s->travel_ms, amps, -1);
     s->beyond_break_ms = over_break ? older(s->beyond_break_ms, 1u) : 0u;
+    s->comparator_high_ms = size_of(amps) > s->comparator_a ? older(s->comparator_high_ms, 1u) : 0u;
     s->beyond = amps > s->discharge_a || -amps > s->charge_a ? s->beyond | BEYOND_CURRENT : s->beyond & ~(uint32_t)BEYOND_CURRENT;
 }
 

@@ -169,6 +169,16 @@ static void check_closing(watch_rules_t *s, const world_t *w, uint32_t rose)
     if (s->asked_age_ms > ASKED_MS) rule_broken(s, w, RULE_C2, (double)s->asked_age_ms, -1);
 }
 
+/* S5: coils taken off in a short that came at once, although a sensor that works has shown its size or was about to. */
+static void check_jump(watch_rules_t *s, const world_t *w)
+{
+    const uint32_t mains = PIN_OUT_MAIN_PLUS | PIN_OUT_MAIN_MINUS, fell = s->pins & ~w->out.pins.digital & mains;
+    const bool works = w->ivt.frozen == 0u && w->ivt.invalid == 0u && s->sensor_age_ms < 15u;
+    const bool runs = w->loop.booting_ms == 0u && s->reset_age_ms > 200u;
+    const bool jumped = s->beyond_break_ms != 0u && s->beyond_break_ms < s->fuse_ms && s->comparator_high_ms < s->beyond_break_ms + 3u;
+    if (fell != 0u && jumped && works && runs) rule_broken(s, w, RULE_S5, w->plant.pack_current_a, 2);
+}
+
 void watch_pins(watch_rules_t *s, const world_t *w)
 {
     const vehicle_t *const v = &w->vehicle;
@@ -179,6 +189,7 @@ void watch_pins(watch_rules_t *s, const world_t *w)
     const uint32_t rose = w->out.pins.digital & COILS & ~s->pins;
     if (rose != 0u) check_closing(s, w, rose);
     rule_held(s, w, RULE_L4, HELD_PRECHARGE_CONTACT, (w->out.pins.digital & PIN_OUT_PRECHARGE) != 0u, 1u, s->precharge_ms, 1.0, -1);
+    check_jump(s, w);
     if (p->breaks_over_rating != s->breaks) {
         /* S5: opened beyond rating although the current had been there for two readings of the sensor, and the fuse was not waited for. */
         const bool known = s->beyond_break_ms > 30u && s->beyond_break_ms < s->fuse_ms && s->reset_age_ms > 200u;

@@ -27,6 +27,7 @@ from bms.model import Cell, Frozen, Pack
 Where = Literal["watch", "campaign", "test"]
 SIGMAS = 4.0  # bms.rng draws no normal beyond
 PERIOD_MS = 10  # control period: a decision takes effect within it
+LOOK_MS = 30  # the size of a short is looked at before contactors break it, ext/firmware/fuse.c
 CODE_V = 0.001  # step of the converter, and the drop over a sense wire
 NTC_K = 0.5  # steps of the firmware's table
 
@@ -86,14 +87,15 @@ INVARIANTS: tuple[Invariant, ...] = (
      "catalogue THM-01 to THM-03", "truth.c"),
     _watch(
      "S3", "The same of the current, and of the comparator's threshold.",
-     "deadlines of current_discharge_high, current_charge_high, current_comparator",
-     "catalogue CEL-06, CEL-08, CHG-08", "truth.c"),
+     "deadlines of current_discharge_high, current_charge_high, current_comparator; 30 ms for the "
+     "look at a short", "catalogue CEL-06, CEL-08, CHG-08", "truth.c"),
     _watch(
      "S4", "The same of stack pressure.",
      "deadlines of pressure_low and pressure_high", "catalogue PRS-01, PRS-02", "truth.c"),
     _watch(
      "S5", "Above what contactors can break, opening may wait for the fuse, never longer; the "
-     "fuse is told at once, and nobody opens into a current that is known.",
+     "fuse is told at once, and nobody opens into a current that is known, nor into a short before "
+     "a reading has shown its size.",
      "fuse wait of the configuration", "catalogue CON-13; foxBMS 2 waits as well", "truth.c"),
     _watch(
      "S6", "A main contactor first touches with the link within tolerance of the pack.",
@@ -411,7 +413,8 @@ def _budgets(cell: Cell, pack: Pack) -> dict[str, int]:
         + 2 * deadline("charge_limit_ignored")
         + 1000,
         "current_ms": deadline("current_discharge_high", "current_charge_high"),
-        "comparator_ms": deadline("current_comparator"),
+        # Contactors break a short only after two readings have shown how large it is: fuse.c.
+        "comparator_ms": max(deadline("current_comparator"), LOOK_MS),
         "pressure_ms": deadline("pressure_low", "pressure_high"),
         "sensor_ms": deadline("current_unknown"),
         "silent_ms": deadline("afe_link"),
