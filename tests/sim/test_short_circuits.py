@@ -54,6 +54,7 @@ def short(phase_ms: int) -> Story:
     )  # fmt: skip
 
 
+@pytest.mark.slow("compiles a firmware")
 def test_the_oracle_sees_a_firmware_that_opens_into_a_short() -> None:
     assert all(play(short(phase)).broken == () for phase in (1, 5, 9))
     with mutant.built(hunt.PLANTED / "short_not_looked_at.diff") as library:
