@@ -61,11 +61,11 @@ uint32_t chain_next(const chips_t *c, uint32_t chip, bool reverse)
     if (reverse) {
         if (chip == 1u) return CHIPS_MAX; /* below it is the base again */
         next = chip == 0 ? c->chip_count - 1u : chip - 1u;
-        cable = chip == 0 ? 0 : chip; /* the ring's own cable is never the one that is cut */
+        cable = chip == 0 ? c->chip_count : chip;
         if (chip == 0 && !c->ring_is_closed) return CHIPS_MAX;
     }
     if (next >= c->chip_count || next == 0) return CHIPS_MAX;
-    return cable != 0 && cable == c->chain_cut_at ? CHIPS_MAX : next;
+    return cable == c->chain_cut_at || cable == c->chain_cut_also ? CHIPS_MAX : next;
 }
 
 /* A wake, sleep-to-active or shutdown tone runs from chip to chip, each passing it on. */

@@ -86,7 +86,8 @@ typedef struct {
     A(f64, pressure_held_kpa, CHIPS_MAX, "kPa", "where it stands still") \
     A(u8, channels_swapped, CHIPS_MAX, "1", "k > 0: the sense wires of channels k - 1 and k are exchanged") \
     S(u32, modules_swapped, "1", "k > 0: the modules of chips k - 1 and k are exchanged") \
-    S(u32, chain_cut_at, "1", "k > 0: the cable between chips k - 1 and k is cut") \
+    S(u32, chain_cut_at, "1", "k > 0: the cable between chips k - 1 and k is cut; as many as chips: that from the top to the base") \
+    S(u32, chain_cut_also, "1", "a second cut, likewise") \
     S(u32, cut_answers, "bool", "chips answer without a top of stack above them; silicon waits for ever") \
     S(u32, wake_stops_at, "1", "k > 0: the wake tone never reaches chip k") \
     S(u32, late_ms, "ms", "answers start so much later") \

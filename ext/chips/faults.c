@@ -123,16 +123,21 @@ uint8_t faults_summary(const chips_t *c, uint32_t chip)
     return (uint8_t)summary;
 }
 
-/* A fault anywhere travels down the chain to the base device, which pulls NFAULT if NFAULT_EN (DEV_CONF bit 2) says so. What lies
- * above a dead, sleeping or cut-off chip is not heard. */
+/* A fault anywhere travels along the chain to the base device, which pulls NFAULT if NFAULT_EN (DEV_CONF bit 2) says so: downwards, or
+ * from chips that were turned round the other way. What lies behind a dead, sleeping or cut-off chip is not heard. */
 void faults_line(chips_t *c)
 {
     uint32_t seen = 0;
     c->fault_line = 0;
     if (c->mode[0] == CHIP_SHUTDOWN || c->chip_dead[0] || !(reg(c, 0, R_DEV_CONF) & 4u)) return;
-    for (uint32_t chip = 0; chip < c->chip_count; ++chip) {
-        if (c->mode[chip] == CHIP_SHUTDOWN || c->chip_dead[chip] || (chip != 0 && chip == c->chain_cut_at)) break;
-        seen |= faults_summary(c, chip);
+    for (uint32_t way = 0; way < 2u; ++way) {
+        uint32_t chip = way == 0u ? 0u : chain_next(c, 0, true);
+        for (uint32_t hops = 0; chip < CHIPS_MAX && hops < CHIPS_MAX; ++hops) {
+            const bool turned = (reg(c, chip, R_CONTROL1) & CONTROL1_DIR_SEL) != 0;
+            if (c->mode[chip] == CHIP_SHUTDOWN || c->chip_dead[chip] || (chip != 0 && turned != (way != 0u))) break;
+            seen |= faults_summary(c, chip);
+            chip = chain_next(c, chip, way != 0u);
+        }
     }
     c->fault_line = seen != 0;
 }

@@ -3,7 +3,7 @@
  * One command a millisecond at most, and none while an answer is on its way: the line is half duplex, and a command would cut the
  * answer. Start-up runs wake -> addresses -> count and part numbers -> configuration -> run. Whatever goes wrong for long ends in a
  * new start-up; meanwhile readings age, and that is what protect.c sees. */
-#include "bms.h"
+#include "chain.h"
 #include "crc.h"
 #include "util.h"
 
@@ -12,8 +12,6 @@
 #define BAUD 1000000u
 #define WAKE_LOW_US 2250u     /* wake ping: 2.0 to 2.5 ms */
 #define WAKE_SETTLE_US 13000u /* ping, and up to 10 ms */
-#define WAKE_CHIP_US 12000u   /* a chip up the stack: 1.6 ms to forward the tone, 10 ms to settle */
-#define CLEAR_LOW_US 17u      /* communication clear: 15 to 20 bit times */
 #define GPIO_PERIOD_US 100000u
 #define STATUS_PERIOD_US 100000u
 #define CONFIG_PERIOD_US (1000u * AFE_CONFIG_MS)
@@ -26,12 +24,9 @@
 
 enum {
     REG_ACTIVE_CELL = 0x003, REG_OV_THRESH = 0x009, REG_GPIO_CONF1 = 0x00E, REG_FAULT_MSK1 = 0x016, REG_COMM_TIMEOUT = 0x019,
-    REG_DIR0_ADDR = 0x306, REG_COMM_CTRL = 0x308, REG_CONTROL1 = 0x309, REG_CONTROL2 = 0x30A, REG_ADC_CTRL1 = 0x30D,
-    REG_CB_CELL16 = 0x318, REG_OVUV_CTRL = 0x32C, REG_BAL_CTRL2 = 0x32F, REG_FAULT_RST1 = 0x331, REG_OTP_ECC_DATAIN1 = 0x343,
-    REG_PARTID = 0x500, REG_DEV_STAT = 0x52C, REG_VCELL16 = 0x568, REG_TSREF = 0x58C, REG_AUX_BAT = 0x5B6
+    REG_CONTROL2 = 0x30A, REG_ADC_CTRL1 = 0x30D, REG_CB_CELL16 = 0x318, REG_OVUV_CTRL = 0x32C, REG_BAL_CTRL2 = 0x32F,
+    REG_FAULT_RST1 = 0x331, REG_DEV_STAT = 0x52C, REG_VCELL16 = 0x568, REG_TSREF = 0x58C, REG_AUX_BAT = 0x5B6
 };
-enum { INIT_SINGLE_WRITE = 0x90, INIT_BROADCAST_READ = 0xC0, INIT_BROADCAST_WRITE = 0xD0 };
-enum { CONTROL1_ADDR_WR = 0x01, CONTROL1_GOTO_SLEEP = 0x04, CONTROL1_SEND_WAKE = 0x20, COMM_STACK = 0x02, COMM_TOP = 0x01 };
 
 static const uint8_t ALL_FAULTS[2] = {0xFFu, 0xFFu};
 static const uint8_t FAULT_MASKS[2] = {0x00u, 0x5Fu}; /* hidden from the fault line: our own configuration's CRC, disturbed bytes */
@@ -50,44 +45,14 @@ static void gpio_functions(const bms_t *self, uint8_t conf[4])
 
 /* ---- commands ------------------------------------------------------------------------------------------------------------- */
 
-static void send(ecu_out_t *out, uint32_t init, uint32_t chip, uint32_t address, const uint8_t *data, uint32_t count)
+static void write_all(bms_t *self, ecu_out_t *out, uint32_t address, uint8_t value)
 {
-    ecu_uart_out_t *const uart = &out->uart[0];
-    uint8_t *const frame = uart->bytes + uart->count;
-    uint32_t n = 0;
-    frame[n++] = (uint8_t)(init | (count - 1u));
-    if (init == INIT_SINGLE_WRITE) frame[n++] = (uint8_t)chip;
-    frame[n++] = (uint8_t)(address >> 8);
-    frame[n++] = (uint8_t)address;
-    memcpy(frame + n, data, count);
-    n += count;
-    put_u16_le(frame + n, crc16_modbus(frame, n));
-    uart->count = (uint16_t)(uart->count + n + 2u);
-    uart->baud = BAUD;
+    chain_write_all(self, out, address, &value, 1u);
 }
 
-static void write_all(ecu_out_t *out, uint32_t address, uint8_t value)
+static void write_one(bms_t *self, ecu_out_t *out, uint32_t chip, uint32_t address, uint8_t value)
 {
-    send(out, INIT_BROADCAST_WRITE, 0u, address, &value, 1u);
-}
-
-static void write_one(ecu_out_t *out, uint32_t chip, uint32_t address, uint8_t value)
-{
-    send(out, INIT_SINGLE_WRITE, chip, address, &value, 1u);
-}
-
-static void ask(bms_t *self, ecu_out_t *out, uint8_t question, uint32_t address, uint32_t bytes)
-{
-    afe_t *const afe = &self->afe;
-    const uint8_t count = (uint8_t)(bytes - 1u);
-    send(out, INIT_BROADCAST_READ, 0u, address, &count, 1u);
-    afe->asked = question;
-    afe->expect_register = (uint16_t)address;
-    afe->expect_bytes = (uint16_t)bytes;
-    afe->answered = 0u;
-    afe->rx_count = 0u;
-    const uint32_t line_ms = (7u + (bytes + 6u) * self->config.set.modules) / 100u + 1u;
-    afe->deadline_us = self->now_us + 1000u * (line_ms + self->config.set.line_delay_ms);
+    chain_write_one(self, out, chip, address, &value, 1u);
 }
 
 static void pulse(ecu_out_t *out, uint32_t low_us)
@@ -110,6 +75,7 @@ static void restart(bms_t *self)
     self->afe.failed_scans = 0u;
     self->afe.config_reads = self->afe.bleed_part = self->afe.pause_set = self->afe.pause_wanted = self->afe.config_bad = 0u;
     memset(self->afe.adc_stopped, 0, sizeof self->afe.adc_stopped);
+    chain_reset(self);
     enter(self, AFE_WAKE, 5000u);
 }
 
@@ -164,6 +130,7 @@ static void take_frame(bms_t *self, uint32_t chip, const uint8_t *data, uint16_t
         afe->config_wrong[chip] = !config_is_as_written(self, data);
         afe->config_bad |= afe->config_wrong[chip];
         break;
+    case AFE_ASK_PROBE: break;
     default:
         return;
     }
@@ -176,11 +143,12 @@ static void take_frame(bms_t *self, uint32_t chip, const uint8_t *data, uint16_t
 static uint32_t parse(bms_t *self, const uint8_t *bytes, uint32_t count)
 {
     afe_t *const afe = &self->afe;
-    const uint32_t length = afe->expect_bytes + 6u, modules = self->config.set.modules;
+    const uint32_t length = afe->expect_bytes + 6u;
     uint32_t at = 0;
     while (count - at >= length) {
         const uint8_t *const frame = bytes + at;
-        const bool starts = frame[0] == afe->expect_bytes - 1u && frame[1] < modules && get_u16_be(frame + 2) == afe->expect_register;
+        const uint32_t chip = chain_chip(self, frame[1]);
+        const bool starts = frame[0] == afe->expect_bytes - 1u && chip < BMS_MODULES_MAX && get_u16_be(frame + 2) == afe->expect_register;
         if (!starts) {
             afe->skipped_bytes += 1u;
             ++at;
@@ -188,7 +156,7 @@ static uint32_t parse(bms_t *self, const uint8_t *bytes, uint32_t count)
         }
         const uint16_t crc = crc16_modbus(frame, length - 2u);
         if (frame[length - 2u] == (uint8_t)crc && frame[length - 1u] == (uint8_t)(crc >> 8)) {
-            take_frame(self, frame[1], frame + 4, crc);
+            take_frame(self, chip, frame + 4, crc);
             at += length;
         } else {
             afe->crc_errors += 1u;
@@ -225,26 +193,35 @@ static void identified(bms_t *self)
 {
     int32_t wrong = -1;
     for (uint32_t chip = 0; chip < self->config.set.modules && wrong < 0; ++chip) wrong = self->afe.order_wrong[chip] ? (int32_t)chip : -1;
+    if (self->afe.far_chips == 0u) self->afe.gap = 0u;
     diag_sample(self, DIAG_AFE_ORDER, wrong >= 0 ? TIER_TRIP : TIER_NONE, 1, wrong);
     enter(self, AFE_CONFIGURE, 0u);
 }
 
+/* Nobody answered where a ring is wired: it may be open. */
+static bool may_be_open(const bms_t *self)
+{
+    return self->config.set.ring_is_wired != 0u && self->config.set.modules > 1u && self->afe.is_silent != 0u;
+}
+
+static void mend(bms_t *self)
+{
+    chain_mend_begin(self, self->afe.phase);
+    enter(self, AFE_MEND, 1000u);
+}
+
 /* The answer is complete, or too late for what is missing. */
-static void finish(bms_t *self, ecu_out_t *out)
+static void finish(bms_t *self)
 {
     afe_t *const afe = &self->afe;
     const bool complete = afe->answered == afe->all_chips;
     const uint8_t asked = afe->asked;
     afe->asked = AFE_ASK_NOTHING;
-    if (!complete) {
-        afe->timeouts += 1u;
-        pulse(out, CLEAR_LOW_US); /* a base that saw a bad byte is deaf until then */
-        afe->wait_us = self->now_us + 1000u;
-    }
     switch (asked) {
     case AFE_ASK_IDENTITY:
         afe->identity_failures = complete ? 0u : (uint8_t)min_i32(afe->identity_failures + 1, 255);
         if (complete) identified(self);
+        else if (may_be_open(self) && afe->far_chips == 0u) mend(self);
         else restart(self);
         break;
     case AFE_ASK_CELLS:
@@ -269,30 +246,30 @@ static void finish(bms_t *self, ecu_out_t *out)
     default:
         break;
     }
+    if (asked == AFE_ASK_CELLS && afe->phase == AFE_RUN && may_be_open(self)) mend(self); /* the lost scan has been told by now */
 }
 
 /* ---- start-up ------------------------------------------------------------------------------------------------------------- */
 
 static void wake_stack(bms_t *self, ecu_out_t *out)
 {
-    write_one(out, 0u, REG_CONTROL1, CONTROL1_SEND_WAKE);
-    enter(self, AFE_ADDRESS, self->config.set.modules > 1u ? WAKE_CHIP_US * self->config.set.modules : 2000u);
+    write_one(self, out, 0u, REG_CONTROL1, CONTROL1_SEND_WAKE);
+    enter(self, AFE_ADDRESS, self->config.set.modules > 1u ? CHAIN_WAKE_US * self->config.set.modules : 2000u);
 }
 
 static void give_addresses(bms_t *self, ecu_out_t *out)
 {
     static const uint8_t zeros[8] = {0};
     const uint32_t modules = self->config.set.modules, step = self->afe.step++;
-    if (step == 0u) send(out, INIT_BROADCAST_WRITE, 0u, REG_OTP_ECC_DATAIN1, zeros, 8u); /* re-synchronises the links */
-    else if (step == 1u) write_all(out, REG_CONTROL1, CONTROL1_ADDR_WR);
-    else if (step < 2u + modules) write_all(out, REG_DIR0_ADDR, (uint8_t)(step - 2u));
-    else if (step == 2u + modules) write_all(out, REG_COMM_CTRL, COMM_STACK);
-    else if (step == 3u + modules) write_one(out, 0u, REG_COMM_CTRL, modules == 1u ? COMM_TOP : 0u);
-    else if (step == 4u + modules && modules > 1u) write_one(out, modules - 1u, REG_COMM_CTRL, COMM_STACK | COMM_TOP);
+    if (step == 0u) chain_write_all(self, out, REG_OTP_ECC_DATAIN1, zeros, 8u); /* re-synchronises the links */
+    else if (step == 1u) write_all(self, out, REG_CONTROL1, CONTROL1_ADDR_WR);
+    else if (step < 2u + modules) write_all(self, out, REG_DIR0_ADDR, (uint8_t)(step - 2u));
+    else if (step == 2u + modules) write_all(self, out, REG_COMM_CTRL, COMM_STACK);
+    else if (step == 3u + modules) write_one(self, out, 0u, REG_COMM_CTRL, modules == 1u ? COMM_TOP : 0u);
+    else if (step == 4u + modules && modules > 1u) write_one(self, out, modules - 1u, REG_COMM_CTRL, COMM_STACK | COMM_TOP);
     else {
         /* A dummy read whose answer nobody needs; then the real question. */
-        const uint8_t count = 7u;
-        send(out, INIT_BROADCAST_READ, 0u, REG_OTP_ECC_DATAIN1, &count, 1u);
+        chain_ask(self, out, AFE_ASK_NOTHING, REG_OTP_ECC_DATAIN1, 8u);
         enter(self, AFE_IDENTIFY, 1000u * (2u + (7u + 14u * modules) / 100u));
     }
 }
@@ -303,18 +280,18 @@ static void configure(bms_t *self, ecu_out_t *out)
     const uint8_t thresholds[2] = {(uint8_t)set->chip_overvoltage_code, (uint8_t)set->chip_undervoltage_code};
     uint8_t gpio[4];
     switch (self->afe.step++) {
-    case 0: send(out, INIT_BROADCAST_WRITE, 0u, REG_FAULT_MSK1, FAULT_MASKS, 2u); break;
-    case 1: write_all(out, REG_COMM_TIMEOUT, SLEEP_AFTER_2_S); break; /* 2 s of silence: sleep, and balancing ends */
-    case 2: write_all(out, REG_ACTIVE_CELL, (uint8_t)(set->blocks_per_module - 6u)); break;
-    case 3: send(out, INIT_BROADCAST_WRITE, 0u, REG_OV_THRESH, thresholds, 2u); break;
+    case 0: chain_write_all(self, out, REG_FAULT_MSK1, FAULT_MASKS, 2u); break;
+    case 1: write_all(self, out, REG_COMM_TIMEOUT, SLEEP_AFTER_2_S); break; /* 2 s of silence: sleep, and balancing ends */
+    case 2: write_all(self, out, REG_ACTIVE_CELL, (uint8_t)(set->blocks_per_module - 6u)); break;
+    case 3: chain_write_all(self, out, REG_OV_THRESH, thresholds, 2u); break;
     case 4:
         gpio_functions(self, gpio);
-        send(out, INIT_BROADCAST_WRITE, 0u, REG_GPIO_CONF1, gpio, 4u);
+        chain_write_all(self, out, REG_GPIO_CONF1, gpio, 4u);
         break;
-    case 5: write_all(out, REG_CONTROL2, 0x01u); break; /* TSREF on */
-    case 6: write_all(out, REG_ADC_CTRL1, 0x06u); break; /* main ADC, continuous */
-    case 7: write_all(out, REG_OVUV_CTRL, 0x05u); break; /* comparators, round robin */
-    case 8: send(out, INIT_BROADCAST_WRITE, 0u, REG_FAULT_RST1, ALL_FAULTS, 2u); break;
+    case 5: write_all(self, out, REG_CONTROL2, 0x01u); break; /* TSREF on */
+    case 6: write_all(self, out, REG_ADC_CTRL1, 0x06u); break; /* main ADC, continuous */
+    case 7: write_all(self, out, REG_OVUV_CTRL, 0x05u); break; /* comparators, round robin */
+    case 8: chain_write_all(self, out, REG_FAULT_RST1, ALL_FAULTS, 2u); break;
     default:
         enter(self, AFE_RUN, 3000u); /* two conversions of everything */
         self->afe.cells_us = self->afe.gpio_us = self->afe.module_us = self->afe.status_us = self->afe.wait_us;
@@ -357,11 +334,11 @@ static bool write_bleeds(bms_t *self, ecu_out_t *out)
             const uint32_t channel = 15u - 8u * afe->bleed_part - k;
             timers[k] = (uint8_t)((afe->bleed_set[chip] >> channel & 1u) != 0u ? BLEED_TIMER : 0u);
         }
-        send(out, INIT_SINGLE_WRITE, chip, REG_CB_CELL16 + 8u * afe->bleed_part, timers, 8u);
+        chain_write_one(self, out, chip, REG_CB_CELL16 + 8u * afe->bleed_part, timers, 8u);
         afe->bleed_part += 1u;
         return true;
     }
-    write_one(out, chip, REG_BAL_CTRL2, 0x02u); /* go, manual */
+    write_one(self, out, chip, REG_BAL_CTRL2, 0x02u); /* go, manual */
     afe->bleed_part = 0u;
     afe->bleed_next = (uint8_t)(chip + 1u < self->config.set.modules ? chip + 1u : 0u);
     return true;
@@ -376,28 +353,28 @@ static void run(bms_t *self, ecu_out_t *out)
     if (alarm && afe->alarm_was == 0u) afe->status_us = afe->alarm_us = now_us; /* asked at once what it is about */
     afe->alarm_was = alarm;
     if (is_due(now_us, &afe->cells_us, afe->scan_period_us)) {
-        ask(self, out, AFE_ASK_CELLS, REG_VCELL16 + 2u * (16u - per_module), 2u * per_module);
+        chain_ask(self, out, AFE_ASK_CELLS, REG_VCELL16 + 2u * (16u - per_module), 2u * per_module);
     } else if (is_due(now_us, &afe->gpio_us, GPIO_PERIOD_US)) {
-        ask(self, out, AFE_ASK_GPIO, REG_TSREF, 16u);
+        chain_ask(self, out, AFE_ASK_GPIO, REG_TSREF, 16u);
     } else if (is_due(now_us, &afe->module_us, GPIO_PERIOD_US)) {
-        ask(self, out, AFE_ASK_MODULE, REG_AUX_BAT, 2u);
+        chain_ask(self, out, AFE_ASK_MODULE, REG_AUX_BAT, 2u);
     } else if (is_due(now_us, &afe->status_us, STATUS_PERIOD_US)) {
         /* A chip that stopped converting (brown-out: it has lost its address too) is set up again, and all with it. */
         if (any_chip(self, afe->adc_stopped)) restart(self);
-        else ask(self, out, AFE_ASK_STATUS, REG_DEV_STAT, 2u);
+        else chain_ask(self, out, AFE_ASK_STATUS, REG_DEV_STAT, 2u);
     } else if (afe->config_bad != 0u) {
         afe->config_bad = 0u;
         enter(self, AFE_CONFIGURE, 0u); /* written once more; what it reads back as then is final */
     } else if (is_due(now_us, &afe->config_us, CONFIG_PERIOD_US)) {
-        ask(self, out, AFE_ASK_CONFIG, REG_ACTIVE_CELL, AFE_CONFIG_BYTES);
+        chain_ask(self, out, AFE_ASK_CONFIG, REG_ACTIVE_CELL, AFE_CONFIG_BYTES);
     } else if (afe->clear_faults != 0u && now_us >= afe->alarm_us + ALARM_US) {
-        send(out, INIT_BROADCAST_WRITE, 0u, REG_FAULT_RST1, ALL_FAULTS, 2u); /* what lasts comes back */
+        chain_write_all(self, out, REG_FAULT_RST1, ALL_FAULTS, 2u); /* what lasts comes back */
         afe->alarm_us = now_us;
         afe->clear_faults = 0u;
     } else if (afe->pause_wanted != afe->pause_set && afe->bleed_part == 0u) {
         afe->pause_set = afe->pause_wanted;
         afe->pause_us = now_us;
-        write_all(out, REG_BAL_CTRL2, afe->pause_set != 0u ? BAL_PAUSE : 0u);
+        write_all(self, out, REG_BAL_CTRL2, afe->pause_set != 0u ? BAL_PAUSE : 0u);
     } else if (afe->pause_set == 0u) {
         (void)write_bleeds(self, out);
     }
@@ -408,6 +385,7 @@ void afe_init(bms_t *self)
     const uint32_t modules = self->config.set.modules;
     self->afe.all_chips = modules >= 32u ? UINT32_MAX : (1u << modules) - 1u;
     self->afe.scan_period_us = 1000u * afe_scan_ms(modules);
+    chain_reset(self);
     enter(self, AFE_WAKE, 0u);
 }
 
@@ -422,14 +400,21 @@ void afe_wake(bms_t *self)
     enter(self, AFE_WAKE, 0u);
 }
 
+static void mend_step(bms_t *self, ecu_out_t *out)
+{
+    const chain_mend_t found = chain_mend(self, out);
+    if (found == CHAIN_MENDING) return;
+    if (found == CHAIN_AS_IT_WAS && self->afe.mend_from != AFE_RUN) restart(self);
+    else enter(self, self->afe.mend_from, 1000u);
+}
+
 void afe_step(bms_t *self, const ecu_in_t *in, ecu_out_t *out)
 {
     afe_t *const afe = &self->afe;
     if (in->uart_count[0] != 0u) receive(self, in);
     if (afe->asked != AFE_ASK_NOTHING) {
-        const bool over = afe->answered == afe->all_chips || self->now_us >= afe->deadline_us;
-        if (!over) return;
-        finish(self, out);
+        if (chain_waits(self, out)) return;
+        finish(self);
     }
     if (self->now_us < afe->wait_us || out->uart[0].low_us != 0u) return;
     switch (afe->phase) {
@@ -439,11 +424,12 @@ void afe_step(bms_t *self, const ecu_in_t *in, ecu_out_t *out)
         break;
     case AFE_WAKE_STACK: wake_stack(self, out); break;
     case AFE_ADDRESS: give_addresses(self, out); break;
-    case AFE_IDENTIFY: ask(self, out, AFE_ASK_IDENTITY, REG_PARTID, IDENTITY_BYTES); break;
+    case AFE_IDENTIFY: chain_ask(self, out, AFE_ASK_IDENTITY, REG_PARTID, IDENTITY_BYTES); break;
     case AFE_CONFIGURE: configure(self, out); break;
     case AFE_SLEEP:
-        if (afe->step++ == 0u) write_all(out, REG_CONTROL1, CONTROL1_GOTO_SLEEP); /* once: down within 20 ms */
+        if (afe->step++ == 0u) write_all(self, out, REG_CONTROL1, CONTROL1_GOTO_SLEEP); /* once: down within 20 ms */
         break;
+    case AFE_MEND: mend_step(self, out); break;
     default: run(self, out); break;
     }
 }

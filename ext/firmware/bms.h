@@ -67,7 +67,7 @@
 #define BMS_UNKNOWN INT32_MIN /* a min, max or sum of which nothing is known */
 
 #define BMS_CONFIG_MAGIC 0x42534F4Cu
-#define BMS_CONFIG_VERSION 3u
+#define BMS_CONFIG_VERSION 4u
 
 enum { LIMIT_OPERATE = 0, LIMIT_WARN = 1, LIMIT_TRIP = 2, LIMITS = 3 }; /* places in a triplet; TIER_... are one higher */
 

@@ -16,6 +16,7 @@
     S(u32, parallel, "1", "cells in a block")                                                                                  \
     S(u32, blocks_per_module, "1", "6 to 16; one monitor chip a module")                                                       \
     S(u32, modules, "1", "monitor chips in the stack")                                                                         \
+    S(u32, ring_is_wired, "bool", "a cable joins the top of the chips' chain to the base: a cut is read from both ends")         \
     S(u32, thermistors, "1", "of one module, at most 6")                                                                       \
     S(u32, pressure_is_fitted, "bool", "a stack-pressure sensor in every module")                                              \
     A(u8, thermistor_left, BMS_CHANNELS_MAX, "1", "nearest thermistor at or below each channel")                               \

@@ -127,6 +127,14 @@ static uint32_t line_ms(const bms_settings_t *set, uint32_t bytes)
     return (7u + (bytes + 6u) * set->modules) / 100u + 1u + set->line_delay_ms;
 }
 
+/* Far and near end of an open ring are found by halving, the first question asked twice; then it is turned, four addresses a step. */
+static uint32_t mend_ms(const bms_settings_t *set)
+{
+    uint32_t questions = 2u;
+    for (uint32_t left = set->modules; left != 0u; left >>= 1) ++questions;
+    return 2u * questions * (2u + set->line_delay_ms) + 10u + (set->modules + 4u) / 4u;
+}
+
 static uint32_t window_ms(const bms_settings_t *set, const diagnosis_row_t *row, uint32_t scan_ms, uint32_t cells_ms, uint32_t config_ms)
 {
     switch (row->id) {
@@ -142,6 +150,7 @@ static uint32_t window_ms(const bms_settings_t *set, const diagnosis_row_t *row,
     case DIAG_PRECHARGE_TIMEOUT: return set->precharge_max_ms;
     case DIAG_CONTACTOR_WELD: return set->link_weld_ms;
     case DIAG_AFE_CONFIG: return AFE_CONFIG_MS + cells_ms + 3u * config_ms + 12u + 20u;
+    case DIAG_AFE_RING_OPEN: return scan_ms + config_ms + cells_ms + mend_ms(set);
     case DIAG_AFE_COUNT: return 3u * (15u + 14u * set->modules + 10u + line_ms(set, 5u));
     default: return row->window_ms;
     }

@@ -356,6 +356,9 @@ static void check_afe(bms_t *self)
     const uint32_t tier = voltage && line ? TIER_TRIP : (line ? TIER_WARN : TIER_NONE);
     diag_sample(self, DIAG_CHIP_FAULT, tier, (int32_t)faults, -1);
     diag_sample(self, DIAG_AFE_CONFIG, afe->config_failures >= 2u ? TIER_TRIP : TIER_NONE, 1, -1);
+    uint32_t far = 0;
+    for (uint32_t chips = afe->far_chips & ~1u; chips != 0u; chips &= chips - 1u) ++far;
+    diag_sample(self, DIAG_AFE_RING_OPEN, afe->gap != 0u ? TIER_WARN : TIER_NONE, (int32_t)far, afe->gap);
     diag_sample(self, DIAG_AFE_COUNT, afe->identity_failures >= 3u ? TIER_TRIP : TIER_NONE, afe->identity_failures, -1);
 }
 

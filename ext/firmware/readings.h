@@ -5,8 +5,9 @@
 
 #include "ecu.h"
 
-enum { AFE_WAKE, AFE_WAKE_STACK, AFE_ADDRESS, AFE_IDENTIFY, AFE_CONFIGURE, AFE_RUN, AFE_SLEEP };
-enum { AFE_ASK_NOTHING, AFE_ASK_IDENTITY, AFE_ASK_CELLS, AFE_ASK_GPIO, AFE_ASK_MODULE, AFE_ASK_STATUS, AFE_ASK_CONFIG };
+enum { AFE_WAKE, AFE_WAKE_STACK, AFE_ADDRESS, AFE_IDENTIFY, AFE_CONFIGURE, AFE_RUN, AFE_SLEEP, AFE_MEND };
+enum { AFE_ASK_NOTHING, AFE_ASK_IDENTITY, AFE_ASK_CELLS, AFE_ASK_GPIO, AFE_ASK_MODULE, AFE_ASK_STATUS, AFE_ASK_CONFIG,
+       AFE_ASK_PROBE };
 
 typedef struct {
     uint8_t phase, step;     /* AFE_WAKE ..., and the place within it */
@@ -35,6 +36,16 @@ typedef struct {
     uint8_t alarm_was, config_bad, reserved2[6]; /* config_bad: one of config_wrong was found, and nothing done yet */
     uint64_t alarm_us;                    /* the fault line rose, or faults were cleared */
     uint8_t config_failures, identity_failures, clear_faults, reserved;
+    /* the chain, see chain.h */
+    uint32_t near_chips, far_chips;       /* reached from below, and through the base's second port, one bit each */
+    uint32_t probe_bit;                   /* the chip a question of the search goes to */
+    uint8_t turned, base_address, far_base; /* the base talks through its second port; its address there */
+    uint8_t part, part_is_due;            /* half of an open ring that answers, or is to be asked next */
+    uint8_t is_silent;                    /* of the chips asked last none answered */
+    uint8_t gap;                          /* k > 0: the ring is open between chips k - 1 and k */
+    uint8_t mend, mend_from, mend_gap;    /* stage of finding and turning, the phase before it, the gap found */
+    int8_t probe_known;                   /* last place that answers, -1 none yet */
+    uint8_t probe_silent, probe_at, probe_again, reserved3[2];
     uint8_t rx[ECU_UART_IN_MAX + 160u];
 } afe_t;
 

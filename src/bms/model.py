@@ -308,5 +308,6 @@ class Pack(Frozen, frozen=True):
     spread: Spread
     balancing: Balancing
     mass_overhead_frac: float  # pack mass over the mass of its cells, minus one
+    chip_ring: bool = True  # a cable joins the top of the chips' chain to the base
     provenance: dict[str, str] = {}
     file: str = ""

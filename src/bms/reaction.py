@@ -131,6 +131,7 @@ RECIPES: dict[str, Recipe] = {
     ),
     "precharge_energy": Recipe(why_not="a sum over attempts to close"),
     "afe_order": _at_start("fault AFE-11 holds its budget"),
+    "afe_ring_open": Recipe("AFE-03", "drive", 2),
     "heater_fault": Recipe("THM-06", "rest"),
     "coolant_fault": Recipe("THM-05", "rest", value=1.0),
     "gas": Recipe("THM-11", "drive"),

@@ -98,8 +98,9 @@ def carry_out(
     before = len(made.events)
     closed_before = int(made.world.parts["plant"]["contactor_closed"][0]) & MAINS == MAINS
     ramp_s, deadline_s, _ = spans(fault)
-    handle = made.inject(fault.id, index=index, value=value, after_s=PAUSE_S, ramp_s=ramp_s)
-    made.run(PAUSE_S + (0.05 if fault.then else 0.0), record=False)
+    pause_s = 0.0 if fault.state == "boot" else PAUSE_S  # identities are read at once
+    handle = made.inject(fault.id, index=index, value=value, after_s=pause_s, ramp_s=ramp_s)
+    made.run(pause_s + (0.05 if fault.then else 0.0), record=False)
     start_s = made.time_s
     if fault.then:
         made.world.parts["vehicle"]["request"][0] = VEHICLE[fault.then]

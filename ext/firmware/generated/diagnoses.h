@@ -75,6 +75,7 @@ enum {
     DIAG_CONTACTOR_WELD = 65, /* Link stays at pack voltage */
     DIAG_PRECHARGE_ENERGY = 66, /* Precharge resistor too hot */
     DIAG_AFE_ORDER = 67, /* Monitor chips are others, or in another order */
+    DIAG_AFE_RING_OPEN = 68, /* Ring of the monitor chips is open */
     DIAG_HEATER_FAULT = 69, /* Heater does not follow */
     DIAG_COOLANT_FAULT = 70, /* Coolant does not flow */
     DIAG_GAS = 71, /* Gas in the pack */
@@ -241,7 +242,8 @@ static const diagnosis_row_t diagnosis_table[DIAG_COUNT] = {
      1u, 0u, 10u, 100u, {0, 0, 800, 0}},
     {DIAG_AFE_ORDER, DIAG_GROUP_MEASUREMENT, REACTION_TRIP, SAMPLE_EVENT, 1u << TIER_TRIP, 1, 0,
      1u, 0u, 1000u, 2000u, {0, 0, 0, 0}},
-    {0},
+    {DIAG_AFE_RING_OPEN, DIAG_GROUP_MEASUREMENT, REACTION_DERATE, SAMPLE_TICK, 1u << TIER_WARN, 0, 0,
+     1u, 0u, 10u, 1000u, {0, 0, 0, 0}},
     {DIAG_HEATER_FAULT, DIAG_GROUP_TEMPERATURE, REACTION_TRIP, SAMPLE_TICK, 1u << TIER_WARN | 1u << TIER_TRIP, 1, 0,
      150u, 500u, 1600u, 5000u, {0, 0, 0, 0}},
     {DIAG_COOLANT_FAULT, DIAG_GROUP_TEMPERATURE, REACTION_DERATE, SAMPLE_TICK, 1u << TIER_OPERATE | 1u << TIER_WARN, 0, 0,

@@ -138,6 +138,7 @@ def _topology(pack: Pack) -> Values:
         "parallel": made.parallel,
         "blocks_per_module": made.blocks_per_module,
         "modules": made.blocks // made.blocks_per_module,
+        "ring_is_wired": pack.chip_ring,
         "thermistors": len(places),
         "pressure_is_fitted": pack.sensors.pressure_per_module,
         "thermistor_left": left,

@@ -64,6 +64,16 @@ def line_ms(values: Mapping[str, np.ndarray], data_bytes: int) -> float:
     return (7 + (data_bytes + 6) * chips) // 100 + 1 + float(values["line_delay_ms"][0])
 
 
+def line_one(values: Mapping[str, np.ndarray]) -> float:
+    """From a question of one byte to a single chip until its answer, at most."""
+    return 1.0 + float(values["line_delay_ms"][0])
+
+
+def _probes(chips: int) -> int:
+    """Questions until the last chip that answers is found: the first one twice, then by halves."""
+    return 2 + chips.bit_length()
+
+
 def scan_ms(values: Mapping[str, np.ndarray]) -> float:
     """Between two readings of the cells."""
     return 20.0 if values["modules"][0] <= 12 else 40.0
@@ -89,6 +99,15 @@ def _window_ms(row: spec.Diagnosis, values: Mapping[str, np.ndarray]) -> float:
         "contactor_weld": float(values["link_weld_ms"][0]),
         # read, written again in a dozen commands, read again 20 ms later
         "afe_config": CONFIG_MS + cells + 3.0 * config + 12.0 + 20.0,
+        # silence; near and far end found by halving; turned, four addresses a step
+        "afe_ring_open": (
+            scan
+            + config
+            + cells
+            + 2.0 * _probes(chips) * (line_one(values) + 1.0)
+            + 10.0
+            + (chips + 4) // 4
+        ),
         # three starts of the chain: wake, addresses, question
         "afe_count": 3.0 * (15.0 + 14.0 * chips + 10.0 + line_ms(values, 5)),
     }

@@ -117,7 +117,7 @@ def _fill_stack(chips: Fields, pack: Pack) -> None:
         "chip_count": chip_count(pack),
         "block_count": pack.topology.blocks,
         "blocks_per_module": pack.topology.blocks_per_module,
-        "ring_is_closed": True,
+        "ring_is_closed": pack.chip_ring,
         "wake_settle_us": 10_000,  # SLUSE81: up to 10 ms
         "wake_forward_us": 1_600,  # SLUSE81: 1.6 ms a device
         "turnaround_us": 5,  # assumption
