@@ -50,6 +50,7 @@ KIND = True
 SUPPLY_V = 13.5
 OFF_S, CLEAR_S, STANDBY_S = 1.0, 0.5, 1.0
 ROUNDS = 10  # of the self-test
+HEADROOM = 2.0  # a limit is judged when what the bench adds is at most half of it
 GRADE_S = 2.0
 STEP_V = 0.02  # by which the self-test moves a cell
 
@@ -114,12 +115,12 @@ class Lab:
             raise ConfigError(file.file, "options.can", "", "a CAN URL, or a serial port")
         self.dut = Ours() if file.dut == "ours" else dut.load(file.dut)
         self._standin: Any = None
-        self.bench = Bench(options.role, options.limits, file.file)
         self._grade: dict[str, float] = {}
         self._base_s, self.resolution_s = 0.0, 0.0
         self.bus: Bus | None = None
         self._handles: dict[int, tuple[Operation, int, float]] = {}
         self._before: Any = None
+        self.bench = Bench(options.role, options.limits, file.file)
         self.capabilities = self._can()
         try:
             self._catch_sigterm()
@@ -390,7 +391,8 @@ class Lab:
         self.bus.wait_speaks(self.options.speaks_within_s)
         latency_ms, error_v = self._stimulate()
         gap_ms, jitter_ms = self._listen()
-        self.resolution_s = max((latency_ms + gap_ms + jitter_ms) * 1e-3, self.dut.polled_s)
+        error_s = (latency_ms + gap_ms + jitter_ms) * 1e-3 + self.dut.polled_s
+        self.resolution_s = HEADROOM * error_s
         self._grade = {
             "latency_ms": round(latency_ms, 2), "jitter_ms": round(jitter_ms, 2),
             "message_gap_ms": round(gap_ms, 2), "stimulus_error_v": round(error_v, 5),

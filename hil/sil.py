@@ -353,5 +353,7 @@ def open_rig(file: RigFile) -> Sil:
     if file.dut.endswith(".toml"):
         from bms_hil.sil_other import Other
 
-        return Other(file)
+        made = Other(file)
+        made.prove()
+        return made
     return Sil(file)

@@ -10,7 +10,7 @@ from bms_hil.diagnostic import Diagnostic, Wire
 from bms_hil.rig import REACHED, RigFile
 from bms_hil.sil import Sil
 
-from bms.errors import ConfigError, LinkError
+from bms.errors import BmsError, ConfigError, LinkError
 from bms.recorder import Event
 from bms.sim import Simulation
 
@@ -36,6 +36,23 @@ class Other(Sil):
         if self.dut.file.uds is None:
             self.capabilities = Sil.capabilities - {"diagnostics"}
         self.resolution_s = max(self.resolution_s, self.dut.polled_s)
+
+    def prove(self) -> None:
+        """The device starts and says so. LinkError with what was seen instead."""
+        start = self.file.start
+        key = ("standby", start.soc_frac, start.temperature_degc)
+        try:
+            self._ready[key] = self._reach(*key)
+        except BmsError as error:
+            frames = [p.frames for p in self._pieces]
+            own = [f.id[(f.direction == dut.SENT) & (f.bus == self.dut.file.bus)] for f in frames]
+            seen = sorted({int(i) for ids in own for i in ids})
+            told = ", ".join(f"{i:X}" for i in seen[:8]) or "silence"
+            raise LinkError(
+                f"{self.dut.title} did not say {self.dut.says.key} as standby: {error}; seen: "
+                f"{told}; to fix: state.signal and state.names of {self.file.dut} must be what "
+                "the device sends"
+            ) from None
 
     @property
     def diagnostic(self) -> Diagnostic:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import warnings
 from typing import Any
 
 from bms.errors import BmsError, LinkError
@@ -36,6 +37,19 @@ class Instrument:
                 f"{resource} ({visa}): cannot be opened: {error}; is it on, at this address, and "
                 "free?"
             ) from None
+        if not self._says():
+            raise LinkError(
+                f"{resource} ({visa}): cannot be opened: nothing answers *IDN?; is it on, at this "
+                "address, and free?"
+            )
+
+    def _says(self) -> str:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            try:
+                return self.ask("*IDN?")
+            except LinkError:
+                return ""
 
     def write(self, command: str) -> None:
         """A command, and the instrument's word that it took it."""

@@ -22,7 +22,7 @@ def test_what_tripped_is_stored(rig, recording):
     rig.bring_to("normal")
     fault = rig.inject("CON-14")
     rig.wait(1.0)
-    recording.diagnosis("interlock_open").reacts_within(ms=300, since=fault)
+    recording.diagnosis("interlock_open").reacts_within(ms=500, since=fault)
     status = rig.diagnostic.dtcs().get("interlock_open", 0)
     recording.value("trouble code of interlock_open, failed now", status & FAILED_NOW).at_least(1)
 
