@@ -1,4 +1,4 @@
-"""Writes ext/canbus/tables.h: CRC-15 by half bytes, and stuff bits by bytes.
+"""Writes ext/canbus/tables.h: CRC-15 and stuff bits by bytes.
 
 Both follow from ISO 11898-1: the polynomial 0x4599, and one stuff bit of the other kind after five
 equal bits, which then counts as the first of the next run. A test compares the file with this.
@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 POLYNOMIAL, DEGREE = 0x4599, 15
-HALF_BYTES = 26  # an extended header in five bytes, and 8 bytes of data
+BYTES = 13  # an extended header in five bytes, and 8 bytes of data
 FILE = Path(__file__).resolve().parents[1] / "ext/canbus/tables.h"
 
 HEAD = """\
@@ -22,7 +22,7 @@ HEAD = """\
 
 """
 CRC_TEXT = """\
-/* canbus_crc15[k][h]: what the half byte h with k half bytes behind it adds to the CRC. */
+/* canbus_crc15[k][b]: what the byte b with k bytes behind it adds to the CRC. */
 """
 STUFF_TEXT = """\
 /* One entry a byte of the frame, and in it one byte for each state before: last bit * 4 + length of
@@ -40,8 +40,8 @@ def crc_shift(value: int, bits: int) -> int:
 
 
 def crc_row(behind: int) -> list[int]:
-    # A half byte enters at the top of the register, above what comes behind it.
-    return [crc_shift(half, DEGREE + 4 * behind) for half in range(16)]
+    # A byte enters at the top of the register, above what comes behind it.
+    return [crc_shift(byte, DEGREE + 8 * behind) for byte in range(256)]
 
 
 def stuffed(state: int, byte: int) -> int:
@@ -58,9 +58,15 @@ def stuffed(state: int, byte: int) -> int:
 
 def text() -> str:
     """The whole file."""
-    lines = [HEAD, CRC_TEXT, f"static const uint16_t canbus_crc15[{HALF_BYTES}][16] = {{\n"]
-    for behind in range(HALF_BYTES):
-        lines.append("    {" + ", ".join(f"0x{v:04X}" for v in crc_row(behind)) + "},\n")
+    lines = [HEAD, CRC_TEXT, f"static const uint16_t canbus_crc15[{BYTES}][256] = {{\n"]
+    for behind in range(BYTES):
+        row = crc_row(behind)
+        lines.append("    {\n")
+        for first in range(0, 256, 16):
+            lines.append(
+                "        " + " ".join(f"0x{v:04X}," for v in row[first : first + 16]) + "\n"
+            )
+        lines.append("    },\n")
     lines += ["};\n\n", STUFF_TEXT, "static const uint64_t canbus_stuff[256] = {\n"]
     for first in range(0, 256, 4):
         packed = (

@@ -133,7 +133,7 @@ static bool start(canbus_t *b, uint64_t until_ns)
     if (ready == 0u || at >= until_ns) return false;
     s->sending_mask = (ready & (ready - 1u)) != 0u ? arbitrate(b, ready) : ready;
     s->start_ns = at;
-    const canbus_length_t length = canbus_frame_length(head_of(b, first_node(s->sending_mask)));
+    const canbus_length_t length = canbus_frame_length(head_of(b, lowest_bit(s->sending_mask)));
     s->outcome = CANBUS_OK;
     s->end_ns = at + (uint64_t)(length.head + length.tail) * s->bit_ns + (uint64_t)length.fast * s->data_bit_ns;
     const bool is_heard = (s->members_mask & ~s->silent_mask & ~s->sending_mask) != 0u;
@@ -175,7 +175,7 @@ static void suspend(canbus_state_t *s, uint32_t senders)
 static void finish(canbus_t *b, canbus_event_t *e)
 {
     canbus_state_t *s = &b->s;
-    const uint32_t senders = s->sending_mask, node = first_node(senders);
+    const uint32_t senders = s->sending_mask, node = lowest_bit(senders);
     const uint32_t receivers = present(s) & ~senders & ~s->wrong_rate_mask;
     e->node = node;
     e->time_ns = s->end_ns;
@@ -226,7 +226,7 @@ static bool carry(canbus_t *b, uint64_t until_ns, canbus_event_t *e)
     const uint64_t at = s->free_ns > s->now_ns ? s->free_ns : s->now_ns;
     if ((sender & (sender - 1u)) != 0u || (s->counted_mask | s->is_troubled) != 0u) return false;
     if ((others & ~s->silent_mask) == 0u || at >= until_ns) return false;
-    const uint32_t node = first_node(sender);
+    const uint32_t node = lowest_bit(sender);
     const ecu_can_frame_t *const frame = head_of(b, node);
     const canbus_length_t length = canbus_frame_length(frame);
     const uint64_t end = at + (uint64_t)(length.head + length.tail) * s->bit_ns + (uint64_t)length.fast * s->data_bit_ns;

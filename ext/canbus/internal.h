@@ -3,6 +3,7 @@
 #define BMS_CANBUS_INTERNAL_H
 
 #include "canbus/canbus.h"
+#include "util.h"
 
 #define CANBUS_RAW_BITS 560u /* header and 64 bytes */
 #define CANBUS_SAME 0xFFFFFFFFu
@@ -11,17 +12,6 @@
 #define CANBUS_SUSPEND 8u    /* longer wait of an error-passive node after it has sent */
 #define CANBUS_FLAG 6u       /* an error flag, and the answer to it */
 #define CANBUS_NEVER UINT64_MAX
-
-static inline uint32_t first_node(uint32_t mask)
-{
-#if defined(__GNUC__)
-    return (uint32_t)__builtin_ctz(mask);
-#else
-    uint32_t node = 0;
-    for (; (mask & 1u) == 0u; mask >>= 1) node++;
-    return node;
-#endif
-}
 
 static inline const ecu_can_frame_t *head_of(const canbus_t *b, uint32_t node)
 {

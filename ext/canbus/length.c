@@ -34,11 +34,8 @@ static inline uint32_t classic_bits(const uint8_t *data, uint32_t count, uint64_
     const uint64_t padded = header | (header_bytes == 5u ? 1ull << 39 : 0x15ull << 19);
     uint32_t crc = 0, sum = 0;
     uint64_t e = 0;
-    for (uint32_t k = 0; k < 2u * header_bytes; ++k) crc ^= canbus_crc15[2u * count + k][header >> 4u * k & 15u];
-    for (uint32_t i = 0; i < count; ++i) {
-        const uint32_t behind = 2u * (count - 1u - i);
-        crc ^= (uint32_t)canbus_crc15[behind + 1u][data[i] >> 4] ^ canbus_crc15[behind][data[i] & 15u];
-    }
+    for (uint32_t k = 0; k < header_bytes; ++k) crc ^= canbus_crc15[count + k][header >> 8u * k & 255u];
+    for (uint32_t i = 0; i < count; ++i) crc ^= canbus_crc15[count - 1u - i][data[i]];
     for (uint32_t k = header_bytes; k-- > 0u;) e = stuff(e, (uint32_t)(padded >> 8u * k) & 255u, &sum);
     for (uint32_t i = 0; i < count; ++i) e = stuff(e, data[i], &sum);
     e = stuff(e, crc >> 7, &sum);

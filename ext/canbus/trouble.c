@@ -58,7 +58,7 @@ static bool is_marked(canbus_state_t *s, const ecu_can_frame_t *frame)
 /* First bit in which nodes that won together contradict each other. */
 static uint32_t collision(const canbus_t *b)
 {
-    const uint32_t first = first_node(b->s.sending_mask);
+    const uint32_t first = lowest_bit(b->s.sending_mask);
     uint32_t at = CANBUS_SAME;
     for (uint32_t n = first + 1u; n < CANBUS_NODES; ++n) {
         if (b->s.sending_mask >> n & 1u) {
@@ -81,7 +81,7 @@ void canbus_judge(canbus_t *b, const canbus_length_t *length)
     else if (collides != CANBUS_SAME) canbus_fail(b, length, CANBUS_BIT_ERROR, collides, both);
     else if (s->sending_mask & s->wrong_rate_mask) canbus_fail(b, length, CANBUS_BIT_ERROR, GARBAGE_BIT, both);
     else if (others & s->wrong_rate_mask & ~s->passive_mask) canbus_fail(b, length, CANBUS_MISREAD, GARBAGE_BIT, both);
-    else if (is_marked(s, head_of(b, first_node(s->sending_mask)))) canbus_fail(b, length, CANBUS_BIT_ERROR, s->corrupt_bit, both);
+    else if (is_marked(s, head_of(b, lowest_bit(s->sending_mask)))) canbus_fail(b, length, CANBUS_BIT_ERROR, s->corrupt_bit, both);
     else if (random_error(s, total, &bit)) canbus_fail(b, length, CANBUS_BIT_ERROR, bit, both);
     else if ((others & ~s->wrong_rate_mask) == 0u) /* seen in the acknowledge slot, contradicted by nobody */
         canbus_fail(b, length, CANBUS_NO_ACKNOWLEDGE, total - 9u, CANBUS_FLAG);
@@ -171,7 +171,7 @@ bool canbus_trouble(canbus_t *b, uint64_t until_ns, canbus_event_t *e)
     canbus_look(b);
     const uint32_t untold = s->off_mask & ~s->off_told_mask;
     if (untold != 0u) {
-        node = first_node(untold);
+        node = lowest_bit(untold);
         s->off_told_mask |= 1u << node;
         tell(e, CANBUS_OFF, node, s->free_ns > s->now_ns ? s->free_ns : s->now_ns);
         return true;

@@ -106,7 +106,7 @@ void adc_pins(const chips_t *c, uint32_t chip, const chips_view_t *view, double 
         memset(pin_v, 0, CHIPS_CHANNELS * sizeof pin_v[0]);
         memcpy(pin_v, block_v, wired * sizeof pin_v[0]);
     }
-    if ((c->open_wire[chip] | c->fet_on[chip]) != 0) disturb(c, chip, wired, pin_v);
+    if ((c->open_wire[chip] | c->bleed_mask[chip]) != 0) disturb(c, chip, wired, pin_v);
     const uint32_t k = c->channels_swapped[chip];
     if (k == 0u || k >= wired) return;
     const double below_v = pin_v[k - 1u];

@@ -100,13 +100,14 @@ static void count_down(chips_t *c, uint32_t chip, const chips_view_t *view, uint
 {
     const uint32_t now_on = turn(c, chip), code = c->balance_done_code[chip];
     const double done_v = 2.45 + 0.025 * ((double)code - 1.0);
+    const bool compares = code != 0 && c->ovuv_runs[chip] != 0;
     double pin_v[CHIPS_CHANNELS];
-    adc_pins(c, chip, view, pin_v);
+    if (compares) adc_pins(c, chip, view, pin_v);
     for (uint32_t k = 0; k < CHIPS_CHANNELS; ++k) {
         if (!(now_on >> k & 1u)) continue;
         uint32_t *const left = &c->balance_left_ms[chip * CHIPS_CHANNELS + k];
         *left = *left > elapsed_ms ? *left - elapsed_ms : 0;
-        if (*left == 0 || (code != 0 && c->ovuv_runs[chip] && pin_v[k] < done_v)) complete(c, chip, k);
+        if (*left == 0 || (compares && pin_v[k] < done_v)) complete(c, chip, k);
     }
     c->balance_phase_ms[chip] += elapsed_ms;
     if (c->balance_phase_ms[chip] >= 2u * c->balance_duty_ms[chip]) c->balance_phase_ms[chip] = 0;

@@ -97,9 +97,9 @@ static bool config_is_as_written(const bms_t *self, const uint8_t *data)
 /* Ones in every byte, with a right checksum: a chip that answers and has nothing to say, which is no answer. */
 static bool is_blank(const uint8_t *data, uint32_t bytes)
 {
-    uint32_t ones = 0xFFu;
-    for (uint32_t k = 0; k < bytes; ++k) ones &= data[k];
-    return ones == 0xFFu;
+    uint32_t ones = 0;
+    while (ones < bytes && data[ones] == 0xFFu) ++ones;
+    return ones == bytes;
 }
 
 static void take_frame(bms_t *self, uint32_t chip, const uint8_t *data, uint16_t crc)

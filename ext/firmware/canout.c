@@ -484,9 +484,7 @@ void canout_step(bms_t *self, ecu_out_t *out, uint32_t slot)
 {
     uint32_t due = self->canout.due[slot % 100u];
     if (slot >= 100u) due &= ~self->canout.every_second;
-    for (uint32_t row = 0; due != 0u; ++row, due >>= 1) {
-        if ((due & 1u) != 0u) send_row(self, out, row);
-    }
+    for (; due != 0u; due &= due - 1u) send_row(self, out, lowest_bit(due));
     if (slot % 10u == 9u) send_event(self, out);
 }
 

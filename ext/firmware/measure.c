@@ -43,6 +43,18 @@ static inline int32_t cell_uv_of(int32_t raw)
     return raw * 191 - (raw * 17695 + 32768) / 65536;
 }
 
+/* Counts become voltages where they stand. */
+BMS_CLONES
+static void take_counts(int32_t *restrict uv, uint32_t *restrict valid, uint32_t *restrict rest, uint32_t n, uint32_t rested)
+{
+    for (uint32_t c = 0; c < n; ++c) {
+        const uint32_t known = uv[c] != RAW_NONE ? UINT32_MAX : 0u;
+        uv[c] = cell_uv_of(uv[c]);
+        valid[c] = known;
+        rest[c] = known & rested;
+    }
+}
+
 void measure_cells(bms_t *self, uint32_t chip, const uint8_t *data, uint16_t crc)
 {
     measure_t *const m = &self->measure;
@@ -51,13 +63,8 @@ void measure_cells(bms_t *self, uint32_t chip, const uint8_t *data, uint16_t crc
     const uint32_t rested = self->afe.bleed_set[chip] == 0u || pauses ? UINT32_MAX : 0u;
     int32_t *const uv = m->cell_uv + first;
     uint32_t *const valid = m->cell_valid + first, *const rest = m->cell_rested + first;
-    for (uint32_t c = 0; c < channels; ++c) {
-        const int32_t raw = (int16_t)get_u16_be(data + 2u * (per_module - 1u - c));
-        const uint32_t known = raw != RAW_NONE ? UINT32_MAX : 0u;
-        uv[c] = cell_uv_of(raw);
-        valid[c] = known;
-        rest[c] = known & rested;
-    }
+    for (uint32_t c = 0; c < channels; ++c) uv[c] = (int16_t)get_u16_be(data + 2u * (per_module - 1u - c));
+    take_counts(uv, valid, rest, channels, rested);
     const bool same = crc == m->chip_crc[chip];
     if (!same) m->chip_same_ma[chip] = self->sensor.current_ma.value;
     m->chip_same[chip] = same ? (uint16_t)min_i32(m->chip_same[chip] + 1, 60000) : 0u;
@@ -74,10 +81,12 @@ static void scan_extremes(const int32_t *restrict uv, const uint32_t *restrict v
     int32_t least = INT32_MAX, most = INT32_MIN;
     uint32_t count = 0;
     for (uint32_t b = 0; b < n; ++b) {
-        const int32_t as_least = valid[b] ? uv[b] : INT32_MAX, as_most = valid[b] ? uv[b] : INT32_MIN;
+        const uint32_t is_known = valid[b] != 0u, unknown = is_known - 1u; /* all ones where it is not */
+        const int32_t as_least = (int32_t)(((uint32_t)uv[b] & ~unknown) | (unknown & INT32_MAX));
+        const int32_t as_most = (int32_t)(((uint32_t)uv[b] & ~unknown) | (unknown & 0x80000000u));
         least = as_least < least ? as_least : least;
         most = as_most > most ? as_most : most;
-        count += valid[b] & 1u;
+        count += is_known;
     }
     *low = least;
     *high = most;
@@ -161,22 +170,23 @@ uint32_t measure_cells_age_ms(const bms_t *self)
     return elapsed_ms(self->now_us, oldest);
 }
 
+/* The first block that is known and reads so; as many as there are blocks if none does. */
+static uint32_t find(const bms_t *self, const int32_t *uv, int32_t value_uv)
+{
+    const uint32_t blocks = self->config.set.blocks;
+    uint32_t b = 0;
+    while (b < blocks && (uv[b] != value_uv || self->measure.cell_valid[b] == 0u)) ++b;
+    return b;
+}
+
 uint32_t measure_find_told(const bms_t *self, int32_t value_uv)
 {
-    const measure_t *const m = &self->measure;
-    for (uint32_t b = 0; b < self->config.set.blocks; ++b) {
-        if (m->cell_valid[b] != 0u && m->told_uv[b] == value_uv) return b;
-    }
-    return self->config.set.blocks;
+    return find(self, self->measure.told_uv, value_uv);
 }
 
 uint32_t measure_find_cell(const bms_t *self, int32_t value_uv)
 {
-    const measure_t *const m = &self->measure;
-    for (uint32_t b = 0; b < self->config.set.blocks; ++b) {
-        if (m->cell_valid[b] != 0u && m->cell_uv[b] == value_uv) return b;
-    }
-    return self->config.set.blocks;
+    return find(self, self->measure.cell_uv, value_uv);
 }
 
 static void take_thermistor(bms_t *self, uint32_t sensor, float ratio)

@@ -63,11 +63,25 @@ static inline int32_t to_i32(float x, int32_t low, int32_t high, int32_t unknown
     return (int32_t)(x + (x < 0.0f ? -0.5f : 0.5f));
 }
 
+/* Number of the lowest bit of a mask that has one. */
+static inline uint32_t lowest_bit(uint32_t mask)
+{
+#if defined(__GNUC__)
+    return (uint32_t)__builtin_ctz(mask);
+#else
+    uint32_t bit = 0;
+    for (; (mask & 1u) == 0u; mask >>= 1) bit++;
+    return bit;
+#endif
+}
+
 /* Milliseconds from `since_us` to `now_us`, saturating; 0 if the clock seems to run backwards. Never wraps. */
 static inline uint32_t elapsed_ms(uint64_t now_us, uint64_t since_us)
 {
     if (now_us <= since_us) return 0u;
-    const uint64_t ms = (now_us - since_us) / 1000u;
+    const uint64_t us = now_us - since_us;
+    if (us <= UINT32_MAX) return (uint32_t)us / 1000u; /* by far the usual: a small core divides 64 bits in a hundred steps */
+    const uint64_t ms = us / 1000u;
     return ms > UINT32_MAX ? UINT32_MAX : (uint32_t)ms;
 }
 

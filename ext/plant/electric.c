@@ -158,7 +158,7 @@ void plant_electric_coefficients(plant_t *p, double step_s)
     } else {
         blocks(p);
     }
-    p->string_ohm = lane_sum(p->block_ohm, p->blocks);
+    p->string_ohm = lane_sum(p, p->block_ohm, p->blocks);
 }
 
 double plant_electric_emf(plant_t *p)
@@ -167,7 +167,7 @@ double plant_electric_emf(plant_t *p)
         p->emf_sum_v = p->string_base_v - p->string_slope_v_per_c * p->string_charge_c - p->string_polarised_v;
     } else {
         emf(p);
-        p->emf_sum_v = lane_sum(p->block_emf_v, p->blocks);
+        p->emf_sum_v = lane_sum(p, p->block_emf_v, p->blocks);
     }
     return p->emf_sum_v;
 }

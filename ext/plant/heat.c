@@ -49,7 +49,7 @@ void plant_heat_tick(plant_t *p)
     const double wet = p->coolant_w_per_k * (0.02 + 0.98 * pump), radiator = p->coolant_w_per_k * pump;
     const double heater = p->heater_stuck ? p->heater_w : p->heater_w * p->heater_frac;
     const double plate = p->plate_degc, coolant = p->coolant_degc;
-    const double surfaces = lane_sum(p->cell_surface_degc, cells);
+    const double surfaces = lane_sum(p, p->cell_surface_degc, cells);
 
     const double into = p->plate_w_per_k * (surfaces - n * plate), over = wet * (plate - coolant);
     p->plate_half_degc = plate + 0.5 * tick * (into + heater - over) / p->plate_j_per_k;
@@ -57,14 +57,14 @@ void plant_heat_tick(plant_t *p)
     half(p);
     whole(p);
 
-    const double surfaces_half = lane_sum(p->cell_surface_half_degc, cells);
+    const double surfaces_half = lane_sum(p, p->cell_surface_half_degc, cells);
     const double into_half = p->plate_w_per_k * (surfaces_half - n * p->plate_half_degc), over_half = wet * (p->plate_half_degc - coolant_half);
     const double out_half = radiator * (coolant_half - air);
     p->plate_degc = plate + tick * (into_half + heater - over_half) / p->plate_j_per_k;
     p->coolant_degc = coolant + tick * (over_half - out_half) / p->coolant_j_per_k;
     p->energy_heater_j += heater * tick;
     p->energy_air_j += tick * (out_half + p->air_w_per_k * (surfaces_half - n * air));
-    p->energy_forced_j += tick * lane_sum(p->cell_heat_w, cells);
+    p->energy_forced_j += tick * lane_sum(p, p->cell_heat_w, cells);
 }
 
 KERNEL swell_body(plant_t *restrict p)
@@ -85,7 +85,7 @@ void plant_pressure_tick(plant_t *p)
     for (uint32_t m = 0; m < p->modules; ++m) {
         const uint32_t first = m * p->blocks_per_module;
         double sum = 0.0;
-        for (uint32_t k = 0; k < p->parallel; ++k) sum += lane_sum(p->cell_swell_um + k * p->blocks + first, p->blocks_per_module);
+        for (uint32_t k = 0; k < p->parallel; ++k) sum += lane_sum(p, p->cell_swell_um + k * p->blocks + first, p->blocks_per_module);
         const double elastic = p->stiffness_kpa_per_um * sum / n;
         const double set = p->module_set_kpa[m], half = 0.5 * creep, mean = 0.5 * (elastic + p->module_elastic_kpa[m]);
         p->module_set_kpa[m] = (set * (1.0 - half) + creep * p->creep_frac * mean) / (1.0 + half);

@@ -42,17 +42,6 @@
 #define EACH_ISA(name) static void name(plant_t *p) { name##_body(p); }
 #endif
 
-/* Sum in a fixed order of eight lanes: the same bits whatever the vector width. */
-static inline double lane_sum(const double *values, uint32_t count)
-{
-    double lane[8] = {0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0};
-    uint32_t k = 0;
-    for (; k + 8u <= count; k += 8u)
-        for (uint32_t j = 0; j < 8u; ++j) lane[j] += values[k + j];
-    for (uint32_t j = 0; k + j < count; ++j) lane[j] += values[k + j];
-    return ((lane[0] + lane[1]) + (lane[2] + lane[3])) + ((lane[4] + lane[5]) + (lane[6] + lane[7]));
-}
-
 static inline uint32_t plant_cells(const plant_t *p) { return p->blocks * p->parallel; }
 
 static inline double table_at(const double *table, int32_t points, double position)
@@ -66,6 +55,8 @@ static inline double law_at(const double *law, double degc)
 }
 
 /* plant.c */
+/* Sum in a fixed order of eight lanes: the same bits whatever the vector width. */
+double lane_sum(const plant_t *p, const double *values, uint32_t count);
 double plant_enthalpy_v(const plant_t *p, double soc_frac);
 /* electric.c */
 void plant_electric_step(plant_t *p, double step_s);
@@ -80,6 +71,7 @@ void plant_heat_tick(plant_t *p);
 void plant_pressure_tick(plant_t *p);
 /* path.c */
 void plant_path_commands(plant_t *p, double step_s);
+void plant_path_rest(plant_t *p, double step_s); /* the same while plant_path_is_moving says no */
 bool plant_path_is_moving(const plant_t *p);
 double plant_path_current(plant_t *p, double emf_v, double step_s); /* mean current of the step; moves the link voltage */
 /* events.c */

@@ -39,6 +39,18 @@ static void contactor(plant_t *p, uint32_t k, double step_us)
     p->contactor_closed = touches ? p->contactor_closed | bit : p->contactor_closed & ~bit;
 }
 
+/* Nothing moves: a contact is where its armature is, or welded. */
+void plant_path_rest(plant_t *p, double step_s)
+{
+    const double *const left = p->contactor_bounce_left_us;
+    if (left[0] > 0.0 || left[1] > 0.0 || left[2] > 0.0) {
+        plant_path_commands(p, step_s);
+        return;
+    }
+    p->contactor_closed = (p->armature | p->contactor_weld) & (PLANT_MAIN_PLUS | PLANT_MAIN_MINUS | PLANT_PRECHARGE);
+    if (p->fuse_trigger) p->fuse_blown = 1;
+}
+
 void plant_path_commands(plant_t *p, double step_s)
 {
     for (uint32_t k = 0; k < 3u; ++k) contactor(p, k, step_s * 1e6);

@@ -20,6 +20,34 @@ uint32_t plant_best_isa(void)
 #endif
 }
 
+static inline __attribute__((always_inline)) double sum_body(const double *restrict values, uint32_t count)
+{
+    double lane[8] = {0.0};
+    size_t k = 0;
+    for (; k + 8u <= count; k += 8u)
+        INDEPENDENT for (size_t j = 0; j < 8u; ++j) lane[j] += values[k + j];
+    for (size_t j = 0; k + j < count; ++j) lane[j] += values[k + j];
+    return ((lane[0] + lane[1]) + (lane[2] + lane[3])) + ((lane[4] + lane[5]) + (lane[6] + lane[7]));
+}
+#ifdef AVX512
+__attribute__((noinline, target("avx2,tune=haswell"))) static double sum_avx2(const double *values, uint32_t count)
+{
+    return sum_body(values, count);
+}
+__attribute__((noinline, target(AVX512))) static double sum_avx512(const double *values, uint32_t count) { return sum_body(values, count); }
+#endif
+
+double lane_sum(const plant_t *p, const double *values, uint32_t count)
+{
+#ifdef AVX512
+    if (p->isa > 1u) return sum_avx512(values, count);
+    if (p->isa == 1u) return sum_avx2(values, count);
+#else
+    (void)p;
+#endif
+    return sum_body(values, count);
+}
+
 /* Integral of U - T0 dU/dT from 0 to z, in volt; exact for the piecewise-linear tables. Outside 0..1 the last pieces go on. */
 double plant_enthalpy_v(const plant_t *p, double soc_frac)
 {
@@ -51,13 +79,13 @@ void plant_energy(plant_t *p)
 {
     const uint32_t cells = plant_cells(p);
     stored(p);
-    p->energy_ohmic_j = lane_sum(p->cell_ohmic_sum_j, cells);
-    p->energy_transfer_j = lane_sum(p->cell_transfer_sum_j, cells);
-    p->energy_diffusion_j = lane_sum(p->cell_diffusion_sum_j, cells);
-    p->energy_hysteresis_j = lane_sum(p->cell_hysteresis_sum_j, cells);
-    p->energy_reversible_j = lane_sum(p->cell_reversible_sum_j, cells);
-    p->energy_short_j = lane_sum(p->cell_short_sum_j, cells);
-    p->energy_leak_j = lane_sum(p->cell_leak_sum_j, cells);
+    p->energy_ohmic_j = lane_sum(p, p->cell_ohmic_sum_j, cells);
+    p->energy_transfer_j = lane_sum(p, p->cell_transfer_sum_j, cells);
+    p->energy_diffusion_j = lane_sum(p, p->cell_diffusion_sum_j, cells);
+    p->energy_hysteresis_j = lane_sum(p, p->cell_hysteresis_sum_j, cells);
+    p->energy_reversible_j = lane_sum(p, p->cell_reversible_sum_j, cells);
+    p->energy_short_j = lane_sum(p, p->cell_short_sum_j, cells);
+    p->energy_leak_j = lane_sum(p, p->cell_leak_sum_j, cells);
     const double now = p->energy_chemical_j + p->energy_polarised_j + p->energy_thermal_j;
     const double out = p->energy_terminal_j + p->energy_bled_j + p->energy_air_j + p->energy_aged_j;
     const double in = p->energy_heater_j + p->energy_forced_j + p->energy_reaction_j;
@@ -131,7 +159,7 @@ void plant_step_ms(plant_t *p)
         }
         plant_electric_coefficients(p, step_s);
     } else {
-        plant_path_commands(p, step_s);
+        plant_path_rest(p, step_s);
         plant_electric_step(p, step_s);
     }
     p->time_us += p->step_us;

@@ -187,7 +187,7 @@ void plant_tick_end(plant_t *p)
 /* Does anything conduct across a block beside its cells? */
 static bool has_extra(const plant_t *p)
 {
-    double sum = lane_sum(p->cell_short_used_s, plant_cells(p));
+    double sum = lane_sum(p, p->cell_short_used_s, plant_cells(p));
     uint64_t any = 0;
     for (uint32_t b = 0; b < p->blocks; b += 8u) {
         uint64_t eight;
