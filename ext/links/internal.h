@@ -99,8 +99,6 @@ void link_say(link_t *l, const char *format, ...) __attribute__((format(printf, 
 void link_handle(link_t *l, const link_frame_t *f); /* a frame received: into the ring, counted */
 
 bool frame_is_possible(const link_t *l, const link_frame_t *f); /* may leave by this link; counted if not */
-uint8_t fd_length(uint8_t dlc);       /* bytes of a length code 0 to 15 */
-uint8_t fd_dlc(uint8_t length);       /* length code of 0 to 64 bytes, or 0xFF if there is none */
 
 void tcp_tune(int fd); /* no delay, and a dead far end is noticed */
 int tcp_socket(const link_config_t *c, bool listen_here); /* connecting or listening, not blocking; or the negated errno */

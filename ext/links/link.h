@@ -34,6 +34,9 @@ typedef struct {
     uint8_t data[64];
 } link_frame_t;
 
+uint8_t fd_length(uint8_t dlc);       /* bytes of a length code 0 to 15 */
+uint8_t fd_dlc(uint8_t length);       /* length code of 0 to 64 bytes, or 0xFF if there is none */
+
 typedef enum {
     LINK_INPROC,            /* a bus inside this process, joined by name */
     LINK_PYTHON,            /* the same, private, with a Python thread at its other end */

@@ -1,7 +1,6 @@
 #include "links/slcan.h"
 
 #include "firmware/ecu.h"
-#include "links/internal.h"
 
 #define NONE 0xFFu
 

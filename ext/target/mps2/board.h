@@ -48,6 +48,11 @@ typedef struct {
 #define NVIC_ENABLE REGISTER(0xE000E100u)
 #define NVIC_FORGET REGISTER(0xE000E280u)
 
+#define UART_RX_IRQS 0x00040015u /* of lines 0 to 3 */
+#define ICSR REGISTER(0xE000ED04u)
+#define ICSR_TICK (1u << 26)
+#define ICSR_TICK_TAKEN (1u << 25)
+
 static inline void uart_start(uart_t *u, uint32_t baud)
 {
     u->divider = CLOCK_HZ / baud;

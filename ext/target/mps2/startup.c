@@ -16,12 +16,11 @@ void spin(void)
 /* An image may have its own. */
 void watchdog_handler(void) __attribute__((weak, alias("spin")));
 void fault_handler(void) __attribute__((weak, alias("spin")));
-void systick_handler(void) __attribute__((weak, alias("spin")));
 
 typedef void (*vector_t)(void);
 __attribute__((section(".vectors"), used)) static const vector_t VECTORS[16] = {
     (vector_t)(uintptr_t)&_stack_top, reset_handler, watchdog_handler, fault_handler, fault_handler, fault_handler, fault_handler,
-    0, 0, 0, 0, spin, spin, 0, spin, systick_handler,
+    0, 0, 0, 0, spin, spin, 0, spin, spin,
 };
 
 uint32_t stack_used(void)

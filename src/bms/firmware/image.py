@@ -60,7 +60,8 @@ def missing(**more: str) -> str:
 
 def is_stale(made: Path) -> bool:
     """Whether a file is older than any source of an image."""
-    watched = [*EXT.glob("firmware/**/*"), *EXT.glob("target/**/*"), *EXT.glob("common/*")]
+    parts = ("firmware/**/*", "target/**/*", "common/*", "links/slcan.*")
+    watched = [path for part in parts for path in EXT.glob(part)]
     return not made.exists() or made.stat().st_mtime < max(p.stat().st_mtime for p in watched)
 
 
@@ -69,6 +70,13 @@ def build(folder: Path, cells: int = CELLS) -> Image:
     newer than every source. cells: blocks in series it has memory for, 1 to 400. BmsError with the
     compiler's first error."""
     return link(folder / f"firmware-{cells}.elf", cells, [BOARD / "main.c"])
+
+
+def build_wires(folder: Path, cells: int = CELLS) -> Image:
+    """The image with drivers for the board's serial lines (ext/target/mps2/wires.c), its state in
+    its own memory; else as `build`."""
+    sources = [BOARD / "wires.c", EXT / "links/slcan.c"]
+    return link(folder / f"wires-{cells}.elf", cells, sources)
 
 
 def link(elf: Path, cells: int, sources: list[Path]) -> Image:
