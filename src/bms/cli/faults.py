@@ -41,8 +41,8 @@ def run(args: argparse.Namespace) -> int:
         if rows:
             columns = ["fault", "title", "in", "reaction", "in ms", "raises"]
             _library.print_table(f"{group}: {title}", columns, rows)
-    left = sum(1 for one in chosen if one.left_to)
-    print(f"{len(chosen)} faults, {len(chosen) - left} act in the world, {left} are left open.")
+    acting, left = sum(bool(f.writes) for f in chosen), sum(f.is_open for f in chosen)
+    print(f"{len(chosen)} faults, {acting} act in the world, {left} are left open.")
     print("bms faults ID tells more; bms run SCENARIO --inject ID puts one into a run.")
     return 0
 
@@ -64,7 +64,8 @@ def _chosen(names: list[str]) -> list[Fault]:
 
 def _row(one: Fault) -> list[str]:
     if one.left_to:
-        return [one.id, one.title, "", "left open", "", one.left_to]
+        state = "left open" if one.is_open else "closed elsewhere"
+        return [one.id, one.title, "", state, "", one.closed_by or one.left_to]
     return [
         one.id, one.title, one.state, one.reaction.replace("_", " "), f"{one.budget_ms:g}",
         ", ".join(one.diagnoses),
@@ -77,6 +78,8 @@ def told(one: Fault) -> Iterator[str]:
     yield f"  {one.text}"
     if one.left_to:
         yield f"  does not act: {one.left_to}"
+        if one.closed_by:
+            yield f"  closed by: {one.closed_by}"
         return
     yield f"  where      one {one.target}, in state {one.state}" + _then(one)
     yield f"  value      {one.value:g} {one.unit}, from {one.lowest:g} to {one.highest:g}"

@@ -70,6 +70,8 @@ def _check(one: Fault, path: Path, group: str) -> None:
         wrong.append(("id", one.id, f"{group}-01 and so on"))
     if bool(one.writes) == bool(one.left_to):
         wrong.append(("left_to", one.left_to, f"{one.id}: either writes, or who closes it and why"))
+    if one.closed_by and not one.left_to:
+        wrong.append(("closed_by", one.closed_by, f"{one.id}: only where it does not act"))
     if one.writes and not one.lowest <= one.value <= one.highest:
         wrong.append(("value", one.value, f"{one.id}: within lowest and highest"))
     if one.writes and one.budget_ms <= 0:

@@ -127,6 +127,12 @@ class Fault(Frozen, frozen=True, kw_only=True):
     writes: tuple[Write, ...] = msgspec.field(name="write", default=())  # what it does
     masks: tuple[Mask, ...] = msgspec.field(name="mask", default=())
     left_to: str = ""  # who closes it, and why it does not act in the world
+    closed_by: str = ""  # the test that does, file::name; without it the row is open
+
+    @property
+    def is_open(self) -> bool:
+        """It neither acts nor is closed by a test elsewhere."""
+        return bool(self.left_to) and not self.closed_by
 
     @property
     def group(self) -> str:

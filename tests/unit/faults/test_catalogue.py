@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from bms import _loop, faults, packs, spec
@@ -10,6 +12,7 @@ from bms.errors import ConfigError
 from bms.faults import GROUPS, Fault
 from bms.faults.table import TYPES
 
+ROOT = Path(__file__).resolve().parents[3]
 COUNTS = {
     "CEL": 15, "SEN": 17, "AFE": 12, "COM": 17, "CON": 17, "ISO": 6, "THM": 12, "PRS": 8,
     "CHG": 13, "SYS": 16, "SEC": 16,
@@ -35,6 +38,17 @@ def test_fault_either_acts_or_says_who_closes_it(one: Fault) -> None:
     assert set(one.diagnoses) | set(one.allowed) <= {d.name for d in spec.diagnoses()}
     if one.reaction in ("warn", "derate", "trip"):
         assert one.diagnoses
+
+
+@pytest.mark.parametrize("one", [one for one in ALL if one.closed_by], ids=lambda one: one.id)
+def test_what_is_closed_elsewhere_names_a_test_that_exists(one: Fault) -> None:
+    file, _, name = one.closed_by.partition("::")
+    assert one.left_to and f"\ndef {name}(" in (ROOT / file).read_text()
+
+
+def test_open_rows_are_counted_on_the_page() -> None:
+    left = [one for one in ALL if one.is_open]
+    assert f"{len(left)} are left open" in (ROOT / "docs/faults.md").read_text() and len(left) < 10
 
 
 @pytest.mark.parametrize("one", faults.acting(), ids=lambda one: one.id)
