@@ -151,11 +151,8 @@ class Lab:
             from bms_hil.standin import StandIn
 
             visa = next(str(r["visa"]) for r in self.options.role.values() if "visa" in r)
-            wanted = self.dut.file.serial
-            self._standin = StandIn(
-                self.file.pack, visa, seed=self.file.seed, face=wanted.face if wanted else ""
-            )
-            can, serial = self._standin.can, self._standin.serial
+            self._standin = StandIn(self.file.pack, visa, seed=self.file.seed)
+            can = self._standin.can
         self.bus = Bus(can, serial, self.dut, self.bench.look)
 
     # ---- life ----

@@ -34,9 +34,9 @@ A_BOX = 8
 
 
 class StandIn:
-    """Processes and wires. visa: "FILE@sim". faces: names of serial faces wanted on a pty."""
+    """Processes and wires. visa: "FILE@sim"."""
 
-    def __init__(self, pack: str, visa: str, *, seed: int, face: str = "") -> None:
+    def __init__(self, pack: str, visa: str, *, seed: int) -> None:
         import pyvisa
 
         self._folder = Path(tempfile.mkdtemp(prefix="bms-lab-"))
@@ -50,14 +50,14 @@ class StandIn:
         self._load_a = 0.0
         self.processes: list[Process] = []
         try:
-            self._start(pack, port, link, seed, face)
+            self._start(pack, port, link, seed)
         except BaseException:
             self.close()
             raise
         self._thread = threading.Thread(target=self._wires, daemon=True)
         self._thread.start()
 
-    def _start(self, pack: str, port: int, link: Path, seed: int, face: str) -> None:
+    def _start(self, pack: str, port: int, link: Path, seed: int) -> None:
         self.emulate = Process(
             "emulate", pack, "--link", link, "--scenario", SCENARIO, "--no-vehicle",
             "--seed", seed, "--can", f"socketcand-server:127.0.0.1:{port}/can0",
@@ -67,9 +67,6 @@ class StandIn:
         self._say({"loop.supply_mv": 0.0, "loop.interlock": 0.0})
         self.ecu = Process("ecu", "--afe", link, "--can", self.can, "--pack", pack)
         self.processes.append(self.ecu)
-        self.serial = str(self._folder / "face")
-        if face:
-            self.processes.append(_Face(self.can, face, self.serial))
 
     # ---- the wires ----
 
@@ -150,24 +147,3 @@ class StandIn:
         for process in reversed(self.processes):
             process.close()
         shutil.rmtree(self._folder, ignore_errors=True)
-
-
-class _Face(Process):
-    """`bms face` beside the device: its serial protocol on a pseudo-terminal."""
-
-    def __init__(self, can: str, face: str, path: str) -> None:
-        import subprocess
-        import sys
-        import time
-
-        self.name = "face"
-        command = [sys.executable, "-m", "bms.cli", "face", can, f"{face}=pty:{path}"]
-        self._popen = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-            text=True,
-        )  # fmt: skip
-        self._threads, end_s = [], time.monotonic() + 10.0
-        while not Path(path).exists():
-            if time.monotonic() > end_s or not self.is_alive:
-                raise BmsError("bms face did not come up")
-            time.sleep(0.05)
