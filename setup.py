@@ -7,6 +7,8 @@ there is no second list here. BMS_CC (or CC) chooses the compiler; BMS_CFLAGS ad
 
 import copy
 import os
+import subprocess
+import sysconfig
 from pathlib import Path
 
 import numpy
@@ -20,6 +22,7 @@ FLAGS = [
     "-std=c99", "-D_DEFAULT_SOURCE", "-O3", "-ffp-contract=off", "-fno-math-errno",
     "-fno-trapping-math", "-funsigned-char", "-fvisibility=hidden",
 ]  # fmt: skip
+OFTEN = ("_loop", "_firmware")  # every simulated millisecond runs through them
 
 if os.environ.get("BMS_CC"):
     os.environ["CC"] = os.environ["BMS_CC"]
@@ -29,6 +32,18 @@ modules = sorted(p for p in Path("ext/bms").glob("_*.pyx") if not only or p.stem
 headers = [str(p) for p in Path("ext").rglob("*") if p.suffix in (".h", ".pxi", ".pxd")]
 places = ["ext", "ext/common", "ext/firmware", "ext/firmware/generated", numpy.get_include()]
 directives = {"boundscheck": False, "wraparound": False, "cdivision": True, "embedsignature": True}
+
+
+def whole(module: str) -> list[str]:
+    """Options of gcc that optimise all files of such a module together, without extra ones."""
+    if extra or module not in OFTEN:
+        return []
+    compiler = os.environ.get("CC") or sysconfig.get_config_var("CC") or "cc"
+    try:
+        asked = subprocess.run([*compiler.split(), "--version"], capture_output=True, text=True)
+    except OSError:
+        return []  # the build itself will say so
+    return ["-flto=auto"] if "Free Software Foundation" in asked.stdout else []
 
 
 class BuildEachApart(build_ext):
@@ -46,8 +61,9 @@ extensions = [
         [str(path)],
         include_dirs=places,
         define_macros=[("NPY_NO_DEPRECATED_API", "NPY_1_7_API_VERSION")],
-        extra_compile_args=FLAGS + extra,
-        extra_link_args=[flag for flag in extra if "sanitize" in flag or "coverage" in flag],
+        extra_compile_args=FLAGS + extra + whole(path.stem),
+        extra_link_args=[flag for flag in extra if "sanitize" in flag or "coverage" in flag]
+        + (FLAGS + whole(path.stem) if whole(path.stem) else []),
         depends=headers,
     )
     for path in modules
