@@ -34,8 +34,8 @@ REASONS = {
     0x13: "wrong length", 0x14: "answer too long", 0x22: "conditions not correct",
     0x24: "wrong sequence", 0x31: "out of range", 0x33: "security access denied",
     0x35: "invalid key", 0x36: "too many attempts", 0x37: "time delay not over",
-    0x72: "programming failure", 0x78: "wait", 0x7E: "sub-function not in this session",
-    0x7F: "service not in this session",
+    0x72: "programming failure", 0x78: "wait", 0x7E: "sub-function not in active session",
+    0x7F: "service not in active session",
 }  # fmt: skip
 CONFIRMED = 0x08  # bits of a trouble code's status
 FAILED_NOW = 0x01

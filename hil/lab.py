@@ -26,7 +26,6 @@ import contextlib
 import signal
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +35,7 @@ from bms_hil import dut
 from bms_hil.bench import LINES, Bench, Beyond, Limits
 from bms_hil.bus import Bus
 from bms_hil.diagnostic import Diagnostic
+from bms_hil.operations import OPERATIONS, Operation
 from bms_hil.ours import Ours
 from bms_hil.plugin import RigDied
 from bms_hil.rig import REACHED, REQUEST, SETTLE_S, WITHIN_S, Injection, RigFile
@@ -45,6 +45,7 @@ from bms_hil.verdicts import Log
 from bms import __version__, cells, config, faults, packs, spec
 from bms.errors import BmsError, ConfigError, LinkError
 from bms.recorder import Event
+from bms.result import commit
 
 KIND = True
 SUPPLY_V = 13.5
@@ -64,42 +65,6 @@ class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     serial: str = ""
     simulated: bool = False
     speaks_within_s: float = 8.0
-
-
-@dataclass(frozen=True)
-class Operation:
-    """A fault of the catalogue as a move of the bench. needs: roles, or lines by name."""
-
-    needs: tuple[str, ...]
-    begin: Callable[[Bench, int, float], None]
-    end: Callable[[Bench, int, float], None]
-
-
-def _lift(bench: Bench, index: int, by_v: float) -> None:
-    bench.set_cells({index: bench.cell(index) + by_v}, check=False)
-
-
-def _lift_all(bench: Bench, index: int, by_v: float) -> None:
-    count = len(bench._set_v)
-    bench.set_cells({k: bench.cell(k) + by_v for k in range(count)}, check=False)
-
-
-def _line(name: str) -> Operation:
-    good = LINES[name]
-    return Operation(
-        (name,), lambda b, i, v: b.line(name, not good), lambda b, i, v: b.line(name, good)
-    )
-
-
-CELL = Operation(("cells",), _lift, lambda b, i, v: _lift(b, i, -v))
-OPERATIONS = {
-    "CEL-02": CELL, "CEL-04": CELL, "CEL-05": CELL,
-    "CEL-03": Operation(("cells",), _lift_all, lambda b, i, v: _lift_all(b, i, -v)),
-    "SEN-01": Operation(("cell_open",), lambda b, i, v: b.break_cell(i, "open"),
-                        lambda b, i, v: b.break_cell(i, "none")),
-    "CON-14": _line("interlock"), "CON-16": _line("crash"),
-}  # fmt: skip
-"""Faults a bench can bring about; the others are skipped by name."""
 
 
 class Lab:
@@ -163,6 +128,7 @@ class Lab:
         self._off()
 
     def close(self) -> None:
+        """Off, and everything ended."""
         try:
             self.bench.close()
         finally:
@@ -339,6 +305,7 @@ class Lab:
 
     @property
     def recording(self) -> Recording:
+        """What the bus told since the state was reached."""
         bus = self._alive()
         with bus.lock:
             told = sorted(bus.events, key=lambda e: e.t_ns)
@@ -371,11 +338,13 @@ class Lab:
     # ---- about itself ----
 
     def identity(self) -> dict[str, str]:
+        """Device, instruments, seed."""
         roles = {r: i.identity() for r, i in self.bench.found.items()}
         made = " (stand-ins, no hardware)" if self.options.simulated else ""
         return {
             "device": self.dut.title + made, "rig": f"lab: {self.file.title}",
-            "pack": self.pack.name, "seed": str(self.file.seed), "version": __version__, **roles,
+            "pack": self.pack.name, "commit": commit(),
+            "seed": str(self.file.seed), "version": __version__, **roles,
         }  # fmt: skip
 
     def grade(self) -> dict[str, float]:

@@ -33,6 +33,7 @@ class Ours(Dut):
         return [(identifier, data, False) for identifier, data in told]
 
     def events(self, decoded: list[tuple[float, Values]]) -> list[Event]:
+        """As Dut.events, diagnoses from BmsEvent."""
         found = super().events(decoded)
         for time_s, values in decoded:
             if "BmsEvent.DiagnosisId" in values:

@@ -38,16 +38,17 @@ class SerialFace:
     """The host's end of a serial face. path: port or pseudo-terminal. ConfigError, LinkError."""
 
     def __init__(self, path: str, dut: Dut) -> None:
-        from bms import _links
+        import serial
 
         self.module, self.path = dut.protocol(), path
         assert dut.file.serial is not None
         self._asked = [self._request(dut, dict(row)) for row in dut.file.serial.ask]
         baud = dut.file.serial.baud or self.module.BAUD
         try:
-            self._fd = _links.serial_open(path, baud)
-        except OSError as error:
-            raise LinkError(f"{path}: {error.strerror}; is it plugged in, and yours?") from None
+            self._port = serial.Serial(path, baud, timeout=0)
+        except (OSError, ValueError) as error:  # SerialException is an OSError
+            raise LinkError(f"{path}: {error}; is it plugged in, and yours?") from None
+        self._fd = self._port.fileno()
         self.malformed = 0
 
     def _request(self, dut: Dut, row: dict[str, Any]) -> bytes:
@@ -95,4 +96,4 @@ class SerialFace:
 
     def close(self) -> None:
         """Ends it."""
-        os.close(self._fd)
+        self._port.close()

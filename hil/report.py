@@ -58,9 +58,17 @@ def _head(session: Session) -> str:
     made = "passed" if not session.count("fail") and not session.gaps else "failed"
     title = f"HIL report: {session.rig}"
     return (
-        f"<header><h1>{escape(title)}</h1><p>Run {made}; solid-bms {__version__}.</p>"
+        f"<header><h1>{escape(title)}</h1><p>Run {made}; {_covered(session)}; "
+        f"solid-bms {__version__}.</p>"
         f'<div class="counts">{counts}</div><dl>{rows}</dl></header>'
     )
+
+
+def _covered(session: Session) -> str:
+    """How many requirements this run has verified: a run that passed may have skipped most."""
+    ran = {one for r in session.results if r["verdict"] in ("pass", "fail")
+           for one in r["requirements"]}  # fmt: skip
+    return f"{len(ran)} of {len(session.known)} requirements judged on this rig"
 
 
 def _gaps(session: Session) -> str:

@@ -151,3 +151,28 @@ def test_the_naive_device_fails_honestly(tmp_path: Path) -> None:
     assert blind["verdict"] == "fail" and blind["limit"] == 500 and blind["measured"] is None
     report = Path(tmp_path, lines(tmp_path / "e.jsonl")[-1]["report"]).read_text()
     assert "Naive BMS" in report and "does not hold" in report
+
+
+FOREIGN = """
+def test_theirs():
+    assert 1 + 1 == 2
+"""
+USES = """
+def test_a_rig(rig, recording):
+    rig.bring_to("standby")
+    rig.wait(0.5)
+    recording.trips.never()
+"""
+
+
+def test_a_foreign_project_gets_a_rig_when_it_asks_and_nothing_when_not(tmp_path: Path) -> None:
+    (tmp_path / "test_theirs.py").write_text(FOREIGN)
+    (tmp_path / "test_uses.py").write_text(USES)
+    command = [sys.executable, "-m", "pytest", "-q", "--strict-markers", "-p", "bms_hil.plugin"]
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("PYTEST")}
+    done = subprocess.run(
+        command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
+    )
+    assert "2 passed" in done.stdout and done.returncode == 0, done.stdout + done.stderr
+    left = {p.name for p in tmp_path.iterdir()} - {"__pycache__", ".pytest_cache"}
+    assert left == {"test_theirs.py", "test_uses.py"}, "the plugin leaves nothing behind"
