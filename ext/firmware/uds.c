@@ -248,6 +248,7 @@ static void serve(bms_t *self)
     const service_t *const service = service_of(c.data[0]);
     uint32_t reason = OK;
     u->requests += 1u;
+    sleep_keep_awake(self);
     u->request_us = u->session_us = self->now_us;
     u->quiet = u->waits = u->told = 0u;
     u->answer = 0u;

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from firmware_rig import CRASH, DRIVE, STATE, Rig
+from firmware_rig import CRASH, DRIVE, INTERLOCK, STATE, Rig
 from uds_bench import Tester, client, key_of, restart, unlocked
 from udsoncan.exceptions import NegativeResponseException
 
@@ -320,3 +320,19 @@ def test_a_reset_is_answered_before_it_happens(rig: Rig, tester: Tester) -> None
     made.change_session(3)
     made.ecu_reset(1)
     rig.until(lambda: rig.firmware.reset_wanted, 200)
+
+
+def parked(rig: Rig) -> Rig:
+    """Nobody on the bus, ignition off: it sleeps after a minute."""
+    rig.pins, rig.mute_vcu = INTERLOCK, True
+    return rig.run(500)
+
+
+def test_a_tester_that_is_present_keeps_a_parked_pack_awake(rig: Rig, tester: Tester) -> None:
+    parked(rig)
+    for _ in range(18):
+        assert tester.ask(b"\x3e\x00") == b"\x7e\x00"
+        rig.run(4000)
+    assert rig.state == STATE["standby"]
+    rig.run(62_000)
+    assert rig.state == STATE["sleep"], "a minute after the last word"
