@@ -15,7 +15,8 @@ What can go wrong in the world, as data: {total} faults in {groups} groups. **{a
 simulated world, {elsewhere} are closed by a test elsewhere, {open} are left open**,
 each with why it does not act. A fault writes named fields of the world at a time, over a ramp, for
 a while, and gives back what was there: physics, wires, pins, supply, clock and memory, never a
-variable of the firmware. The one exception is SYS-04, a bit of its memory flipped, which is a fault of the part.
+variable of the firmware. The one exception is SYS-04, a bit of its memory flipped, which is a fault
+of the part.
 
 ```sh
 bms faults SEN-03    # all that is known of one

@@ -20,6 +20,7 @@ HELP = "the firmware on real wires: serial port and CAN, in real time"
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
+    from bms.cli import _key
     from bms.cli.emulate import common
 
     parser.add_argument(
@@ -41,6 +42,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     parser.add_argument("--firmware", metavar="LIB.so", help="a firmware that fits ecu.h")
     parser.add_argument("--nvm", type=Path, metavar="FILE", help="its memory; made if not there")
+    _key.argument(parser)
     common(parser, "coils, fuse")
 
 
@@ -68,10 +70,13 @@ def run(args: argparse.Namespace) -> int:
 
 def _config(args: argparse.Namespace) -> bytes:
     from bms import cells, packs
+    from bms.cli import _key
     from bms.errors import ConfigError
     from bms.firmware import config
 
     if args.config is not None:
+        if args.request_key is not None:
+            raise ConfigError(args.config, "--request-key", "given", "none: --config holds a key")
         try:
             return bytes(args.config.read_bytes())
         except OSError as error:
@@ -79,4 +84,7 @@ def _config(args: argparse.Namespace) -> bytes:
     pack = packs.load(args.pack)
     cell = cells.load(args.cell or pack.cell)
     packs.check(pack, cell)
-    return config.build(cell, pack, line_delay_ms=args.line_delay or config.LINE_DELAY_MS)
+    key = _key.of(args.request_key)
+    _key.warn(args.request_key)
+    delay_ms = args.line_delay or config.LINE_DELAY_MS
+    return config.build(cell, pack, line_delay_ms=delay_ms, request_key=key)

@@ -25,6 +25,8 @@ HELP = "the pack on real wires: serial port and CAN, in real time"
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
+    from bms.cli import _key
+
     parser.add_argument("pack", metavar="PACK", help="name in the library or path of a TOML file")
     parser.add_argument(
         "--afe", default="pty", metavar="pty|DEVICE",
@@ -50,6 +52,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         "--record-cells-hz", type=_cell_rate, default=1.0, metavar="F",
         help="samples a second of every cell (default 1)",
     )  # fmt: skip
+    _key.argument(parser)
     common(parser, "inputs of the control unit")
 
 
@@ -75,6 +78,7 @@ def common(parser: argparse.ArgumentParser, driven: str) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
+    from bms.cli import _key
     from bms.cli.run import parse_settings
     from bms.realtime import pins
     from bms.realtime.buses import DEFAULT
@@ -86,6 +90,7 @@ def run(args: argparse.Namespace) -> int:
     emulation = Emulation(
         args.pack, scenario=args.scenario, cell=args.cell, seed=args.seed,
         settings=parse_settings(args.settings), has_vehicle=not args.no_vehicle,
+        request_key=_key.of(args.request_key),
     )  # fmt: skip
     service = EmulateService(
         emulation, afe=args.afe, can=args.can or [DEFAULT], teller=Teller(args.status_json),

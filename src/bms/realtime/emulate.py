@@ -20,6 +20,7 @@ import numpy as np
 from bms import _loop, _realtime, faults, spec
 from bms.errors import ConfigError
 from bms.faults import ActiveFault
+from bms.protocols.request import TEST_KEY
 from bms.realtime.afe import ChipsEnd, state_folder
 from bms.realtime.buses import Buses
 from bms.realtime.live import Shadow
@@ -44,6 +45,7 @@ class Emulation(Simulation):
     def __init__(
         self, pack: str | Path, *, scenario: str | Path = "drive", cell: str | Path | None = None,
         seed: int = 1, settings: dict[str, str] | None = None, has_vehicle: bool = True,
+        request_key: bytes = TEST_KEY,
     ) -> None:  # fmt: skip
         self.emulator = _realtime.Emulator()
         self.has_vehicle = has_vehicle
@@ -54,6 +56,7 @@ class Emulation(Simulation):
         world: Any = self.shadow
         self.world = world
         self.emulator.parts["emulator"]["has_vehicle"][0] = has_vehicle
+        self.live.parts["vehicle"]["request_key"][:] = tuple(request_key)
         self.live.parts["vehicle"]["asks_again"][0] = 1  # either side may be started again
         self._conditions = 0
         self._is_over = False
