@@ -18,8 +18,9 @@ SHORTED = 37
 class Parked:
     """A pack that was just left: ignition off, nobody on the vehicle bus."""
 
-    def __init__(self, wake_period_ms: int | None = None) -> None:
-        self.simulation = Simulation("drive", pack=PACK, seed=1)
+    def __init__(self, wake_period_ms: int | None = None, pack: str = PACK) -> None:
+        self.pack = pack
+        self.simulation = Simulation("drive", pack=pack, seed=1)
         if wake_period_ms is not None:
             self._configure(wake_period_ms)
         self.parts = self.simulation.world.parts
@@ -33,7 +34,7 @@ class Parked:
         kept = config._SUPPLY["wake_period_ms"]
         config._SUPPLY["wake_period_ms"] = wake_period_ms
         try:
-            self.simulation = Simulation("drive", pack=PACK, seed=1)
+            self.simulation = Simulation("drive", pack=self.pack, seed=1)
         finally:
             config._SUPPLY["wake_period_ms"] = kept
 
@@ -128,6 +129,48 @@ def test_an_unknown_clock_is_not_taken_for_a_rest(jump_s: float) -> None:
     parked.run(1800)
     assert parked.probe("unknown_gaps") == 1 and not parked.raised()
     assert int(parked.probe("rested_ms")) > rested + 1_000_000, "and then rests count again"
+
+
+def soc_is_told_rightly(parked: Parked) -> bool:
+    """The true charge of the pack is inside the interval, and the interval says something."""
+    true = float(parked.parts["plant"]["pack_soc_frac"][0])
+    low, high = float(parked.probe("soc_low_frac")), float(parked.probe("soc_high_frac"))
+    return low <= true <= high and high - low < 0.15
+
+
+@pytest.mark.slow("hours of a sleeping pack")
+def test_a_supply_lost_while_asleep_leaves_no_false_rest_and_no_false_charge() -> None:
+    """Nobody knows how long it was gone: what was counted stays, the search begins anew."""
+    parked = Parked(wake_period_ms=600_000).run(70 + 2 * HOUR_S)
+    counted = [int(parked.probe(name)) for name in ("wakes", "rested_ms", "standby_uc")]
+    parked.parts["loop"]["supply_mv"][0] = 0
+    parked.run(600)
+    parked.parts["loop"]["supply_mv"][0] = 13_500
+    parked.run(10)
+    after = [int(parked.probe(name)) for name in ("wakes", "rested_ms", "standby_uc")]
+    assert after[:2] == counted[:2] and 0 <= after[2] - counted[2] < 10 * 150_000 * 1.1
+    assert parked.probe("soc_valid") and soc_is_told_rightly(parked)
+    parked.run(2 * HOUR_S)
+    assert parked.state == "sleep" and int(parked.probe("wakes")) >= 2 * counted[0]
+    assert soc_is_told_rightly(parked)
+    assert {name for _, name, _ in parked.raised()} == {"reset_unexpected"}
+
+
+@pytest.mark.long
+def test_after_three_weeks_parked_the_charge_is_told_rightly_and_the_supply_is_left() -> None:
+    """A look a day; self-discharge took more than a hundredth meanwhile."""
+    parked = Parked(wake_period_ms=86_400_000, pack="bench_16s1p").run(70)
+    before, since = float(parked.parts["plant"]["pack_soc_frac"][0]), parked.mark()
+    for _ in range(21):
+        parked.run(24 * HOUR_S)
+        assert soc_is_told_rightly(parked), parked.simulation.time_s / HOUR_S
+    assert before - float(parked.parts["plant"]["pack_soc_frac"][0]) > 0.01
+    assert int(parked.probe("standby_uc")) / 3.6e6 < 0.2 * 21 * 24, "mAh of the 12 V supply"
+    assert parked.awake_frac(since) < 0.001 and not parked.raised()
+    parked.parts["vehicle"]["is_silent"][0] = 0
+    parked.parts["loop"]["ignition"][0] = 1
+    parked.run(20)
+    assert parked.state == "standby" and soc_is_told_rightly(parked)
 
 
 def test_rests_and_counts_are_in_memory_over_a_reset() -> None:
