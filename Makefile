@@ -9,7 +9,7 @@ PYTEST ?=
 OUT ?= out
 
 .DEFAULT_GOAL := help
-.PHONY: help demo docs firmware test test-long test-mcu test-socketcan test-tools generate lint build clean
+.PHONY: help demo docs firmware test test-long test-mcu test-socketcan test-tools guard guard-mutants generate lint build clean
 
 help: ## what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -42,6 +42,17 @@ test-mcu: ## the firmware as ARM code on an emulated Cortex-M4F, against the hos
 
 test-tools: ## as root: the compilers some tests compare with (else those tests skip and say so)
 	@$(PYTHON) tools/bootstrap.py --compilers
+
+guard: ## the C core under its own guard: coverage with MC/DC, MISRA, size and stack; writes docs/guard.md
+	@$(BOOTSTRAP) test
+	@$(VENV)/python tools/guard/target.py
+	@$(VENV)/python tools/guard/misra.py --write
+	@if command -v frama-c >/dev/null; then $(VENV)/python tools/guard/eva.py; else echo "eva.py left out: no frama-c"; fi
+	@$(VENV)/python tools/guard/coverage.py
+
+guard-mutants: ## small errors planted in the C core one by one; half an hour
+	@$(BOOTSTRAP) test
+	@$(VENV)/python tools/guard/mutate.py
 
 firmware: ## the firmware as an image for a Cortex-M4F, into build/target
 	@$(BOOTSTRAP)

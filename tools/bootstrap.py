@@ -36,6 +36,7 @@ COMPILERS = {
     "tshark": ["tshark"],
     "Xvfb": ["xvfb"],
     "cppcheck": ["cppcheck"],
+    "clang-19": ["clang-19", "llvm-19", "libclang-rt-19-dev"],  # MC/DC; Debian 12 and newer
 }
 # What Qt needs of the system, offscreen too: library -> package.
 WINDOWS = {
