@@ -12,6 +12,7 @@
 #define est_conditions single_est_conditions
 #define est_start single_est_start
 #define est_hint single_est_hint
+#define est_unrest single_est_unrest
 #define est_step single_est_step
 #define est_results single_est_results
 #define est_take_growth single_est_take_growth

@@ -88,10 +88,12 @@ static void start_estimator(bms_t *self)
     const uint32_t chip = self->est_first / per_module, first = chip * per_module;
     const uint32_t count = blocks - first < per_module ? blocks - first : per_module;
     const float kpa = m->pressure_valid[chip] ? (float)m->pressure_kpa[chip] : -1.0f;
+    const float unrest_a = 1e-3f * (float)max_i32(self->config.set.charge_ma[0], self->config.set.discharge_ma[0]);
     measure_block_temperatures(self, chip);
     est_conditions(&self->est, &self->config.est, first, count, m->block_cdegc, kpa);
     for (uint32_t b = first; b < first + count; ++b) {
         est_start(&self->est, &self->config.est, b, m->cell_uv[b]);
+        if (!store_knows_rest(self)) est_unrest(&self->est, &self->config.est, b, m->cell_uv[b], unrest_a);
         store_hint_soc(self, b);
     }
     est_results(&self->est, &self->config.est, first, count, 0.0f, self->charge.used_uc);

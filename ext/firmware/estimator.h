@@ -112,6 +112,9 @@ void est_conditions(est_bank_t *bank, const est_params_t *params, uint32_t first
 /* Start one block from its voltage, taken as at rest. Call est_conditions before. The interval is as wide as the OCV is flat. */
 void est_start(est_bank_t *bank, const est_params_t *params, uint32_t block, int32_t voltage_uv);
 
+/* After est_start, where the pack may not have rested: the voltage may still carry what such a current left behind, either way. */
+void est_unrest(est_bank_t *bank, const est_params_t *params, uint32_t block, int32_t voltage_uv, float current_a);
+
 /* After est_start: what memory says of the block, with its standard deviation. Memory that disagrees by more than four standard
  * deviations is of another charge and is not believed. */
 void est_hint(est_bank_t *bank, uint32_t block, float soc_frac, float sigma_frac);

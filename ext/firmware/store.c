@@ -5,7 +5,12 @@
 #define SMALL_PAGES 128u   /* of a pack whose records leave half of them free: read in an eighth of a second */
 #define COUNTS_MS 900000u
 #define SOC_NONE 0xFFFFu
+#define SOC_CLOSED_MS 60000u /* charge is saved so often while closed: a few hundred page writes an hour, each page about once */
+#define SOC_MASK 0x3FFFu   /* of what is saved: charge in 0.01 %; above it how sure it was */
+#define SOC_SURE_BIT 14u
 #define SIGMA_HINT 0.02f   /* self-discharge since, however long ago */
+#define SIGMA_SURE_1 0.05f
+#define SIGMA_SURE_2 0.1f  /* less sure is not worth a hint */
 #define CODES_KEPT (CODE_FAILED_THIS_CYCLE | CODE_PENDING | CODE_CONFIRMED | CODE_INCOMPLETE_SINCE_CLEAR | CODE_FAILED_SINCE_CLEAR)
 
 typedef char counts_fill_a_record[sizeof(store_counts_t) == STORE_BYTES ? 1 : -1];
@@ -229,17 +234,32 @@ static void save_soc(bms_t *self)
 {
     store_t *const s = &self->store;
     if (self->est_running == 0u || self->soc_valid == 0u) return;
-    for (uint32_t b = 0; b < self->config.set.blocks; ++b)
-        s->soc_cpct[b] = (uint16_t)to_i32(self->est.soc_frac[b] * 10000.0f, 0, 10000, (int32_t)SOC_NONE);
+    for (uint32_t b = 0; b < self->config.set.blocks; ++b) {
+        const float sigma = self->est.sigma_frac[b];
+        const uint32_t sure = sigma <= SIGMA_HINT ? 0u : sigma <= SIGMA_SURE_1 ? 1u : 2u;
+        const uint32_t soc = (uint32_t)to_i32(self->est.soc_frac[b] * 10000.0f, 0, 10000, (int32_t)SOC_NONE);
+        s->soc_cpct[b] = (uint16_t)(sigma <= SIGMA_SURE_2 ? soc | sure << SOC_SURE_BIT : SOC_NONE);
+    }
+    s->soc_us = self->now_us;
     for (uint32_t r = 0; r < soc_records(self); ++r) store_mark(self, STORE_SOC_0 + r);
 }
 
-/* Charge saved when the contactors had opened. If they were found closed, more has passed since than is known. */
+/* A pack that never ran is taken as rested, and one whose firmware slept until now. Else a voltage says less. */
+bool store_knows_rest(const bms_t *self)
+{
+    return self->store.counts.boots <= 1u || self->reset_cause == ECU_RESET_WAKE;
+}
+
+/* Charge as saved when the contactors moved. If they were found closed, it is up to SOC_CLOSED_MS old, with what may have flowed. */
 void store_hint_soc(bms_t *self, uint32_t block)
 {
+    static const float SIGMA[3] = {SIGMA_HINT, SIGMA_SURE_1, SIGMA_SURE_2};
     const store_t *const s = &self->store;
-    if (s->soc_clean == 0u || s->soc_cpct[block] > 10000u) return;
-    est_hint(&self->est, block, (float)s->soc_cpct[block] * 1e-4f, SIGMA_HINT);
+    const uint32_t soc = s->soc_cpct[block] & SOC_MASK, sure = (uint32_t)s->soc_cpct[block] >> SOC_SURE_BIT;
+    if (sure > 2u || soc > 10000u) return;
+    const int32_t most_ma = max_i32(self->config.set.charge_ma[0], self->config.set.discharge_ma[0]);
+    const float since = s->soc_clean != 0u ? 0.0f : 0.5f * (float)most_ma * (float)SOC_CLOSED_MS * self->config.est.per_uc;
+    est_hint(&self->est, block, (float)soc * 1e-4f, sqrt_f32(SIGMA[sure] * SIGMA[sure] + since * since));
 }
 
 /* ---- start and every 10 ms ------------------------------------------------------------------------------------------------------ */
@@ -308,10 +328,11 @@ void store_tick(bms_t *self)
         s->counts.is_closed = closed;
         s->counts.closes += closed;
         store_mark(self, STORE_COUNTS);
-        if (closed == 0u) save_soc(self);
+        save_soc(self);
     }
     s->was_closed = closed;
     s->was_tripped = tripped;
+    if (closed != 0u && elapsed_ms(self->now_us, s->soc_us) >= SOC_CLOSED_MS) save_soc(self);
     if (elapsed_ms(self->now_us, s->counts_us) >= COUNTS_MS) {
         s->counts_us = self->now_us;
         store_mark(self, STORE_COUNTS);

@@ -60,13 +60,13 @@ typedef struct {
     store_counts_t counts;
     store_frame_t frame[STORE_FRAMES];
     uint8_t code[DIAG_COUNT];      /* status */
-    uint16_t soc_cpct[BMS_CELLS_MAX]; /* 65535: unknown */
+    uint16_t soc_cpct[BMS_CELLS_MAX]; /* 14 bits; above them how sure, 3: unknown */
     uint32_t early;                /* records that were put before memory was read, one bit each */
     uint32_t frames;               /* number of the last freeze frame */
     uint8_t is_read, restored, busy_codes, was_closed; /* restored: health was found */
     uint8_t was_tripped, health_saving, soc_clean, found_closed; /* found_closed: at start, by the record of before */
     uint32_t health_saves;         /* only rises */
-    uint64_t second_us, health_us, counts_us;
+    uint64_t second_us, health_us, counts_us, soc_us;
     uint32_t before_out_mah, before_in_mah, before_failures, more; /* counts at start */
 } store_t;
 
