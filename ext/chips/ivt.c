@@ -216,6 +216,8 @@ static void command(ivt_t *s, uint64_t now_us, const uint8_t *data, uint8_t repl
     }
 }
 
+#define UNPOWERED_US 1000000u /* not called for so long: it slept, and counted nothing */
+
 void ivt_step(ivt_t *s, uint64_t now_us, double current_a, double pack_v, double link_v, const ecu_can_frame_t *in, uint16_t in_count,
               ecu_can_frame_t *out, uint16_t *out_count, uint16_t out_max)
 {
@@ -228,9 +230,12 @@ void ivt_step(ivt_t *s, uint64_t now_us, double current_a, double pack_v, double
     }
     const double counted_a = seen_a * (1.0 + s->current_gain_frac) + s->current_offset_a;
     const double counted_w = counted_a * pack_v;
+    const uint64_t since_us = now_us - s->counted_us;
+    const double dt_s = since_us < UNPOWERED_US ? (double)since_us * 1e-6 : 0.0;
+    s->counted_us = now_us;
     if (counted_w > -1e9 && counted_w < 1e9) { /* an unknown current must not spoil the counters for ever */
-        s->charge_as += counted_a * 1e-3;
-        s->energy_ws += counted_w * 1e-3;
+        s->charge_as += counted_a * dt_s;
+        s->energy_ws += counted_w * dt_s;
     }
     for (uint32_t k = 0; k < in_count; ++k) {
         if (in[k].id != ID_COMMAND || in[k].length != 8 || in[k].flags != 0 || s->silent) continue;

@@ -31,6 +31,7 @@
     S(i32, over_current_negative_a, "A", "limit of the over-current signal, 0 is off") \
     S(f64, charge_as, "As", "counted charge, positive on discharge") \
     S(f64, energy_ws, "Ws", "counted energy, positive on discharge") \
+    S(u64, counted_us, "us", "charge and energy are counted up to here") \
     S(u64, started_us, "us", "cycles count from here") \
     S(u64, sent, "1", "frames sent") \
     A(f64, sum, 3, "A or V", "running sums of current, U1 and U2 since their last result") \
@@ -52,8 +53,8 @@ extern const size_t ivt_field_count;
  * each 100 ms, running. */
 void ivt_init(ivt_t *s);
 
-/* One millisecond. Commands in `in` (identifier 411) are answered, due results appended to `out` from *out_count on, at most
- * out_max frames in it altogether; a result that does not fit comes in the next millisecond. */
+/* Call every 1 to 10 ms. Commands in `in` (identifier 411) are answered, due results appended to `out` from *out_count on, at most
+ * out_max frames in it altogether; a result that does not fit comes with the next call. */
 void ivt_step(ivt_t *s, uint64_t now_us, double current_a, double pack_v, double link_v, const ecu_can_frame_t *in, uint16_t in_count,
               ecu_can_frame_t *out, uint16_t *out_count, uint16_t out_max);
 

@@ -36,6 +36,18 @@ def test_a_drive_has_no_trip_and_the_true_soc_stays_inside_the_interval() -> Non
     assert run.summary["contactors_final"] == 0
 
 
+def test_the_current_sensor_counts_the_charge_that_flowed() -> None:
+    simulation = Simulation("drive", seed=1)
+    parts = simulation.world.parts
+    flowed_as = 0.0
+    for _ in range(6000):
+        simulation.run(0.01, record=False)
+        flowed_as += 0.01 * float(parts["plant"]["pack_current_a"][0])
+    counted_as = float(parts["ivt"]["charge_as"][0])
+    assert flowed_as > 100.0
+    assert counted_as == pytest.approx(flowed_as, rel=0.02)
+
+
 def test_a_drive_on_measured_speed_traces(data_dir: Path) -> None:
     for cycle in ("wltc_class3b.csv", "us06.csv"):
         summary = (
