@@ -49,7 +49,9 @@ static bool may_begin(const bms_t *self)
     const bool idle = self->afe.bleed_wanted[chip] == 0u && self->afe.bleed_set[chip] == 0u;
     /* By the chip's own reading of the module: an open wire at its end halves a cell's. */
     const int64_t least = (int64_t)self->config.set.voltage_min_uv[LIMIT_OPERATE] * (int64_t)channels_of(self, chip);
-    return whole && idle && self->measure.module_valid[chip] != 0u && self->measure.module_uv[chip] > least;
+    const int32_t hottest = self->measure.temperature_max_cdegc; /* the switches are heaters */
+    const bool cool = hottest == BMS_UNKNOWN || hottest < self->config.set.discharge_max_cdegc[LIMIT_WARN];
+    return whole && idle && cool && self->measure.module_valid[chip] != 0u && self->measure.module_uv[chip] > least;
 }
 
 static void begin(bms_t *self)
