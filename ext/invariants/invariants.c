@@ -38,7 +38,7 @@ void watch_rules_init(watch_rules_t *s)
     s->state = 255u;
     s->soc_frac = -1.0;
     s->reset_age_ms = s->bleed_age_ms = 100000000u;
-    s->asked_age_ms = 100000000u;
+    s->asked_age_ms = s->insulation_age_ms = 100000000u;
     s->lowest_kpa = s->coldest_degc = 1e9;
     s->highest_kpa = s->hottest_degc = -1e9;
 }
@@ -50,6 +50,7 @@ static void look_for_reset(watch_rules_t *s, const world_t *w)
         s->resets = w->loop.resets;
         s->reset_age_ms = 0u;
         s->state_fresh = s->limit_seen = 0u;
+        s->insulation_age_ms = 100000000u;
         if (s->tripped == 1u) s->tripped = 0u; /* too young to be remembered */
         memset(s->held_ms, 0, sizeof s->held_ms);
     }

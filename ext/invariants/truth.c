@@ -3,6 +3,7 @@
 
 #define ID_CURRENT 0x521u /* of the current sensor; state bits in the second byte: result or system error */
 #define ID_ERRORS 0xA0u
+#define ID_INSULATION 0x37u /* of the insulation monitor */
 
 static bool is_beyond_break(const watch_rules_t *s, const plant_t *p) { return size_of(p->pack_current_a) > s->break_a + s->widen[RULE_S5]; }
 
@@ -32,11 +33,13 @@ static void check_current(watch_rules_t *s, const world_t *w)
 static void check_sensor(watch_rules_t *s, const world_t *w)
 {
     s->sensor_age_ms = older(s->sensor_age_ms, 1u);
+    s->insulation_age_ms = older(s->insulation_age_ms, 1u);
     s->unlocked_ms = w->loop.interlock == 0u ? older(s->unlocked_ms, 1u) : 0u;
     for (uint32_t k = 0; k < w->in.can_count && k < ECU_CAN_IN_MAX; ++k) {
         const ecu_can_frame_t *const f = &w->in.can[k];
         const bool valid = f->bus == ECU_BUS_SENSOR && f->id == ID_CURRENT && f->flags == 0u && f->length == 6u;
         if (valid && (f->data[1] & ID_ERRORS) == 0u) s->sensor_age_ms = 0u;
+        if (f->bus == ECU_BUS_SENSOR && f->id == ID_INSULATION) s->insulation_age_ms = 0u;
     }
     const bool late = s->sensor_age_ms > 20u && w->loop.booting_ms == 0u;
     const bool limits = s->limit_seen != 0u && s->charge_limit_a + s->discharge_limit_a > 0.0;

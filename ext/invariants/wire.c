@@ -166,6 +166,7 @@ static void check_closing(watch_rules_t *s, const world_t *w, uint32_t rose)
     if ((rose & PIN_OUT_PRECHARGE) != 0u && (before & PIN_OUT_MAIN_MINUS) == 0u) rule_broken(s, w, RULE_S7, (double)rose, 102);
     if (s->tripped != 0u && (s->clear_seen == 0u || s->standby_seen == 0u)) rule_broken(s, w, RULE_S8, (double)rose, (int32_t)s->tripped);
     if (s->tripped != 0u && (s->beyond != 0u || s->unlocked_ms > s->interlock_ms || l->crash != 0u)) rule_broken(s, w, RULE_S8, (double)s->beyond, 10);
+    if (s->insulation_age_ms > s->insulation_ms + 1000u) rule_broken(s, w, RULE_S9, (double)s->insulation_age_ms, 6);
     if (s->asked_age_ms > ASKED_MS) rule_broken(s, w, RULE_C2, (double)s->asked_age_ms, -1);
 }
 

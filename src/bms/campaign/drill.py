@@ -10,11 +10,12 @@ from bms import faults
 from bms.campaign.story import DRILLS, Deed, Story, drawn, made_of
 from bms.faults import Fault
 
-SITUATIONS = ("drive", "charge", "before", "full", "empty", "parked")
-LIMITS = ("discharge", "charge", "cold", "hot", "quick", "uneven")
+SITUATIONS = ("drive", "charge", "before", "full", "empty", "parked", "start")
+LIMITS = ("discharge", "charge", "cold", "hot", "quick", "uneven", "bare")
 AT_S = 12.0
 SECONDS = 30.0
 PACKS = ("bench_16s1p", "car_96s3p", "home_16s", "car_96s1p")
+SPREAD_FRAC = 0.06
 SOC = {"full": 0.965, "empty": 0.05}
 
 
@@ -38,30 +39,33 @@ def story(seed: int) -> Story:
     return _fault(seed, fault, situation, pack, turn)
 
 
-def _base(seed: int, pack: str, soc_frac: float, degc: float, deeds: tuple[Deed, ...]) -> Story:
+def _base(
+    seed: int, pack: str, soc_frac: float, degc: float, deeds: tuple[Deed, ...],
+    spread_frac: float = 0.0,
+) -> Story:  # fmt: skip
     return drawn(
         seed, pack=pack, soc_frac=soc_frac, degc=degc, duration_s=SECONDS, deeds=deeds,
-        boot_ms=20 + seed % 3, phase_ms=seed % 17,
+        boot_ms=20 + seed % 3, phase_ms=seed % 17, spread_frac=spread_frac,
     )  # fmt: skip
 
 
 def _fault(seed: int, fault: Fault, situation: str, pack: str, turn: int) -> Story:
     busy = {
         "drive": _driving(0.6), "charge": _charging(0.5), "before": (), "full": _charging(0.7),
-        "empty": _driving(0.9), "parked": (),
+        "empty": _driving(0.9), "parked": (), "start": _impatient(),
     }[situation]  # fmt: skip
     if fault.state == "charge":
         busy = _charging(0.5)
     shaped = _base(seed, pack, SOC.get(situation, 0.55), 25.0, ())
     places = faults.count(fault, made_of(shaped)[1])
     index = (places - 1, 0, places // 2)[turn % 3]
-    at_s = 1.0 if situation == "before" else AT_S
+    at_s = {"before": 1.0, "start": 0.0}.get(situation, AT_S)
     ramp_s = min(fault.ramp_s, 8.0)
     for_s = min(14.0, fault.duration_s or 14.0)
     wrong = Deed(at_s=at_s, word="fault", id=fault.id, index=index, for_s=for_s, ramp_s=ramp_s)
-    later: tuple[Deed, ...] = ()
+    later = _then(fault, at_s)
     if situation == "before":
-        later = _driving(0.4)
+        later = (*later, *_driving(0.4))
     return _base(
         seed, pack, shaped.soc_frac, 25.0,
         tuple(sorted((*busy, wrong, *later), key=lambda deed: deed.at_s)),
@@ -73,6 +77,25 @@ def _driving(rate: float) -> tuple[Deed, ...]:
         Deed(at_s=6.0, word="request", value=1.0),
         Deed(at_s=8.0, word="drive", value=rate, index=1),
     )
+
+
+def _impatient() -> tuple[Deed, ...]:
+    """Asks from the first moment on, again and again."""
+    asks = (0.3, 1.5, 2.3, 3.1, 3.9)
+    quits = (1.2, 2.0, 2.8, 3.6)
+    return (
+        *(Deed(at_s=at_s, word="request", value=1.0) for at_s in asks),
+        *(Deed(at_s=at_s, word="request", value=0.0) for at_s in quits),
+    )
+
+
+def _then(fault: Fault, at_s: float) -> tuple[Deed, ...]:
+    """What the vehicle does once the fault acts, so that it is seen."""
+    if not fault.then:
+        return ()
+    rest = (Deed(at_s=at_s + 0.5, word="rest"),) if fault.then == "open" else ()
+    wish = 0.0 if fault.then == "open" else 1.0
+    return (*rest, Deed(at_s=at_s + 0.6, word="request", value=wish))
 
 
 def _charging(rate: float) -> tuple[Deed, ...]:
@@ -109,8 +132,9 @@ def _limit(seed: int, kind: str, pack: str) -> Story:
                     Deed(at_s=at_s, word="request", value=0.0),
                     Deed(at_s=at_s + 0.7, word="request", value=1.0),
                 ]
-        case _:
-            soc = 0.06
-            deeds = []
+        case "uneven":  # balances at rest
+            return _base(seed, pack, 0.6, degc, (), SPREAD_FRAC)
+        case _:  # no block may be bled
+            return _base(seed, pack, 0.0, degc, (), 0.5 * SPREAD_FRAC)
     del made
     return _base(seed, pack, soc, degc, tuple(deeds))

@@ -21,6 +21,7 @@ from bms.model import Frozen
 
 SECONDS = 90.0  # of a random story
 LATE = 2.0  # times as long as before, and beyond the budget
+BLED, BLED_J = 10.0, 5.0  # times as much as before, and so much more
 PLANTED = Path(__file__).parent / "planted"
 
 
@@ -95,7 +96,9 @@ def _before(seed: int, seconds: float) -> Outcome:
 
 def _reacts_worse(before: Outcome, now: Outcome) -> bool:
     """A reaction of the catalogue came and no longer does, or comes late; or a fault that the pack
-    rode through trips it."""
+    rode through trips it; or far more is bled."""
+    if now.bled_j > BLED_J + BLED * before.bled_j:
+        return True
     for key, was_ms in before.reactions.items():
         fault, is_ms = faults.fault(key.split()[1]), now.reactions.get(key, -1.0)
         if was_ms >= 0.0 and is_ms < 0.0:

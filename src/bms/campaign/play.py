@@ -52,6 +52,7 @@ class Outcome(Frozen, frozen=True):
     coverage: dict[str, int]
     trips: int
     reactions: dict[str, float]
+    bled_j: float = 0.0  # by balancing
     events: tuple[Event, ...] = ()
 
     @property
@@ -169,12 +170,24 @@ def begin(story: Story, firmware: str | Path | None = None) -> Stage:
     parts = simulation.world.parts
     parts["loop"]["start_us"][0] = story.start_us
     parts["loop"]["boot_ms"][0] = story.boot_ms
+    _spread(parts["plant"], story)
     simulation.world.start()
     parts["loop"]["booting_ms"][0] = story.phase_ms
     parts["vehicle"]["obeys_limits"][0] = 1
     watch = Watch(cell, pack)
     simulation.watch(watch)
     return Stage(simulation, watch, story)
+
+
+def _spread(plant: Mapping[str, np.ndarray], story: Story) -> None:
+    """Blocks that stand at different charge, up to the spread above what they would have."""
+    if story.spread_frac == 0.0:
+        return
+    s = Stream(story.seed, "fuzz.spread")
+    topology = made_of(story)[1].topology
+    for block in range(topology.blocks):
+        first = block * topology.parallel
+        plant["cell_soc_frac"][first : first + topology.parallel] += story.spread_frac * s.unit()
 
 
 def do(stage: Stage, deed: Deed) -> None:
@@ -293,6 +306,7 @@ def _outcome(stage: Stage, later: tuple[Violation, ...], cpu_s: float, keep: boo
         coverage=_coverage(stage),
         trips=int(simulation.world.parts["loop"]["trips"][0]),
         reactions=_reactions(stage),
+        bled_j=float(simulation.world.parts["plant"]["energy_bled_j"][0]),
         events=tuple(simulation.events) if keep else (),
     )
 

@@ -73,6 +73,7 @@ class Story(Frozen, frozen=True):
     phase_ms: int  # the ECU starts so much after sensors and chips
     duration_s: float  # of the safety phase
     deeds: tuple[Deed, ...]
+    spread_frac: float = 0.0  # of SoC between the blocks at the start
 
 
 def write(
@@ -128,7 +129,7 @@ def _is_taken(name: str, blocks: int, per_module: int) -> bool:
 
 def drawn(
     seed: int, *, pack: str, soc_frac: float, degc: float, duration_s: float, deeds: Sequence[Deed],
-    boot_ms: int, phase_ms: int,
+    boot_ms: int, phase_ms: int, spread_frac: float = 0.0,
 ) -> Story:  # fmt: skip
     """A story with what a drill does not choose: the pack as it is, the clock near a wrap in half
     of the seeds."""
@@ -138,6 +139,7 @@ def drawn(
         soc_frac=soc_frac, temperature_degc=degc, ambient_degc=degc,
         start_us=_start_us(Stream(seed, "fuzz.clock"), duration_s),
         boot_ms=boot_ms, phase_ms=phase_ms, duration_s=duration_s, deeds=tuple(deeds),
+        spread_frac=spread_frac,
     )  # fmt: skip
 
 
