@@ -8,6 +8,7 @@
 
 #define witness_init single_witness_init
 #define witness_join single_witness_join
+#define witness_rest single_witness_rest
 #define est_init single_est_init
 #define est_conditions single_est_conditions
 #define est_start single_est_start

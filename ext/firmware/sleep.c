@@ -148,6 +148,7 @@ static void take_gap(bms_t *self, uint64_t slept_ms, bool known)
         s->standby_uc += (uint64_t)s->asked_ms * self->config.set.supply_asleep_ua / 1000u;
         leak_forget_time(&self->leak);
     }
+    witness_rest(&self->witness, &self->config.est, gap_s);
     if (!known || gap_s > OBSERVER_GAP_S) {
         obs_init(&self->watch.obs, &self->config.obs, self->config.set.blocks, self->config.set.blocks_per_module);
     }

@@ -26,6 +26,17 @@ void witness_init(witness_t *w, const est_params_t *params)
     }
 }
 
+void witness_rest(witness_t *w, const est_params_t *params, float gap_s)
+{
+    const float prior = params->sigma_stack_kpa * params->sigma_stack_kpa, forgotten = gap_s < FORGETS_S ? gap_s / FORGETS_S : 1.0f;
+    for (uint32_t k = 0; k < WITNESS_MODULES_MAX; ++k) {
+        witness_module_t *const m = &w->module[k];
+        m->looks = 0u;
+        m->unseen_s += gap_s;
+        m->offset_kpa2 += forgotten * (prior - m->offset_kpa2);
+    }
+}
+
 /* The module by the filter alone. */
 typedef struct {
     float base, delta, var, scatter; /* means over blocks; mean variance; variance between blocks */
@@ -62,10 +73,10 @@ static void take(witness_module_t *m, const est_params_t *params, const means_t 
                  float kpa)
 {
     const float expected = elastic_kpa / params->stack_kpa - used;
-    const float creep = dt_s * params->stack_creep_per_s, charge_kpa = kpa - params->stack_half_kpa + m->set_kpa - elastic_kpa;
+    const float creep = (dt_s + m->unseen_s) * params->stack_creep_per_s, charge_kpa = kpa - params->stack_half_kpa + m->set_kpa - elastic_kpa;
     const float correction = charge_kpa / params->stack_kpa + 0.5f - (all->base - used), step = kpa - m->last_kpa;
     m->last_kpa = kpa;
-    m->age_s = 0.0f;
+    m->age_s = m->unseen_s = 0.0f;
     if (m->looks == 0u) {
         m->correction_frac = m->slow_correction_frac = correction;
         m->expected_frac = m->slow_frac = expected;

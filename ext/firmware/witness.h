@@ -17,7 +17,10 @@
  * A reading that does not move as it should is none. The pressure expected from charge and temperature, and the correction, pass the
  * same high-pass of an hour: a correction that moved by more than a share of the expected move, and more than noise explains, is a
  * sensor that froze, jumped or drifts; the witness is then left out until the next start. Before so much has moved that a frozen sensor
- * would have been found, it is not believed either. */
+ * would have been found, it is not believed either.
+ *
+ * What passes without readings (a sleeping pack: self-discharge that no count sees, creep of days) is judged by nobody: the high-pass
+ * starts anew with the first reading after it, the set creeps by the time that is known, and the offset may have moved meanwhile. */
 #ifndef BMS_WITNESS_H
 #define BMS_WITNESS_H
 
@@ -35,6 +38,7 @@ typedef struct {
     uint32_t looks;
     uint8_t state, reserved[3];   /* WITNESS_... */
     float age_s;                  /* of the last reading */
+    float unseen_s;               /* without readings before it, where known */
     float set_kpa;
     float last_kpa;               /* reading before: their difference is noise */
     float noise_kpa2;             /* variance of a reading, as it is */
@@ -53,6 +57,9 @@ typedef struct {
 } witness_t;
 
 void witness_init(witness_t *w, const est_params_t *params);
+
+/* After gap_s without readings; 0 when nobody knows how long. */
+void witness_rest(witness_t *w, const est_params_t *params, float gap_s);
 
 /* Blocks of one module, after est_results: takes the reading (kpa < 0: none) and joins what it says to soc_frac and sigma_frac. */
 void witness_join(witness_t *w, est_bank_t *est, const est_params_t *params, uint32_t module, uint32_t first, uint32_t count, float dt_s,
