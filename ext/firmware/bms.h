@@ -311,6 +311,7 @@ void store_tick(bms_t *self);                                     /* every 10 ms
 void store_mark(bms_t *self, uint32_t record);                    /* has new content */
 void store_put(bms_t *self, uint32_t record, const uint8_t bytes[STORE_BYTES]); /* STORE_KEEP to STORE_USER */
 const uint8_t *store_get(const bms_t *self, uint32_t record);     /* NULL: never put, or not read yet */
+void store_save_soc(bms_t *self);
 bool store_knows_rest(const bms_t *self); /* no current flowed for long before this start */
 void store_hint_soc(bms_t *self, uint32_t block);                 /* after est_start */
 void store_clear_codes(bms_t *self, uint32_t id);

@@ -214,7 +214,8 @@ static uint32_t suspect(const bms_t *self, float most, float *sigmas)
     return found;
 }
 
-/* STORE_REST: times and counts. STORE_KEEP: the suspects, each its block and one (2 bytes), its leak and its deviation in A (4 bytes each). */
+/* STORE_REST: times and counts. STORE_KEEP: the suspects, each its block and one (2 bytes), its leak and its deviation in A (4 bytes each).
+ * And the charge: who loses the supply asleep starts from it. */
 void sleep_keep(bms_t *self)
 {
     const sleep_t *const s = &self->sleep;
@@ -236,6 +237,7 @@ void sleep_keep(bms_t *self)
         most = apart;
     }
     store_put(self, STORE_KEEP, suspects);
+    store_save_soc(self);
 }
 
 bool sleep_is_kept(const bms_t *self)

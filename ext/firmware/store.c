@@ -230,7 +230,7 @@ static void restore_codes(bms_t *self)
 
 /* ---- state of charge ------------------------------------------------------------------------------------------------------------ */
 
-static void save_soc(bms_t *self)
+void store_save_soc(bms_t *self)
 {
     store_t *const s = &self->store;
     if (self->est_running == 0u || self->soc_valid == 0u) return;
@@ -250,7 +250,8 @@ bool store_knows_rest(const bms_t *self)
     return self->store.counts.boots <= 1u || self->reset_cause == ECU_RESET_WAKE;
 }
 
-/* Charge as saved when the contactors moved. If they were found closed, it is up to SOC_CLOSED_MS old, with what may have flowed. */
+/* Charge as saved when the contactors moved or the pack went to sleep. If they were found closed, it is up to SOC_CLOSED_MS old,
+ * with what may have flowed. */
 void store_hint_soc(bms_t *self, uint32_t block)
 {
     static const float SIGMA[3] = {SIGMA_HINT, SIGMA_SURE_1, SIGMA_SURE_2};
@@ -328,11 +329,11 @@ void store_tick(bms_t *self)
         s->counts.is_closed = closed;
         s->counts.closes += closed;
         store_mark(self, STORE_COUNTS);
-        save_soc(self);
+        store_save_soc(self);
     }
     s->was_closed = closed;
     s->was_tripped = tripped;
-    if (closed != 0u && elapsed_ms(self->now_us, s->soc_us) >= SOC_CLOSED_MS) save_soc(self);
+    if (closed != 0u && elapsed_ms(self->now_us, s->soc_us) >= SOC_CLOSED_MS) store_save_soc(self);
     if (elapsed_ms(self->now_us, s->counts_us) >= COUNTS_MS) {
         s->counts_us = self->now_us;
         store_mark(self, STORE_COUNTS);
@@ -340,7 +341,7 @@ void store_tick(bms_t *self)
     if (closed != 0u || elapsed_ms(self->now_us, s->health_us) < HEALTH_MS) return;
     s->health_us = self->now_us;
     s->health_saves += 1u;
-    save_soc(self);
+    store_save_soc(self);
     for (uint32_t r = 0; r < health_records(self); ++r) store_mark(self, STORE_HEALTH_0 + r);
 }
 

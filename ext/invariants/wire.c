@@ -177,7 +177,8 @@ static void check_jump(watch_rules_t *s, const world_t *w)
     const bool works = w->ivt.frozen == 0u && w->ivt.invalid == 0u && s->sensor_age_ms < 15u;
     const bool runs = w->loop.booting_ms == 0u && s->reset_age_ms > 200u;
     const bool jumped = s->beyond_break_ms != 0u && s->beyond_break_ms < s->fuse_ms && s->comparator_high_ms < s->beyond_break_ms + 3u;
-    if (fell != 0u && jumped && works && runs) rule_broken(s, w, RULE_S5, w->plant.pack_current_a, 2);
+    const bool flows = size_of(w->plant.pack_current_a) > s->break_a + s->widen[RULE_S5]; /* and has not just ended */
+    if (fell != 0u && jumped && flows && works && runs) rule_broken(s, w, RULE_S5, w->plant.pack_current_a, 2);
 }
 
 void watch_pins(watch_rules_t *s, const world_t *w)

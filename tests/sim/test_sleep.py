@@ -171,7 +171,7 @@ def test_pressure_that_fell_with_the_charge_while_asleep_is_no_fault_of_its_sens
     assert soc_is_told_rightly(parked)
 
 
-@pytest.mark.long
+@pytest.mark.long("three weeks of a sleeping pack")
 def test_after_three_weeks_parked_the_charge_is_told_rightly_and_the_supply_is_left() -> None:
     """A look a day; self-discharge took more than a hundredth meanwhile."""
     parked = Parked(wake_period_ms=86_400_000, pack="bench_16s1p").run(70)
