@@ -10,7 +10,7 @@
 #define STRIPPING_SHARE 0.9f  /* the same; voids heal, dendrites do not */
 #define SOC_TAPER 0.02f       /* charge: over the last 2 % */
 #define SOC_RESERVE 0.03f     /* discharge: over the last 3 % */
-#define BLIND_SHARE 0.3f      /* with a pressure sensor lost: what the lowest pressure would allow */
+#define BLIND_SHARE 0.3f      /* with a sensor of pressure or temperature lost: what the lowest pressure would allow */
 #define SCAN_AGE_MS 250u
 #define CURRENT_AGE_MS 100u
 
@@ -80,11 +80,12 @@ static void voltage_bounds(const bms_t *self, float current_a, float *charge_a, 
 static void bound_by_temperature(const bms_t *self, bound_t *charge, bound_t *discharge)
 {
     const bms_settings_t *const set = &self->config.set;
-    const int32_t low = self->measure.temperature_min_cdegc, high = self->measure.temperature_max_cdegc;
+    const int32_t low = self->measure.temperature_low_cdegc, high = self->measure.temperature_high_cdegc;
+    const float blind = self->measure.temperatures_unknown != 0u ? BLIND_SHARE : 1.0f; /* what is lost may go on warming */
     const float in = least(share_below(high, set->charge_max_cdegc), share_above(low, set->charge_min_cdegc));
     const float out = least(share_below(high, set->discharge_max_cdegc), share_above(low, set->discharge_min_cdegc));
-    lower(charge, in * (float)set->charge_ma[LIMIT_OPERATE] * 1e-3f, CAUSE_TEMPERATURE);
-    lower(discharge, out * (float)set->discharge_ma[LIMIT_OPERATE] * 1e-3f, CAUSE_TEMPERATURE);
+    lower(charge, blind * in * (float)set->charge_ma[LIMIT_OPERATE] * 1e-3f, CAUSE_TEMPERATURE);
+    lower(discharge, blind * out * (float)set->discharge_ma[LIMIT_OPERATE] * 1e-3f, CAUSE_TEMPERATURE);
 }
 
 static void bound_by_pressure(const bms_t *self, bound_t *charge, bound_t *discharge)

@@ -22,6 +22,7 @@ void measure_init(bms_t *self)
     m->temperatures_unknown = self->config.set.modules * self->config.set.thermistors;
     m->pressures_unknown = self->config.set.pressure_is_fitted ? self->config.set.modules : 0u;
     m->temperature_min_cdegc = m->temperature_max_cdegc = m->temperature_mean_cdegc = BMS_UNKNOWN;
+    m->temperature_low_cdegc = m->temperature_high_cdegc = BMS_UNKNOWN;
     m->temperature_rate_cdegc = m->pressure_rise_kpa = BMS_UNKNOWN;
     m->pressure_min_kpa = m->pressure_max_kpa = BMS_UNKNOWN;
     m->rate_us = self->now_us;
@@ -199,6 +200,7 @@ static void take_thermistor(bms_t *self, uint32_t sensor, float ratio)
     const int32_t i = clamp_i32((int32_t)x, 0, BMS_NTC_STEPS - 1);
     const float value = (float)table[i] + (x - (float)i) * (float)(table[i + 1] - table[i]);
     m->sensor_cdegc[sensor] = to_i32(value, -10000, 40000, 0);
+    m->sensor_met[sensor] = 1u;
 }
 
 /* TSREF in steps of 169.54 uV, then GPIO1 to GPIO7 in steps of 152.59 uV; all ratiometric to TSREF. */
@@ -228,14 +230,18 @@ static void temperature_extremes(bms_t *self)
 {
     measure_t *const m = &self->measure;
     const uint32_t modules = self->config.set.modules, thermistors = self->config.set.thermistors;
-    int32_t low = INT32_MAX, high = INT32_MIN, sum = 0;
+    int32_t low = INT32_MAX, high = INT32_MIN, lowest = INT32_MAX, highest = INT32_MIN, sum = 0;
     uint32_t known = 0;
     m->temperature_module_unknown = 0;
     for (uint32_t chip = 0; chip < modules; ++chip) {
         const uint32_t known_before = known;
         for (uint32_t s = chip * thermistors; s < (chip + 1u) * thermistors; ++s) {
-            if (!m->sensor_valid[s]) continue;
             const int32_t t = m->sensor_cdegc[s];
+            if (m->sensor_met[s]) {
+                lowest = min_i32(lowest, t);
+                highest = max_i32(highest, t);
+            }
+            if (!m->sensor_valid[s]) continue;
             if (t < low) m->temperature_min_at = (uint16_t)s;
             if (t > high) m->temperature_max_at = (uint16_t)s;
             low = min_i32(low, t);
@@ -249,6 +255,8 @@ static void temperature_extremes(bms_t *self)
     m->temperatures_unknown = modules * thermistors - known;
     m->temperature_min_cdegc = known != 0u ? low : BMS_UNKNOWN;
     m->temperature_max_cdegc = known != 0u ? high : BMS_UNKNOWN;
+    m->temperature_low_cdegc = known != 0u ? lowest : BMS_UNKNOWN;
+    m->temperature_high_cdegc = known != 0u ? highest : BMS_UNKNOWN;
     m->temperature_mean_cdegc = known != 0u ? sum / (int32_t)known : BMS_UNKNOWN;
 }
 

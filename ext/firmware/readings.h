@@ -74,6 +74,7 @@ typedef struct {
     uint32_t gpio_scan;
     uint32_t temperatures_unknown, pressures_unknown;
     int32_t temperature_min_cdegc, temperature_max_cdegc, temperature_mean_cdegc, temperature_rate_cdegc; /* BMS_UNKNOWN */
+    int32_t temperature_low_cdegc, temperature_high_cdegc; /* the same extremes, lost thermistors with their last value: for limits */
     int32_t pressure_min_kpa, pressure_max_kpa, pressure_rise_kpa; /* BMS_UNKNOWN; rise within the last one to two seconds */
     uint16_t temperature_min_at, temperature_max_at, pressure_min_at, pressure_max_at;
     uint16_t cell_min_at, cell_max_at; /* as found for found_scan */
@@ -81,7 +82,7 @@ typedef struct {
     uint32_t gpio_answered;             /* chips heard in this scan */
     int32_t sensor_cdegc[BMS_SENSORS_MAX]; /* thermistors * module + place */
     int32_t sensor_old_cdegc[BMS_SENSORS_MAX]; /* of the last rate sample */
-    uint8_t sensor_valid[BMS_SENSORS_MAX];
+    uint8_t sensor_valid[BMS_SENSORS_MAX], sensor_met[BMS_SENSORS_MAX]; /* now; ever */
     int32_t pressure_kpa[BMS_MODULES_MAX], pressure_old_kpa[BMS_MODULES_MAX], pressure_older_kpa[BMS_MODULES_MAX];
     int32_t temperature_module_unknown; /* most unknown thermistors in one module */
     uint32_t pressure_rise_at;
