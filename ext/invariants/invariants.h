@@ -122,6 +122,7 @@ enum {
     S(u32, reset_age_ms, "ms", "since the last reset")                                                                            \
     S(u32, unlocked_ms, "ms", "the interlock has been open for")                                                                  \
     S(u32, sensor_age_ms, "ms", "since a valid current reached the ECU")                                                          \
+    S(u32, stranger, "1", "1 while who asks has no key")                                                                          \
     S(u32, insulation_age_ms, "ms", "since a frame of the insulation monitor reached the ECU that runs now")                            \
     S(f64, charge_limit_a, "A", "as last reported")                                                                               \
     S(f64, discharge_limit_a, "A", "as last reported")                                                                            \

@@ -185,7 +185,7 @@ void watch_pins(watch_rules_t *s, const world_t *w)
 {
     const vehicle_t *const v = &w->vehicle;
     const plant_t *const p = &w->plant;
-    s->asked_age_ms = v->request != VEHICLE_REQUEST_STANDBY ? 0u : older(s->asked_age_ms, 1u);
+    s->asked_age_ms = v->request != VEHICLE_REQUEST_STANDBY && s->stranger == 0u ? 0u : older(s->asked_age_ms, 1u);
     if (v->clear_request != 0u) s->clear_seen = 1u;
     if (v->request == VEHICLE_REQUEST_STANDBY) s->standby_seen = 1u;
     const uint32_t rose = w->out.pins.digital & COILS & ~s->pins;

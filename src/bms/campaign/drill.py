@@ -7,11 +7,11 @@ from __future__ import annotations
 from functools import cache
 
 from bms import faults
-from bms.campaign.story import DRILLS, Deed, Story, drawn, made_of
+from bms.campaign.story import DRILLS, Deed, Story, drawn, in_order, made_of
 from bms.faults import Fault
 
 SITUATIONS = ("drive", "charge", "before", "full", "empty", "parked", "start")
-LIMITS = ("discharge", "charge", "cold", "hot", "quick", "uneven", "bare")
+LIMITS = ("discharge", "charge", "cold", "hot", "quick", "uneven", "bare", "stranger")
 AT_S = 12.0
 SECONDS = 30.0
 PACKS = ("bench_16s1p", "car_96s3p", "home_16s", "car_96s1p")
@@ -44,7 +44,7 @@ def _base(
     spread_frac: float = 0.0,
 ) -> Story:  # fmt: skip
     return drawn(
-        seed, pack=pack, soc_frac=soc_frac, degc=degc, duration_s=SECONDS, deeds=deeds,
+        seed, pack=pack, soc_frac=soc_frac, degc=degc, duration_s=SECONDS, deeds=in_order(deeds),
         boot_ms=20 + seed % 3, phase_ms=seed % 17, spread_frac=spread_frac,
     )  # fmt: skip
 
@@ -66,10 +66,7 @@ def _fault(seed: int, fault: Fault, situation: str, pack: str, turn: int) -> Sto
     later = _then(fault, at_s)
     if situation == "before":
         later = (*later, *_driving(0.4))
-    return _base(
-        seed, pack, shaped.soc_frac, 25.0,
-        tuple(sorted((*busy, wrong, *later), key=lambda deed: deed.at_s)),
-    )  # fmt: skip
+    return _base(seed, pack, shaped.soc_frac, 25.0, (*busy, wrong, *later))
 
 
 def _driving(rate: float) -> tuple[Deed, ...]:
@@ -134,6 +131,8 @@ def _limit(seed: int, kind: str, pack: str) -> Story:
                 ]
         case "uneven":  # balances at rest
             return _base(seed, pack, 0.6, degc, (), SPREAD_FRAC)
+        case "stranger":  # has everything but the key
+            deeds = [Deed(at_s=0.0, word="key", value=1.0), *_impatient()]
         case _:  # no block may be bled
             return _base(seed, pack, 0.0, degc, (), 0.5 * SPREAD_FRAC)
     del made

@@ -49,10 +49,10 @@ def about(path: Path) -> str:
 
 
 def order(base: int) -> Iterator[tuple[int, float]]:
-    """Seeds and their seconds: two drills, then a random story, and so on."""
+    """Seeds and their seconds: four drills, then a random story, and so on."""
     for k in count():
-        yield DRILLS + 2 * k, drill.SECONDS
-        yield DRILLS + 2 * k + 1, drill.SECONDS
+        for each in range(4):
+            yield DRILLS + 4 * k + each, drill.SECONDS
         yield base + k, SECONDS
 
 
@@ -96,7 +96,9 @@ def _before(seed: int, seconds: float) -> Outcome:
 
 def _reacts_worse(before: Outcome, now: Outcome) -> bool:
     """A reaction of the catalogue came and no longer does, or comes late; or a fault that the pack
-    rode through trips it; or far more is bled."""
+    rode through trips it; far more is bled; or what kept the pack open no longer does."""
+    if now.closed_s > 0.0 and before.closed_s == 0.0:
+        return True
     if now.bled_j > BLED_J + BLED * before.bled_j:
         return True
     for key, was_ms in before.reactions.items():

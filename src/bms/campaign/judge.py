@@ -70,7 +70,10 @@ def _calm(stage: Stage) -> None:
             (id, until if id in ("E1", "E3") else min(until, now + 2.0), factor)
             for id, until, factor in row.masks
         )
+    from bms.campaign.play import give_key
+
     _spend(stage)
+    give_key(stage, genuine=True)
     stage.obeys = True
     loop = simulation.world.parts["loop"]
     vehicle["obeys_limits"][0], vehicle["kind"][0], vehicle["request"][0] = 1, 0, 0

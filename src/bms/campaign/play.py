@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import msgspec
 import numpy as np
 
 from bms import _loop, faults, spec
@@ -53,6 +54,7 @@ class Outcome(Frozen, frozen=True):
     trips: int
     reactions: dict[str, float]
     bled_j: float = 0.0  # by balancing
+    closed_s: float = 0.0  # ready to drive or charge in the safety phase
     events: tuple[Event, ...] = ()
 
     @property
@@ -79,6 +81,7 @@ class Stage:
     simulation: Simulation
     watch: Watch
     story: Story
+    key: bytes  # of who may ask
     acting: list[Acting] = field(default_factory=list)
     ended: list[Acting] = field(default_factory=list)
     obeys: bool = True
@@ -156,8 +159,15 @@ def play(
         stage.run_to(min(deed.at_s, story.duration_s))
         do(stage, deed)
     stage.run_to(story.duration_s)
+    closed_s = _closed_s(stage)
     later = judge.liveness(stage)
-    return _outcome(stage, later, time.process_time() - started, events)
+    outcome = _outcome(stage, later, time.process_time() - started, events)
+    return msgspec.structs.replace(outcome, closed_s=closed_s)
+
+
+def _closed_s(stage: Stage) -> float:
+    states = stage.watch.fields["state_ms"]
+    return 1e-3 * float(sum(int(states[spec.state_number(name)]) for name in judge.NORMAL))
 
 
 def begin(story: Story, firmware: str | Path | None = None) -> Stage:
@@ -176,7 +186,8 @@ def begin(story: Story, firmware: str | Path | None = None) -> Stage:
     parts["vehicle"]["obeys_limits"][0] = 1
     watch = Watch(cell, pack)
     simulation.watch(watch)
-    return Stage(simulation, watch, story)
+    key = parts["vehicle"]["request_key"].tobytes()
+    return Stage(simulation, watch, story, key)
 
 
 def _spread(plant: Mapping[str, np.ndarray], story: Story) -> None:
@@ -219,10 +230,19 @@ def do(stage: Stage, deed: Deed) -> None:
             vehicle["service"][0] = int(value) if deed.word == "service" else 0
         case "ignition":
             parts["loop"]["ignition"][0] = int(value)
+        case "key":
+            give_key(stage, genuine=value == 0.0)
         case "ambient":
             parts["plant"]["ambient_degc"][0] = value
         case "fault":
             _inject(stage, deed)
+
+
+def give_key(stage: Stage, *, genuine: bool) -> None:
+    """To who asks from now on; the oracle knows whether it is the vehicle."""
+    key = np.frombuffer(stage.key, dtype=np.uint8)
+    stage.vehicle["request_key"][:] = key if genuine else key ^ np.uint8(1)
+    stage.watch.fields["stranger"][0] = not genuine
 
 
 def _inject(stage: Stage, deed: Deed) -> None:

@@ -34,7 +34,7 @@ WRAPS_US = (2**31, 2**32, 2**31 * 1000, 2**32 * 1000, 2**53, 2**61)
 
 Word = Literal[
     "request", "load", "drive", "charge", "rest", "obey", "clear", "service", "ignition",
-    "ambient", "fault",
+    "ambient", "fault", "key",
 ]  # fmt: skip
 
 
@@ -45,8 +45,8 @@ class Deed(Frozen, frozen=True):
     capacity an hour, + discharges. drive: a random walk of currents up to value, from the stream
     `index`. charge: a charger of value times capacity. rest: no load. obey: whether load and
     charger keep to the advertised limits. clear, service: the operator's buttons. ignition.
-    ambient: degC. fault: `id` of the catalogue at `index` with `value` (None: the catalogue's), for
-    `for_s` seconds, reached over `ramp_s`.
+    ambient: degC. key: 1 somebody without the key asks, 0 the vehicle. fault: `id` of the catalogue
+    at `index` with `value` (None: the catalogue's), for `for_s` seconds, reached over `ramp_s`.
     """
 
     at_s: float
