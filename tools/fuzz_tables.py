@@ -2,6 +2,8 @@
 patches and from figures of `bms fuzz --planted --json`, kept in docs/fuzzing.json.
 
     python tools/fuzz_tables.py [FIGURES.json]      writes; tests call tables() and compare
+
+docs/fuzzing-coverage.md is made of docs/fuzzing-coverage.json, which `bms fuzz --coverage` writes.
 """
 
 from __future__ import annotations
@@ -12,11 +14,12 @@ import statistics
 import sys
 from pathlib import Path
 
-from bms.campaign import hunt
+from bms.campaign import coverage, hunt
 from bms.invariants import INVARIANTS
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGE, FIGURES = ROOT / "docs" / "fuzzing.md", ROOT / "docs" / "fuzzing.json"
+REACHED = ROOT / "docs" / "fuzzing-coverage.md"
 
 
 def rules() -> str:
@@ -54,7 +57,16 @@ def kept() -> dict[str, dict[str, object]]:
     return {row["name"]: row for row in rows}
 
 
+def reached() -> str:
+    """The page of what a campaign reached."""
+    found = json.loads(REACHED.with_suffix(".json").read_text())
+    head = "# What random faults reached\n\nFault by state in which it began, by outcome. "
+    line = "Its counts are those of `bms fuzz --coverage FILE.json`: [random faults](fuzzing.md)."
+    return f"{head}{line}\n\n{coverage.table(found)}"
+
+
 if __name__ == "__main__":
     if len(sys.argv) > 1:
         FIGURES.write_text(json.dumps(json.loads(Path(sys.argv[1]).read_text()), indent=1) + "\n")
     PAGE.write_text(tables(PAGE.read_text(), kept()))
+    REACHED.write_text(reached())

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from bms import faults
 from bms.campaign.play import OUTCOMES
@@ -11,15 +11,23 @@ if TYPE_CHECKING:
     from bms.campaign.run import Result
 
 STATES = (
-    "init", "selftest", "standby", "precharge", "normal_drive", "normal_charge", "opening",
-    "error", "latched",
+    "init", "selftest", "standby", "precharge", "normal_drive", "normal_charge", "balancing",
+    "opening", "error", "latched", "service", "sleep",
 )  # fmt: skip
 GAP = "-"
 
 
-def table(result: Result) -> str:
-    """Markdown: one row a fault, one column a state; in a cell how often each outcome came, in the
-    order of OUTCOMES."""
+def plain(result: Result) -> dict[str, Any]:
+    """What the table is made of, as plain values for a file."""
+    return {
+        "simulated_hours": round(result.simulated_hours, 1), "seeds": result.seeds,
+        "coverage": dict(sorted(result.coverage.items())),
+    }  # fmt: skip
+
+
+def table(found: dict[str, Any]) -> str:
+    """Markdown of what plain() gave: one row a fault, one column a state; in a cell how often each
+    outcome came, in the order of OUTCOMES."""
     lines = [
         "| fault | " + " | ".join(STATES) + " |",
         "|---" * (len(STATES) + 1) + "|",
@@ -27,17 +35,17 @@ def table(result: Result) -> str:
     hit = 0
     rows = faults.acting()
     for fault in rows:
-        cells = [_cell(result, fault.id, state) for state in STATES]
+        cells = [_cell(found["coverage"], fault.id, state) for state in STATES]
         hit += sum(cell != GAP for cell in cells)
         lines.append(f"| {fault.id} | " + " | ".join(cells) + " |")
     total = len(rows) * len(STATES)
     head = (
-        f"{result.simulated_hours:.1f} simulated hours, {result.seeds} seeds. {hit} of {total}"
+        f"{found['simulated_hours']:.1f} simulated hours, {found['seeds']} seeds. {hit} of {total}"
         f" cells reached, {total - hit} gaps (`{GAP}`). A cell counts " + ", ".join(OUTCOMES) + "."
     )
     return head + "\n\n" + "\n".join(lines) + "\n"
 
 
-def _cell(result: Result, fault: str, state: str) -> str:
-    counts = [result.coverage.get(f"{fault} {state} {outcome}", 0) for outcome in OUTCOMES]
+def _cell(coverage: dict[str, int], fault: str, state: str) -> str:
+    counts = [coverage.get(f"{fault} {state} {outcome}", 0) for outcome in OUTCOMES]
     return " ".join(map(str, counts)) if any(counts) else GAP

@@ -26,6 +26,7 @@ SPENT = (
 )  # fmt: skip
 NORMAL = ("normal_drive", "normal_charge")
 ENERGY_FRAC = 1e-6
+LINK_FRAC = 0.85  # of the pack: on an open link that stands higher nothing is closed
 SHIFT_US = (2**32 * 1000 - 20_000_000, 2**31 - 7_000_000)
 
 
@@ -118,6 +119,10 @@ def _unreasonable(stage: Stage) -> str:
     plant = stage.simulation.world.parts["plant"]
     if plant["contactor_weld"][0] or float(plant["cell_reacted_1"].max()) > 1e-9:
         return ""  # welded, or a cell has burnt
+    refusal = spec.choices("BmsAuthority", "Refusal").get(int(stage.vehicle["obs_refusal"][0]))
+    stands = float(plant["link_voltage_v"][0]) > LINK_FRAC * float(plant["pack_voltage_v"][0])
+    if refusal == "link_voltage" and stands:
+        return ""  # somebody else charged it, and it bleeds down slowly
     return f"stays in {_state(stage)} although nothing is wrong"
 
 

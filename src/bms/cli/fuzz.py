@@ -57,7 +57,10 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         "--budget", type=_positive, default=300.0, metavar="S",
         help="CPU seconds for one hunt at most (default 300)",
     )  # fmt: skip
-    parser.add_argument("--coverage", type=Path, metavar="FILE.md", help="write the coverage table")
+    parser.add_argument(
+        "--coverage", type=Path, metavar="FILE.md",
+        help="write the coverage table; its counts, when the file is named .json",
+    )  # fmt: skip
 
 
 def run(args: argparse.Namespace) -> int:
@@ -104,12 +107,15 @@ def _campaign(args: argparse.Namespace) -> int:
     only = _fault_ids(args.faults)
     _check_pack(args.pack)
     work = runner.tasks(seconds * seeds / 3600.0, seeds, args.seed, pack=args.pack, only=only)
-    found = runner.outcomes(work, jobs=args.jobs, scheduler=args.scheduler)
-    result = runner.gather(_watched(found, len(work), args, work[0].seconds))
+    reached = runner.outcomes(work, jobs=args.jobs, scheduler=args.scheduler)
+    result = runner.gather(_watched(reached, len(work), args, work[0].seconds))
     if args.coverage:
         from bms.campaign import coverage
 
-        args.coverage.write_text(coverage.table(result))
+        reached = coverage.plain(result)
+        is_plain = args.coverage.suffix == ".json"
+        text = json.dumps(reached, indent=1) + "\n" if is_plain else coverage.table(reached)
+        args.coverage.write_text(text)
     if args.json:
         print(json.dumps(result.as_json(), allow_nan=False))
     else:

@@ -122,7 +122,7 @@ def test_outcomes_add_up_in_whatever_order_they_come() -> None:
     assert msgspec.structs.replace(there, cpu_hours=0.0) == msgspec.structs.replace(
         back, cpu_hours=0.0
     )
-    table = coverage.table(there)
+    table = coverage.table(coverage.plain(there))
     assert all(f"| {fault.id} |" in table for fault in faults.acting()) and " - " in table
 
 

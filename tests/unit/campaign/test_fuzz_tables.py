@@ -15,3 +15,5 @@ def test_the_tables_are_up_to_date(project_dir: Path) -> None:
     page = (project_dir / "docs" / "fuzzing.md").read_text()
     assert page == fuzz_tables.tables(page, fuzz_tables.kept()), "python tools/fuzz_tables.py"
     assert set(fuzz_tables.kept()) <= {path.stem for path in fuzz_tables.hunt.planted()}
+    reached = (project_dir / "docs" / "fuzzing-coverage.md").read_text()
+    assert reached == fuzz_tables.reached(), "python tools/fuzz_tables.py"
