@@ -107,8 +107,8 @@ def _campaign(args: argparse.Namespace) -> int:
     only = _fault_ids(args.faults)
     _check_pack(args.pack)
     work = runner.tasks(seconds * seeds / 3600.0, seeds, args.seed, pack=args.pack, only=only)
-    reached = runner.outcomes(work, jobs=args.jobs, scheduler=args.scheduler)
-    result = runner.gather(_watched(reached, len(work), args, work[0].seconds))
+    found = runner.outcomes(work, jobs=args.jobs, scheduler=args.scheduler)
+    result = runner.gather(_watched(found, len(work), args, work[0].seconds))
     if args.coverage:
         from bms.campaign import coverage
 
