@@ -67,7 +67,7 @@ def test_every_value_says_where_it_is_from(item: Cell | Pack) -> None:
         if key not in untold:
             optional = ("resistance.electrolyte_temperature.", "thermal.cooling_w_per_k")
             unused = value == 0.0 and key.startswith(optional)
-            is_choice = key in ("topology.strings", "balancing.strategy")
+            is_choice = key in ("topology.strings", "balancing.strategy", "chip_ring")
             assert key in item.provenance or unused or is_choice, key
     for key, origin in item.provenance.items():
         assert re.match(r"(source|assumption): .{4,}", origin), key

@@ -60,9 +60,12 @@ def test_requirements_hold_on_a_bench_and_too_fine_ones_are_refused(tmp_path: Pa
     code, told, said = hil(tmp_path, "--rig", "lab", "-k", wanted)
     by_name = {str(t["id"]).rpartition("::")[2]: t for t in told if "id" in t}
     assert code == 0, said
-    for name in ("test_nothing_is_cleared_while_driving",
-                 "test_one_cell_far_above_the_others_trips[7]"):  # fmt: skip
-        assert by_name[name]["verdict"] == "pass", by_name[name]
+    name = "test_nothing_is_cleared_while_driving"
+    assert by_name[name]["verdict"] == "pass", by_name[name]
+    timed = by_name[
+        "test_one_cell_far_above_the_others_trips[7]"
+    ]  # a busy machine is no fine clock
+    assert timed["verdict"] == "pass" or "this rig tells times to" in timed["text"], timed
     fine = by_name["test_an_open_interlock_trips"]
     assert fine["verdict"] == "skip" and "this rig tells times to" in fine["text"]
     assert "events_1ms" in by_name["test_a_short_is_decided_by_the_comparator"]["text"]

@@ -48,6 +48,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     from bms import _firmware
+    from bms.cli import _key
     from bms.firmware import library
     from bms.realtime import pins
     from bms.realtime.ecu import EcuService
@@ -56,14 +57,17 @@ def run(args: argparse.Namespace) -> int:
 
     wiring = pins.parse(args.pins, reads="input") if args.pins else None
     firmware = library.load(args.firmware) if args.firmware else None
+    told = _config(args)
     service = EcuService(
-        _config(args),
+        told,
         firmware.address if firmware else _firmware.api_address(),
         name=firmware.version if firmware else _firmware.version(),
         probes=firmware.probes() if firmware else _firmware.probes(),
         afe=args.afe, can=args.can, teller=Teller(args.status_json), nvm=args.nvm, pins=wiring,
         arm_s=args.arm, duration_s=args.duration, control=Control() if args.control else None,
     )  # fmt: skip
+    if args.config is None:
+        _key.warn(args.request_key)
     service.serve(0 if args.no_priority else PRIORITY)
     return 0
 
@@ -85,6 +89,5 @@ def _config(args: argparse.Namespace) -> bytes:
     cell = cells.load(args.cell or pack.cell)
     packs.check(pack, cell)
     key = _key.of(args.request_key)
-    _key.warn(args.request_key)
     delay_ms = args.line_delay or config.LINE_DELAY_MS
     return config.build(cell, pack, line_delay_ms=delay_ms, request_key=key)
