@@ -34,8 +34,10 @@ def test_the_control_unit_gets_the_key_and_warns_of_the_test_key(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     assert bytes(configuration("--request-key", DIGITS)["request_key"]) == KEY  # type: ignore
+    _key.warn(DIGITS)
     assert capsys.readouterr().err == ""
     assert bytes(configuration()["request_key"]) == TEST_KEY  # type: ignore
+    _key.warn(None)
     assert "test key" in capsys.readouterr().err
 
 
