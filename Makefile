@@ -43,14 +43,15 @@ test-mcu: ## the firmware as ARM code on an emulated Cortex-M4F, against the hos
 test-tools: ## as root: the compilers some tests compare with (else those tests skip and say so)
 	@$(PYTHON) tools/bootstrap.py --compilers
 
-guard: ## the C core under its own guard: coverage with MC/DC, MISRA, size and stack; writes docs/guard.md
+guard: ## the C core under its own guard: coverage with MC/DC, sanitizers, MISRA, proofs, size and stack; a quarter of an hour
 	@$(BOOTSTRAP) test
 	@$(VENV)/python tools/guard/target.py
 	@$(VENV)/python tools/guard/misra.py --write
 	@if command -v frama-c >/dev/null; then $(VENV)/python tools/guard/eva.py; else echo "eva.py left out: no frama-c"; fi
+	@$(VENV)/python tools/guard/sanitize.py
 	@$(VENV)/python tools/guard/coverage.py
 
-guard-mutants: ## small errors planted in the C core one by one; half an hour
+guard-mutants: ## small errors planted in the C core one by one; an hour
 	@$(BOOTSTRAP) test
 	@$(VENV)/python tools/guard/mutate.py
 

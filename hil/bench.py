@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import atexit
 import contextlib
+import math
 import threading
 import time
 from typing import Any
@@ -23,15 +24,16 @@ from bms.errors import BmsError, ConfigError
 
 LINES = {"interlock": True, "ignition": True, "crash": False}
 """Lines by name, and their level when nothing is wrong."""
-OFF_ORDER = ("load", "supply", "cells", "lines")
+OFF_ORDER = ("load", "charger", "supply", "cells", "chamber", "lines")
 SETTLE_S, TRIES = 0.05, 20  # a read-back is tried this often
 OFF_TRIES = 2
 
 
 class Limits(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What may be asked of the instruments, in V and A; no default lets anything through.
-    cell_error_v, supply_error_v: how far a read-back may be from what was set. idle_s: everything
-    goes off when the bench was not used for so long."""
+    """What may be asked of the instruments, in V, A and degC; no default lets anything through.
+    *_error_*: how far a read-back may be from what was set. chamber_within_s: how long its air may
+    take, chamber_soak_s: how long the cells are left in it then. idle_s: everything goes off when
+    the bench was not used for so long."""
 
     cell_voltage_v: tuple[float, float] = (0.0, 0.0)
     cell_current_a: float = 0.0
@@ -41,6 +43,13 @@ class Limits(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     supply_error_v: float = 0.2
     load_current_a: float = 0.0
     load_error_a: float = 0.5
+    charger_voltage_v: float = 0.0
+    charger_current_a: float = 0.0
+    charger_error_a: float = 0.05
+    chamber_degc: tuple[float, float] = (0.0, 0.0)
+    chamber_error_k: float = 1.0
+    chamber_within_s: float = 7200.0
+    chamber_soak_s: float = 3600.0
     idle_s: float = 120.0
 
 
@@ -57,10 +66,12 @@ class Bench:
         self.capabilities: frozenset[str] = frozenset()
         self._lock, self._used_s, self._is_on = threading.RLock(), time.monotonic(), True
         self._set_v: dict[int, float] = {}
-        self.went_off = ""
+        self.went_off, self._soaked_degc = "", math.nan
         for role in roles:
             if role not in adapters.ROLES:
-                raise ConfigError(where, f"options.role.{role}", "", f"of {adapters.ROLES}")
+                raise ConfigError(
+                    where, "options.role", role, f"one of {', '.join(adapters.ROLES)}"
+                )
             self._needs_limits(role)
         try:
             for role, given in roles.items():
@@ -74,10 +85,11 @@ class Bench:
 
     def _needs_limits(self, role: str) -> None:
         keys = {"cells": ("cell_voltage_v", "cell_current_a"), "load": ("load_current_a",),
-                "supply": ("supply_voltage_v", "supply_current_a")}  # fmt: skip
+                "supply": ("supply_voltage_v", "supply_current_a"), "chamber": ("chamber_degc",),
+                "charger": ("charger_voltage_v", "charger_current_a")}  # fmt: skip
         for key in keys.get(role, ()):
             value = getattr(self.limits, key)
-            if (max(value) if isinstance(value, tuple) else value) <= 0.0:
+            if (value[1] - value[0] if isinstance(value, tuple) else value) <= 0.0:
                 raise ConfigError(
                     self._where, f"options.limits.{key}", value, f"a limit: there is a role {role}"
                 )
@@ -186,7 +198,7 @@ class Bench:
             raise Beyond(f"the bench cannot make a cell {kind}")
         self._role("cells").fault(index, kind)
 
-    # ---- supply, load, lines ----
+    # ---- supply, load, charger, chamber, lines ----
 
     def supply(self, voltage_v: float) -> None:
         """The supply of the control unit; 0 switches it off."""
@@ -215,6 +227,48 @@ class Bench:
         load = self._role("load")
         self._read_back("load", lambda: load.measured()[1], current_a,
                         self.limits.load_error_a, "A")  # fmt: skip
+
+    def charge(self, current_a: float, voltage_v: float = 0.0) -> None:
+        """What the charger gives, up to a voltage; 0 switches it off."""
+        if current_a == 0.0 and "charger" not in self.found:
+            return
+        charger, is_on = self._role("charger"), current_a > 0.0
+        self._within("charger", current_a, 0.0, self.limits.charger_current_a, "A")
+        self._within("charger", voltage_v, 0.0, self.limits.charger_voltage_v, "V")
+        with self._lock:
+            charger.set(voltage_v, current_a)
+            self._is_on = self._is_on or is_on
+            self._read_back("charger", lambda: charger.told()[1], current_a,
+                            self.limits.charger_error_a, "A")  # fmt: skip
+            charger.enable(is_on)
+
+    def temperature(self, wanted_degc: float) -> None:
+        """The chamber at a temperature, its air there, the cells soaked."""
+        chamber, limits = self._role("chamber"), self.limits
+        self._within("chamber", wanted_degc, *limits.chamber_degc, "degC")
+        with self._lock:
+            chamber.set(wanted_degc)
+            self._is_on = True
+            self._read_back("chamber", chamber.told, wanted_degc, 0.1, "degC")
+            chamber.enable(True)
+        end_s = time.monotonic() + limits.chamber_within_s
+        while abs(away_k := chamber.measured() - wanted_degc) > limits.chamber_error_k:
+            if time.monotonic() > end_s:
+                self.off()
+                raise BmsError(
+                    f"chamber: set to {wanted_degc:g} degC, still {away_k:+.1f} K away after "
+                    f"{limits.chamber_within_s:g} s: everything is off; look at its door and load"
+                )
+            self._pass(1.0)
+        if wanted_degc != self._soaked_degc:  # between tests they lose nothing
+            self._pass(limits.chamber_soak_s)
+        self._soaked_degc = wanted_degc
+
+    def _pass(self, seconds: float) -> None:
+        end_s = time.monotonic() + seconds
+        while (left_s := end_s - time.monotonic()) > 0.0:
+            self.use()
+            time.sleep(min(left_s, 1.0))
 
     def line(self, name: str, level: bool) -> None:
         """A digital output."""

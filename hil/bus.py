@@ -23,6 +23,7 @@ from bms.recorder import Event
 LOOK_S = 0.005
 IDLE_S = 0.5  # between calls of `idle`
 FRAMES_MOST = 500_000
+ROUNDS = 3  # a question is lost now and then; a device that is gone answers none
 FIXES = (
     "is it powered, is the adapter at its bit rate, are CAN high and low crossed, "
     "is there 120 ohm at both ends?"
@@ -39,7 +40,8 @@ class Bus:
         self.values: dict[str, list[tuple[float, Any]]] = {}
         self.events: list[Event] = []
         self.seen: Counter[int] = Counter()
-        self.wish, self.clear, self.failure = "standby", False, ""
+        self.wish, self.clear = "standby", False
+        self.failure = self.unanswered = ""  # of the link; of what is asked, ROUNDS times in a row
         self.dropped = 0
         self._answers: list[Frame] = []
         self._tester_lock = threading.RLock()
@@ -136,14 +138,16 @@ class Bus:
 
     def _poll(self) -> None:
         tables = [t.every_s for t in (self.dut.file.uds, self.dut.file.serial) if t]
+        lost = 0
         while not self._ends.wait(min(tables)):
             for ask in self._questions():
                 try:
                     values = ask()
                 except (BmsError, OSError) as error:
-                    self.failure = str(error)
+                    lost += 1
+                    self.unanswered = str(error) if lost >= ROUNDS else ""
                     continue
-                self.failure = ""
+                lost, self.unanswered = 0, ""
                 with self.lock:
                     self._keep(self.now_s, values)
 
@@ -190,8 +194,8 @@ class Bus:
 
     def saw(self) -> str:
         """What was on the bus, in words."""
-        if self.failure:
-            return self.failure
+        if self.failure or self.unanswered:
+            return self.failure or self.unanswered
         if self.link is None:
             return "no answer"
         if self.link.state != "up":
@@ -210,8 +214,13 @@ class Bus:
             return "to fix: the far end of this CAN URL must be there and free (`bms monitor URL`)"
         if self.link is not None and self.link.counters["error_frames"]:
             return f"to fix: error frames mean a wrong bit rate or wiring: {FIXES}"
+        if self.unanswered:
+            return f"to fix: is the device powered, and does it answer at {self._places()}?"
         if self.seen:
-            return "to fix: the DBC of dut.toml must be that of this device (`bms monitor URL`)"
+            return (
+                "to fix: others speak, so the bus works: is the device powered, and is the DBC of "
+                "dut.toml the one of this device (`bms monitor URL`)?"
+            )
         return f"to fix: {FIXES}"
 
     def close(self) -> None:

@@ -8,13 +8,17 @@ your own needs nothing but the fixtures of the plugin: docs/tutorials/hil-test.m
     bms hil my_tests/ --rig bench.toml        your tests on your rig
 
 Exit codes: 0 all passed, 1 a verdict failed or a requirement has no test, 2 a wrong rig file or
-option, 3 a link, 5 no test was chosen; as pytest otherwise. The last line is pytest's summary.
+option, 3 a link, 5 no test was chosen, 143 ended by SIGTERM; as pytest otherwise. The last line is
+pytest's summary.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
+import signal
 from pathlib import Path
+from typing import Any
 
 HELP = "run requirements on a rig: verdicts with measured values, one report"
 SUITE = Path(__file__).parent / "suite"
@@ -37,11 +41,14 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Runs pytest with the plugin; its exit code."""
-    import pytest
     from bms_hil import rig
 
-    from bms.errors import ConfigError
+    from bms.errors import BmsError, ConfigError
 
+    try:
+        import pytest
+    except ImportError:
+        raise BmsError("bms hil runs tests with pytest: pip install 'solid-bms[hil]'") from None
     file = rig.load(args.rig)  # refused before anything else happens
     if args.repeat < 1 or args.jobs < 1:
         raise ConfigError("--repeat, --jobs", "", min(args.repeat, args.jobs), "1 or more")
@@ -63,6 +70,12 @@ def run(args: argparse.Namespace) -> int:
         asked += ["-q"]
     if args.jobs > 1:
         asked += ["-n", str(args.jobs)]
+
+    def end(*_: Any) -> None:
+        pytest.exit("ended by SIGTERM", returncode=143)  # a SystemExit would fail one test only
+
+    with contextlib.suppress(ValueError):  # not the main thread: its owner's business
+        signal.signal(signal.SIGTERM, end)
     return int(
         pytest.main(
             [

@@ -31,6 +31,7 @@ from typing import Any
 
 import msgspec
 import numpy as np
+import pytest
 from bms_hil import dut
 from bms_hil.bench import LINES, Bench, Beyond, Limits
 from bms_hil.bus import Bus
@@ -38,7 +39,7 @@ from bms_hil.diagnostic import Diagnostic
 from bms_hil.operations import OPERATIONS, Operation
 from bms_hil.ours import Ours
 from bms_hil.plugin import RigDied
-from bms_hil.rig import REACHED, REQUEST, SETTLE_S, WITHIN_S, Injection, RigFile
+from bms_hil.rig import CHARGE_C, REACHED, REQUEST, SETTLE_S, WITHIN_S, Injection, RigFile
 from bms_hil.traces import NAN, Recording
 from bms_hil.verdicts import Log
 
@@ -81,7 +82,7 @@ class Lab:
         self.dut = Ours() if file.dut == "ours" else dut.load(file.dut)
         self._standin: Any = None
         self._grade: dict[str, float] = {}
-        self._base_s, self.resolution_s = 0.0, 0.0
+        self._base_s, self.resolution_s, self._speaks = 0.0, 0.0, False
         self.bus: Bus | None = None
         self._handles: dict[int, tuple[Operation, int, float]] = {}
         self._before: Any = None
@@ -105,7 +106,7 @@ class Lab:
 
     def _catch_sigterm(self) -> None:
         def end(*_: Any) -> None:
-            raise SystemExit(143)  # the fixtures' ends switch everything off
+            pytest.exit("ended by SIGTERM", returncode=143)  # the fixtures' ends switch all off
 
         with contextlib.suppress(ValueError):  # not the main thread: its owner's business
             self._before = signal.signal(signal.SIGTERM, end)
@@ -116,8 +117,9 @@ class Lab:
             from bms_hil.standin import StandIn
 
             visa = next(str(r["visa"]) for r in self.options.role.values() if "visa" in r)
-            self._standin = StandIn(self.file.pack, visa, seed=self.file.seed)
-            can = self._standin.can
+            face = self.dut.file.serial.face if self.dut.file.serial else ""
+            self._standin = StandIn(self.file.pack, visa, seed=self.file.seed, face=face)
+            can, serial = self._standin.can, serial or self._standin.serial
         self.bus = Bus(can, serial, self.dut, self.bench.look)
 
     # ---- life ----
@@ -140,6 +142,7 @@ class Lab:
                 signal.signal(signal.SIGTERM, self._before)
 
     def _off(self) -> None:
+        self._speaks = False
         if self.bus is not None:
             self.bus.wish, self.bus.clear = "standby", False
         self.bench.off()
@@ -157,11 +160,12 @@ class Lab:
 
     def _alive(self) -> Bus:
         assert self.bus is not None
-        died = self._standin.died if self._standin else ""
-        if died or self.bus.failure:
+        died = (self._standin.died if self._standin else "") or self.bus.failure
+        died = died or (self.bus.unanswered if self._speaks else "")
+        if died:
             with contextlib.suppress(BmsError):
                 self._off()
-            raise RigDied(died or self.bus.failure)
+            raise RigDied(died)
         self.bench.use()
         return self.bus
 
@@ -189,23 +193,30 @@ class Lab:
         """The device is switched off and on, cleared, and asked into the state."""
         if state not in REACHED:
             raise ConfigError("rig.bring_to", "state", state, f"one of {', '.join(REACHED)}")
-        if state == "charge":
+        if state == "charge" and "charger" not in self.bench.found:
             raise Beyond("the bench has no charger")
-        if temperature_degc not in (None, self.file.start.temperature_degc):
-            raise Beyond("the bench has no climate chamber")
+        warm = self.file.start.temperature_degc if temperature_degc is None else temperature_degc
+        has_chamber = "chamber" in self.bench.found
+        if warm != self.file.start.temperature_degc and not has_chamber:
+            raise Beyond("the bench has no chamber")
         soc = self.file.start.soc_frac if soc_frac is None else soc_frac
         self._guarded(self._off)
         time.sleep(OFF_S)
         bus = self._alive()
         bus.forget()
         self.dut.reset("")
+        if has_chamber:
+            self._guarded(lambda: self.bench.temperature(warm))
         self._guarded(lambda: self._power(soc))
         self._guarded(lambda: bus.wait_speaks(self.options.speaks_within_s))
+        self._speaks = True  # from here on silence is a failure
         self._reach("standby", clears=True)
         time.sleep(STANDBY_S)
         if state != "standby":
             bus.wish = REQUEST[state]
             self._reach(REACHED[state])
+        if state == "charge":
+            self._charge(CHARGE_C * self.cell.electric.capacity_ah * self.pack.topology.parallel)
         time.sleep(SETTLE_S)
         with bus.lock:
             bus.forget()
@@ -248,10 +259,15 @@ class Lab:
         self, *, current_a: float | None = None, power_w: float | None = None,
         obeys_limits: bool = True,
     ) -> None:  # fmt: skip
-        """Current only, and never negative: there is no charger."""
+        """Current only; negative from the charger, up to the voltage that trips nothing."""
         if power_w is not None:
             raise Beyond("the bench's load has no constant power")
-        self._guarded(lambda: self.bench.load(current_a or 0.0))
+        self._guarded(lambda: self.bench.load(max(0.0, current_a or 0.0)))
+        self._charge(max(0.0, -(current_a or 0.0)))
+
+    def _charge(self, current_a: float) -> None:
+        full_v = self.cell.limits.voltage_max_v[0] * self._blocks
+        self._guarded(lambda: self.bench.charge(current_a, full_v if current_a > 0.0 else 0.0))
 
     def wait(self, seconds: float) -> None:
         end_s = time.monotonic() + seconds
@@ -346,6 +362,9 @@ class Lab:
             "pack": self.pack.name, "commit": commit(),
             "seed": str(self.file.seed), "version": __version__, **roles,
         }  # fmt: skip
+
+    def missed(self) -> str:
+        return ""
 
     def grade(self) -> dict[str, float]:
         return self._grade

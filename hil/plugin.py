@@ -164,6 +164,32 @@ def pytest_runtest_setup(item: pytest.Item) -> Iterator[None]:
 
 DIED = pytest.StashKey[str]()
 BEGAN = pytest.StashKey[float]()
+VOID = pytest.StashKey[str]()
+AGAIN = pytest.StashKey[list[str]]()
+TRIES = 3  # of a test whose rig did not keep real time
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_protocol(item: pytest.Item, nextitem: pytest.Item | None) -> bool | None:
+    """A test whose rig missed real time says nothing of the device, passed or failed: it is run
+    again, all its fixtures anew. When no try counts it was not run."""
+    if "hil_rig" not in getattr(item, "fixturenames", ()):
+        return None
+    from _pytest.runner import runtestprotocol
+
+    again = item.stash[AGAIN] = []
+    item.ihook.pytest_runtest_logstart(nodeid=item.nodeid, location=item.location)
+    for _ in range(TRIES):
+        item.stash[VOID] = ""
+        reports = runtestprotocol(item, log=False, nextitem=nextitem)
+        if not item.stash[VOID]:
+            break
+        again.append(item.stash[VOID])
+        item._initrequest()  # type: ignore[attr-defined]
+    for report in reports:
+        item.ihook.pytest_runtest_logreport(report=report)
+    item.ihook.pytest_runtest_logfinish(nodeid=item.nodeid, location=item.location)
+    return True
 
 
 @pytest.hookimpl(wrapper=True)
@@ -191,8 +217,11 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
 
         rig, log = item.stash.get(LOG, (None, None))
         keep = item.config.getoption("--hil-keep")
+        if rig is not None and (missed := rig.missed()):
+            item.stash[VOID] = missed
+            report.outcome, report.longrepr = "skipped", (*item.location[:2], f"not run: {missed}")
         found = result_of(item.nodeid, requirements_of(item), report, rig, log, keep)
-        report.user_properties.append((RESULT, found))
+        report.user_properties.append((RESULT, found | {"again": item.stash.get(AGAIN, [])}))
     return report
 
 
@@ -221,8 +250,20 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
     if SESSION in session.config.stash:
         kept = session.config.stash[SESSION]
         CURRENT.remove(kept)
+        if not session.config.option.collectonly:
+            _tell_never_ran(session, kept)
         if kept.finish(int(exitstatus)) and int(exitstatus) == 0:
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+def _tell_never_ran(session: pytest.Session, kept: Session) -> None:
+    """After Ctrl-C, SIGTERM or --maxfail: what did not come to its verdict is told as well."""
+    from bms_hil.session import never_ran
+
+    told = {result["id"] for result in kept.results}
+    for item in getattr(session, "items", []):  # none where other processes run them
+        if item.nodeid not in told and "rig" in getattr(item, "fixturenames", ()):
+            kept.result(never_ran(item.nodeid, requirements_of(item)))
 
 
 def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:

@@ -97,10 +97,15 @@ class Process:
         words = "".join(self._errors).strip().splitlines()
         return f": {words[-1]}" if words else ""
 
-    def close(self, grace_s: float = 5.0) -> None:
-        """Ends it, gently first."""
+    def end(self) -> None:
+        """Asks it to end, and does not wait for it."""
         if self.is_alive:
             self._popen.terminate()
+
+    def close(self, grace_s: float = 5.0) -> None:
+        """Ends it, gently first."""
+        self.end()
+        if self.is_alive:
             try:
                 self._popen.wait(grace_s)
             except subprocess.TimeoutExpired:

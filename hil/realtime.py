@@ -7,6 +7,7 @@ limits a verdict is how late the pack's tick can be: the rig measures that befor
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 import tempfile
 import time
@@ -14,13 +15,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from bms_hil.diagnostic import Diagnostic, on_link
 from bms_hil.plugin import RigDied
 from bms_hil.processes import Process, free_port
-from bms_hil.rig import CHARGE_C, REACHED, REQUEST, SETTLE_S, WITHIN_S, Injection, RigFile
+from bms_hil.rig import ABOUT, CHARGE_C, REACHED, REQUEST, SETTLE_S, WITHIN_S, Injection, RigFile
 from bms_hil.traces import NAN, Recording
 from bms_hil.verdicts import Log
 
-from bms import __version__, cells, faults, packs
+from bms import __version__, cells, faults, links, packs
 from bms.errors import BmsError, ConfigError, RecorderError
 from bms.recorder import Event
 from bms.recorder import Recording as File
@@ -29,13 +31,21 @@ KIND = True
 SCENARIO = Path(__file__).parent / "scenarios" / "bench.toml"
 EVENTS = ("state", "diagnosis", "contactor", "fuse", "reset", "fault", "act")
 ROUNDS = 20  # requests of the self-test
+ROUND_S = 0.1  # between them
+ARRIVES_S = 1.0  # within so long a request has arrived
+STIMULUS = "plant.ambient_degc[0]"
+LATE_MAX_S = 0.03
+"""A process that was later did not keep real time: the 50 ms of silence that the I/O module is
+allowed, less its period and the way of its message, are used up by this computer."""
 TAIL_S = 0.35  # after so long the recording's tail has what was recorded
 
 
 class Realtime:
     """See bms_hil.rig.Rig."""
 
-    capabilities = frozenset({"truth", "faults", "contactor_feedback", "world", "real_clock"})
+    capabilities = frozenset(
+        {"truth", "faults", "contactor_feedback", "world", "real_clock", "diagnostics"}
+    )
 
     def __init__(self, file: RigFile) -> None:
         self.name, self.file, self.log = "realtime", file, Log()
@@ -46,7 +56,10 @@ class Realtime:
         self._base_s = 0.0
         self._runs = 0
         self._file: File | None = None
+        self._about: dict[str, str] = {}  # of the recordings
+        self._link: links.Link | None = None
         self._grade: dict[str, float] = {}
+        self._latest_s, self._latest = 0.0, ""  # of this test: the worst lateness, and whose
         self.resolution_s = 0.0
         self._prove()
 
@@ -55,14 +68,21 @@ class Realtime:
     def begin(self, log: Log) -> None:
         self.log = log
         self._stop()
+        self._latest_s, self._latest = 0.0, ""
 
     def close(self) -> None:
         self._stop()
         shutil.rmtree(self._folder, ignore_errors=True)
 
     def _stop(self) -> None:
-        for process in reversed(self._processes):
+        if self._link:
+            self._link.close()
+            self._link = None
+        for process in self._processes:
+            process.end()
+        for process in self._processes:
             process.close()
+            self._was_late(process)
         self._processes = []
         if self._file:
             self._file.close()
@@ -94,6 +114,22 @@ class Realtime:
         time.sleep(SETTLE_S)
         self._base_s = self._now()
 
+    def _was_late(self, process: Process) -> None:
+        late_s = float(process.facts.get("late_max_us", 0.0)) * 1e-6
+        if late_s > self._latest_s:
+            self._latest_s, self._latest = late_s, process.name
+
+    def missed(self) -> str:
+        """As Rig.missed: a process of the rig was later than LATE_MAX_S."""
+        for process in self._processes:
+            if process.is_alive:
+                with contextlib.suppress(BmsError):  # of one that hangs or ended, what it last said
+                    process.facts |= process.ask(status=True)["status"]
+            self._was_late(process)
+        if self._latest_s <= LATE_MAX_S:
+            return ""
+        return f"real time was missed: bms {self._latest} was {self._latest_s * 1e3:.0f} ms late"
+
     def _words(self) -> str:
         """What both processes say of their wires."""
         told = [f"bms {p.name} says {p.facts.get('state')}, afe {p.facts.get('afe')}, "
@@ -120,9 +156,9 @@ class Realtime:
         self._processes.append(emulate)
         emulate.wait("ready", lambda: "pack" in emulate.facts)
         device = [] if self.file.dut == "ours" else ["--firmware", self.file.dut]
-        bus = f"socketcand:127.0.0.1:{port}/can0"
+        self._bus = f"socketcand:127.0.0.1:{port}/can0"
         ecu = Process(
-            "ecu", "--afe", link, "--can", bus, "--pack", self.file.pack, *cell, *device
+            "ecu", "--afe", link, "--can", self._bus, "--pack", self.file.pack, *cell, *device
         )  # fmt: skip
         self._processes.append(ecu)
 
@@ -185,6 +221,16 @@ class Realtime:
         self.wait(0.5)
         self._ask(set={"vehicle.clear_request": 0})
 
+    @property
+    def diagnostic(self) -> Diagnostic:
+        """A tester with a connection of its own to the bus."""
+        self._now()  # a process that died is noticed here
+        if self._link is None:
+            self._link = links.open(self._bus)
+            self._link.wait_up(WITHIN_S)
+            self._tester = Diagnostic(on_link(self._link))
+        return self._tester
+
     # ---- electrical-error port ----
 
     def inject(
@@ -214,9 +260,15 @@ class Realtime:
         time.sleep(TAIL_S)
         self._open()
         assert self._file is not None
+        names = list(self._file.signals)
         return Recording(
-            self._read, self._events(), list(self._file.signals), self.resolution_s, self.log
+            self._read, self._events(), names, self.resolution_s + self._late_s, self.log
         )
+
+    @property
+    def _late_s(self) -> float:
+        """The most that either process was late in this test: a reaction may look slower by it."""
+        return max(float(p.facts.get("late_max_us", 0.0)) for p in self._processes) * 1e-6
 
     def _open(self) -> None:
         """The file that is being written, as far as it goes now; its tail may move meanwhile."""
@@ -226,6 +278,8 @@ class Realtime:
             try:
                 self._file = File.open(self._path)
                 self._file.load("true_pack_voltage_v")
+                made = self._file.meta
+                self._about = {k: str(made[k]) for k in ABOUT if k in made}
                 return
             except RecorderError:
                 if attempt == 9:
@@ -264,31 +318,43 @@ class Realtime:
         device = "solid-bms firmware" if self.file.dut == "ours" else self.file.dut
         return {
             "device": device, "rig": "realtime", "pack": self.pack.name,
-            "seed": str(self.file.seed), "version": __version__,
+            "seed": str(self.file.seed), "version": __version__, **self._about,
         }  # fmt: skip
 
     def grade(self) -> dict[str, float]:
         return self._grade
 
+    def _clock(self) -> tuple[float, float]:
+        """Seconds of this computer and of the pack at one moment: the fastest of some answers."""
+        found = []
+        for _ in range(5):
+            asked_s = time.monotonic()
+            pack_s = self._now()
+            took_s = time.monotonic() - asked_s
+            found.append((took_s, asked_s + took_s / 2.0, pack_s))
+        return min(found)[1:]
+
     def _prove(self) -> None:
         """What the rig can measure, before the first verdict."""
         self._start(None, None)
-        emulate = self._emulate
-        began_s, first_s = time.monotonic(), self._now()
         latency_ms, error = [], 0.0
+        began_s, first_s = self._clock()
         for k in range(ROUNDS):
-            asked_s, before_s = time.monotonic(), self._now()
-            self._ask(set={"plant.ambient_degc[0]": 20.0 + 0.5 * k})
-            after_s = self._now()
+            wanted, asked_s = 20.0 + 0.5 * k, time.monotonic()
+            self._ask(set={STIMULUS: wanted})
+            found = NAN
+            while found != wanted and time.monotonic() < asked_s + ARRIVES_S:
+                found = float(self._ask(get=[STIMULUS])["values"][STIMULUS])
             latency_ms.append((time.monotonic() - asked_s) * 1e3)
-            found = self._ask(get=["plant.ambient_degc[0]"])["values"]["plant.ambient_degc[0]"]
-            error = max(error, abs(float(found) - (20.0 + 0.5 * k)))
-            time.sleep(max(0.0, after_s - before_s - 0.01))
-        time.sleep(1.0)
-        last_s, ended_s = self._now(), time.monotonic()
-        emulate.wait("a status", lambda: "late_p999_us" in emulate.facts)
-        jitter_ms = float(emulate.facts["late_p999_us"]) * 1e-3
+            error = max(error, abs(found - wanted))
+            time.sleep(ROUND_S)
+        ended_s, last_s = self._clock()
         skew = ((last_s - first_s) / (ended_s - began_s) - 1.0) * 1e6
+        late_us = []
+        for process in self._processes:
+            process.wait("a status", lambda p=process: "late_p999_us" in p.facts)
+            late_us.append(float(process.facts["late_p999_us"]))
+        jitter_ms = max(late_us) * 1e-3
         self._stop()
         self.resolution_s = (float(np.median(latency_ms)) + jitter_ms) * 1e-3
         self._grade = {

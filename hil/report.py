@@ -42,7 +42,9 @@ def write(session: Session, path: Path) -> None:
 
 def _head(session: Session) -> str:
     identity: dict[str, str] = next((r["identity"] for r in session.results if r["identity"]), {})
-    grade: dict[str, float] = next((r["grade"] for r in session.results if r["grade"]), {})
+    grade: dict[str, float] = next(
+        (r["grade"] for r in reversed(session.results) if r["grade"]), {}
+    )  # as it was at the end
     counts = "".join(
         f'<div class="count {v}"><b>{session.count(v)}</b>{word}</div>' for v, word in WORDS.items()
     )
@@ -125,7 +127,7 @@ def _reactions(session: Session) -> str:
                     f'<tr><td><a href="#{_anchor(result)}">{escape(v["text"])}</a></td>'
                     f"<td class='number'>{_number(v['measured'])}</td>"
                     f"<td class='number'>{_number(v['limit'])}</td><td>{v['unit']}</td>"
-                    f"<td>{_bar(v)}</td></tr>"
+                    f"<td class='used'>{_bar(v)}</td></tr>"
                 )
     if not rows:
         return ""
@@ -176,6 +178,7 @@ def _test(session: Session, result: Result) -> str:
     pictures = "".join(svg(p) for p in result["pictures"])
     is_open = " open" if result["verdict"] == "fail" else ""
     said = f"<p class='fail'>{escape(result['text'])}</p>" if result["verdict"] == "fail" else ""
+    said += "".join(f"<p>Run again: {escape(why)}.</p>" for why in result["again"])
     return (
         f'<details id="{_anchor(result)}"{is_open}><summary><b class="{result["verdict"]}">'
         f"{WORDS[result['verdict']]}</b> {escape(_words(result['id']))} "

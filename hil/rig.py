@@ -34,6 +34,8 @@ REACHED = {"standby": "standby", "normal": "normal_drive", "charge": "normal_cha
 WITHIN_S = 15.0  # self-test, close and precharge take about five
 SETTLE_S = 1.0  # after the state was reached; where time is free, LONG_SETTLE_S
 LONG_SETTLE_S = 15.0  # insulation measured, cells tested, filters settled
+ABOUT = ("commit", "configuration_hash", "firmware_config_hash")
+"""What a recording says of the run that a report repeats."""
 CHARGE_C = 0.2  # current in the state "charge", of the rated capacity
 
 
@@ -155,6 +157,10 @@ class Rig(Protocol):
 
     def grade(self) -> dict[str, float]:
         """What the rig found out about itself: latency, jitter, clock skew, stimulus error."""
+
+    def missed(self) -> str:
+        """Why nothing that was measured since `begin` counts: the rig itself did not keep real
+        time. Empty when it did."""
 
     def close(self) -> None:
         """Ends everything it started."""

@@ -60,6 +60,16 @@ def result_of(
     }  # fmt: skip
 
 
+def never_ran(test: str, ids: tuple[str, ...]) -> Result:
+    """What is told of a test that the end of the run came before."""
+    return {
+        "id": test, "requirements": list(ids), "verdict": "not_run",
+        "text": "not run: the run was ended before it", "measured": None, "limit": None,
+        "unit": "", "seconds": 0.0, "recording": None, "verdicts": [], "pictures": [],
+        "identity": {}, "grade": {}, "again": [],
+    }  # fmt: skip
+
+
 def _first_line(report: pytest.TestReport) -> str:
     crash = getattr(report.longrepr, "reprcrash", None)
     text = str(crash.message if crash else report.longrepr)
@@ -145,7 +155,7 @@ class Session:
         """A test ended."""
         self.results.append(found)
         kept = ("id", "requirements", "verdict", "text", "measured", "limit", "unit", "seconds",
-                "recording")  # fmt: skip
+                "recording", "again")  # fmt: skip
         self._tell({"event": "test"} | {k: _finite(found[k]) for k in kept})
 
     def count(self, verdict: str) -> int:
@@ -168,6 +178,7 @@ class Session:
     def told(self) -> list[str]:
         """Lines before pytest's summary."""
         lines = [f"requirement gap: {gap}" for gap in self.gaps]
+        lines += [f"run again: {r['id']}: {why}" for r in self.results for why in r["again"]]
         reasons = {r["text"] for r in self.results if r["verdict"] == "skip"}
         if reasons and self.count("skip") == len(self.results):  # nothing ran: say why
             lines += [f"skipped: {reason}" for reason in sorted(reasons)]

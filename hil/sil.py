@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from bms_hil.diagnostic import Diagnostic, Wire
 from bms_hil.rig import (
+    ABOUT,
     CHARGE_C,
     LONG_SETTLE_S,
     REACHED,
@@ -25,7 +26,7 @@ from bms_hil.traces import NAN, Recording
 from bms_hil.verdicts import Log
 
 from bms import __version__, packs, spec
-from bms.errors import BmsError, ConfigError
+from bms.errors import BmsError, ConfigError, LinkError
 from bms.links import FRAME_DTYPE
 from bms.recorder import Event, Signal, Writer
 from bms.result import metadata
@@ -105,6 +106,26 @@ class Sil:
         ready.simulation.world.set_profile(np.zeros(1))  # a copy does not carry the demand
         self._base_s = ready.simulation.time_s
         self._listen(ready.simulation, state)
+
+    def prove(self) -> None:
+        """A device that is not ours starts and says so. LinkError with what was seen instead."""
+        start = self.file.start
+        key = ("standby", start.soc_frac, start.temperature_degc)
+        try:
+            self._ready[key] = self._reach(*key)
+        except ConfigError:
+            raise
+        except BmsError as error:
+            frames = [p.frames.id[p.frames.direction == SENT] for p in self._pieces]
+            seen = sorted({int(i) for ids in frames for i in ids})
+            told = ", ".join(f"{i:X}" for i in seen[:8])
+            told = (
+                f"{error}; seen: {told}" if seen else f"silence for {WITHIN_S:g} s after its start"
+            )
+            raise LinkError(
+                f"{self.file.dut}: {told}; to fix: it must send BmsState of bms.dbc, or "
+                "a dut.toml must say what it sends"
+            ) from None
 
     def _fresh(self, soc: float, warm: float) -> Simulation:
         """A simulation at its beginning; made once for each start."""
@@ -334,11 +355,14 @@ class Sil:
         """What makes a result reproducible."""
         about = metadata(self._running) if self._simulation else {}
         device = "solid-bms firmware" if self._firmware is None else str(self._firmware)
-        kept = {k: str(about[k]) for k in ("commit", "config_hash", "firmware") if k in about}
+        kept = {k: str(about[k]) for k in ABOUT if k in about}
         return {
             "device": device, "rig": "sil", "pack": self._pack.name, "seed": str(self.file.seed),
             "version": __version__, **kept,
         }  # fmt: skip
+
+    def missed(self) -> str:
+        return ""
 
     def grade(self) -> dict[str, float]:
         """Virtual time has no latency: steps are exact. Events are told to the millisecond."""
@@ -353,7 +377,9 @@ def open_rig(file: RigFile) -> Sil:
     if file.dut.endswith(".toml"):
         from bms_hil.sil_other import Other
 
-        made = Other(file)
+        made: Sil = Other(file)
+    else:
+        made = Sil(file)
+    if file.dut != "ours":
         made.prove()
-        return made
-    return Sil(file)
+    return made

@@ -6,7 +6,7 @@ a quantity of the pack, what the pack does becomes what the instrument measures.
 
     cell simulator   voltage, open and short of each cell -> electromotive force, sense wire
     supply           -> supply of the control unit
-    load             -> current of the pack, once its contactors are closed
+    load, charger    -> current of the pack, once its contactors are closed
     lines            -> interlock, crash, ignition
 
 It proves the rig's own code, and nothing about real instruments.
@@ -15,42 +15,51 @@ It proves the rig's own code, and nothing about real instruments.
 from __future__ import annotations
 
 import shutil
+import subprocess
+import sys
 import tempfile
 import threading
+import time
 from pathlib import Path
 from typing import Any
 
 from bms_hil.adapters import _visa
 from bms_hil.processes import Process, free_port
 
-from bms.errors import BmsError
+from bms.errors import BmsError, LinkError
 
 SCENARIO = Path(__file__).parent / "scenarios" / "bench.toml"
 CELL_ERROR_V = 0.0004  # between terminals and read-back: a simulator's own error, assumption
+SEEN_S = 0.05  # from telling a voltage until it can be read, at worst
 LINES = {"interlock": 1, "crash": 2, "ignition": 3}
-SUPPLY, LOAD = "TCPIP0::127.0.0.1::inst0::INSTR", "TCPIP0::127.0.0.1::inst1::INSTR"
+SUPPLY, LOAD, CHARGER = (f"TCPIP0::127.0.0.1::inst{k}::INSTR" for k in range(3))
 BOXES = ("TCPIP0::127.0.0.1::5025::SOCKET", "TCPIP0::127.0.0.1::5026::SOCKET")
 A_BOX = 8
 
 
 class StandIn:
-    """Processes and wires. visa: "FILE@sim"."""
+    """Processes and wires. visa: "FILE@sim". face: the device has this serial face as well, at the
+    port `serial`."""
 
-    def __init__(self, pack: str, visa: str, *, seed: int) -> None:
+    def __init__(self, pack: str, visa: str, *, seed: int, face: str = "") -> None:
         import pyvisa
 
         self._folder = Path(tempfile.mkdtemp(prefix="bms-lab-"))
         self._devices: Any = pyvisa.ResourceManager(visa).visalib.devices  # type: ignore[attr-defined]
         port, link = free_port(), self._folder / "afe"
         self.can = f"socketcand:127.0.0.1:{port}/can0"
-        self.failure = ""
+        self.failure, self.serial = "", ""
         self._ends = threading.Event()
         self._bias: dict[int, float] = {}
+        self._moved_s: dict[int, float] = {}
         self._told: dict[str, float] = {}
         self._load_a = 0.0
         self.processes: list[Process] = []
+        self._face: subprocess.Popen[str] | None = None
         try:
             self._start(pack, port, link, seed)
+            if face:
+                self._show(face)
         except BaseException:
             self.close()
             raise
@@ -68,6 +77,15 @@ class StandIn:
         self.ecu = Process("ecu", "--afe", link, "--can", self.can, "--pack", pack)
         self.processes.append(self.ecu)
 
+    def _show(self, face: str) -> None:
+        """`bms face` beside the device: it knows what the bus says and nothing else."""
+        self.serial = str(self._folder / "face")
+        command = [sys.executable, "-m", "bms.cli", "face", self.can, f"{face}=pty:{self.serial}"]
+        self._face = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+        assert self._face.stdout is not None
+        if not self._face.stdout.readline():
+            raise LinkError(f"bms face {face} has ended: the stand-in has no serial port")
+
     # ---- the wires ----
 
     def _wires(self) -> None:
@@ -80,8 +98,8 @@ class StandIn:
 
     def _step(self) -> None:
         cells = [f"plant.block_voltage_v[{k}]" for k in range(A_BOX * len(BOXES))]
-        seen = self.emulate.ask(get=[*cells, "plant.pack_current_a", "plant.link_voltage_v",
-                                     "plant.contactor_closed"])["values"]  # fmt: skip
+        seen = self.emulate.ask(get=[*cells, "plant.pack_current_a", "plant.link_voltage_v"])
+        seen = seen["values"]
         with _visa.LOCK:
             wanted = self._lines() | self._cells([float(seen[c]) for c in cells])
             self._meters(seen)
@@ -89,7 +107,10 @@ class StandIn:
         self._say(wanted)
         if load_a != self._load_a:
             self._load_a = load_a
-            self.emulate.ask(load={"current_a": load_a, "obeys_limits": False})
+            if load_a < 0.0:
+                self.emulate.ask(charge=-load_a)
+            else:
+                self.emulate.ask(load={"current_a": load_a, "obeys_limits": False})
 
     def _say(self, wanted: dict[str, float]) -> None:
         changed = {k: v for k, v in wanted.items() if self._told.get(k) != v}
@@ -113,23 +134,27 @@ class StandIn:
         return found
 
     def _cells(self, block_v: list[float]) -> dict[str, float]:
-        """The electromotive force that brings each block to its simulator's voltage."""
-        found, open_wires = {}, 0
+        """The electromotive force that brings each block to its simulator's voltage. What was told
+        takes a moment to be seen; told again before, it would be too much."""
+        found, open_wires, now_s = {}, 0, time.monotonic()
         for k, now_v in enumerate(block_v):
             box, n = BOXES[k // A_BOX], k % A_BOX + 1
             fault = self._ask(box, f"OUTP{n}:FAUL?")
             is_on = self._ask(box, f"OUTP{n}?") == "1" and fault != "SHORT"
             target_v = float(self._ask(box, f"SOUR{n}:VOLT?")) if is_on else 0.0
             open_wires |= (fault == "OPEN") << k
-            if abs(target_v - now_v) > CELL_ERROR_V:
+            far = abs(target_v - now_v) > CELL_ERROR_V
+            if far and now_s - self._moved_s.get(k, 0.0) > SEEN_S:
                 self._bias[k] = round(self._bias.get(k, 0.0) + target_v - now_v, 5)
+                self._moved_s[k] = now_s
             found[f"plant.cell_bias_v[{k}]"] = self._bias.get(k, 0.0)
             self._put(box, f"SIM{n}:VOLT {now_v + CELL_ERROR_V * (-1) ** k:.5f}")
         return found | {"chips.open_wire[0]": float(open_wires)}
 
     def _current(self) -> float:
-        is_on = self._ask(LOAD, "INP?") == "1"
-        return float(self._ask(LOAD, "CURR?")) if is_on else 0.0
+        draws, gives = self._ask(LOAD, "INP?") == "1", self._ask(CHARGER, "OUTP?") == "1"
+        drawn_a = float(self._ask(LOAD, "CURR?")) if draws else 0.0
+        return drawn_a - (float(self._ask(CHARGER, "CURR?")) if gives else 0.0)
 
     def _meters(self, seen: dict[str, float]) -> None:
         self._put(LOAD, f"SIM:VOLT {float(seen['plant.link_voltage_v']):.4f}")
@@ -139,11 +164,15 @@ class StandIn:
     def died(self) -> str:
         """Why it stands for nothing any more; empty while it does."""
         dead = [f"bms {p.name} has ended" for p in self.processes if not p.is_alive]
+        dead += ["bms face has ended"] if self._face and self._face.poll() is not None else []
         return self.failure or "; ".join(dead)
 
     def close(self) -> None:
         """Ends everything it started."""
         self._ends.set()
+        if self._face is not None:
+            self._face.terminate()
+            self._face.communicate()
         for process in reversed(self.processes):
             process.close()
         shutil.rmtree(self._folder, ignore_errors=True)

@@ -6,8 +6,11 @@ a bench's line for pins and memory (ext/target/bench.h).
         Simulation(..., firmware=board.library)
 
 In lock-step the board waits for the bench each millisecond, and a run is the same bit for bit as
-the host's. Free-running it steps on its own clock, whose millisecond lasts `stretch` real ones: the
-emulator moves about 40 kB/s through its serial lines, and a pack says more in a second.
+the host's. Free-running it waits for nobody: it steps on its own timer, whose millisecond lasts
+`stretch` real ones, because the emulator moves about 40 kB/s through its serial lines and a pack
+says more in a second. The pack follows the board's milliseconds one by one, as they come; bytes
+and frames are on the way as long as the host takes. `config` says what the firmware is built for:
+here with LINE_DELAY_MS, as at any bench whose lines have a way to go.
 """
 
 from __future__ import annotations
@@ -16,8 +19,6 @@ import ctypes
 import socket
 import struct
 import subprocess
-import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,12 +28,13 @@ from bms.errors import BmsError
 from bms.firmware import image
 from bms.firmware.image import CELLS, Image
 
-__all__ = ["STRETCH", "Wired", "WiredBoard", "build", "missing", "paced"]
+__all__ = ["LINE_DELAY_MS", "STRETCH", "Wired", "WiredBoard", "build", "missing"]
 
 LINES = 4  # monitor chips, vehicle bus, bench, sensor bus
 CONFIG, MAGIC = 0x2110_0000, 0x42454E43
 BUFFER_BYTES = 1 << 20  # the kernel may give less
-STRETCH = 20  # of a millisecond: what an emulated board keeps up with on a busy machine
+STRETCH = 10  # of a millisecond: what an emulated board keeps up with on a busy machine; 5 is not
+LINE_DELAY_MS = 12  # what a question to the chips and its answer may be on the way, free-running
 
 
 @dataclass(frozen=True)
@@ -104,14 +106,3 @@ class WiredBoard:
 
     def __exit__(self, *_: object) -> None:
         self.close()
-
-
-def paced(run: Callable[[float], object], seconds: float, stretch: int) -> None:
-    """Runs a simulation for some simulated seconds against the clock, a millisecond of it in
-    `stretch` real ones; one that is late catches up."""
-    began = time.monotonic()
-    for k in range(round(seconds * 1e3)):
-        ahead_s = began + 1e-3 * k * stretch - time.monotonic()
-        if ahead_s > 0.0:
-            time.sleep(ahead_s)
-        run(1e-3)

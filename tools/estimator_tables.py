@@ -1,4 +1,4 @@
-"""Measures estimator, fits, power and leaks and writes the tables of the manuals.
+"""Measures estimator, fits, power, leaks and balancing and writes the tables of the manuals.
 
     python tools/estimator_tables.py            measure (ten minutes) and write
     python tools/estimator_tables.py speed fit  only these
@@ -14,6 +14,10 @@ import re
 import sys
 from pathlib import Path
 from types import ModuleType
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from bms.bench.balancing import Outcome
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = {
@@ -21,6 +25,7 @@ PAGES = {
     "docs/fit.md": ("fit",),
     "docs/thermal_observer.md": ("power",),
     "docs/soft-short.md": ("leak",),
+    "docs/explanation/states.md": ("balancing",),
 }
 sys.path.insert(0, str(ROOT / "src"))
 
@@ -206,6 +211,26 @@ def leak_table() -> str:
     return "\n".join(lines)
 
 
+STRATEGIES = {"voltage": "by voltage at rest", "charge": "by estimated charge"}
+
+
+def balancing_row(name: str, done: Outcome) -> str:
+    """One strategy: what `bms.bench.balancing.balance` gave."""
+    cells = (
+        STRATEGIES[name], f"{done.hours:.2f} h", f"{done.bound_h:.2f} h",
+        f"{done.energy_wh:.2f} Wh", f"{100.0 * done.left_frac:.2f} %",
+    )  # fmt: skip
+    return "| " + " | ".join(cells) + " |"
+
+
+def balancing_table() -> str:
+    """Both strategies on one uneven pack."""
+    from bms.bench.balancing import balance
+
+    head = ["| strategy | time to balance | bound | energy lost | left of 3 % |", "|---" * 5 + "|"]
+    return "\n".join(head + [balancing_row(name, balance(name)) for name in STRATEGIES])
+
+
 def missing(text: str, names: tuple[str, ...]) -> list[str]:
     """Tables that are not there, or have no row."""
     found = {name: re.search(rf"<!-- {name} -->\n\|.*\n\|---.*\n\|.*\n", text) for name in names}
@@ -244,6 +269,8 @@ def main() -> int:
         write({"speed": speed_table()})
     if "leak" in wanted:
         write({"leak": leak_table()})
+    if "balancing" in wanted:
+        write({"balancing": balancing_table()})
     return 0
 
 

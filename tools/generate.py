@@ -120,8 +120,8 @@ typedef struct {
     uint8_t id, group, reaction, sample;
     uint8_t tiers;   /* bit n: has tier n, so 1u << TIER_TRIP */
     uint8_t latch;   /* 1: stays until a clear request */ uint8_t service; /* 1: the clear request
-    must come with ServiceClear */ uint16_t debounce_samples; uint32_t window_ms, debounce_ms,
-    deadline_ms;
+    must come with ServiceClear */ uint16_t debounce_samples;
+    uint32_t window_ms, debounce_ms, clear_ms, deadline_ms;
     int32_t threshold[4]; /* by tier, in the unit of the diagnosis; 0: none, or the limit is in the
     configuration */
 } diagnosis_row_t;"""
@@ -167,8 +167,8 @@ def _diagnosis_row(row: spec.Diagnosis) -> str:
         f"    {{DIAG_{row.name.upper()}, DIAG_GROUP_{row.group.upper()}, "
         f"REACTION_{row.reaction.upper()}, SAMPLE_{row.sample.upper()}, {tiers}, "
         f"{int(row.latch)}, {int(row.service)},\n     "
-        f"{row.debounce_samples}u, {row.window_ms}u, {row.debounce_ms}u, {row.deadline_ms}u, "
-        f"{{{thresholds}}}}},"
+        f"{row.debounce_samples}u, {row.window_ms}u, {row.debounce_ms}u, {row.clear_ms}u, "
+        f"{row.deadline_ms}u, {{{thresholds}}}}},"
     )
 
 

@@ -30,8 +30,6 @@
 #define health_join single_health_join
 #define health_rest single_health_rest
 #define health_rest_over single_health_rest_over
-#define health_r0_25_ohm single_health_r0_25_ohm
-#define health_contact_lost single_health_contact_lost
 #define health_weakest single_health_weakest
 #define health_write single_health_write
 #define health_read single_health_read

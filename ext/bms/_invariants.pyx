@@ -1,4 +1,4 @@
-# distutils: sources = ext/invariants/invariants.c ext/invariants/truth.c ext/invariants/wire.c ext/firmware/generated/bms_dbc.c
+# distutils: sources = ext/invariants/invariants.c ext/invariants/truth.c ext/invariants/wire.c ext/invariants/calls.c ext/invariants/told.c ext/firmware/generated/bms_dbc.c
 """The oracle over the truth as compiled code: see ext/invariants/invariants.h. `bms.invariants` fills its limits in and reads it."""
 
 include "fields.pxi"

@@ -9,6 +9,7 @@ const size_t ivt_field_count = FIELD_COUNT(ivt_fields);
 
 enum { CURRENT, U1, U2, U3, TEMPERATURE, POWER, CHARGE, ENERGY };
 enum { MODE_OFF = 0, MODE_TRIGGERED = 1, MODE_CYCLIC = 2 };
+enum { SENDS_NOTHING = 1, REPEATS = 2 };
 enum { STATUS_OVER_CURRENT = 0x10, STATUS_RESULT_ERROR = 0x20, STATUS_ANY_ERROR = 0x40 };
 
 #define ID_RESULT 0x521u
@@ -130,9 +131,9 @@ static ecu_can_frame_t *frame_at(ivt_t *s, ecu_can_frame_t *out, uint16_t *out_c
 
 static bool send_result(ivt_t *s, uint32_t k, uint64_t now_us, ecu_can_frame_t *out, uint16_t *out_count, uint16_t out_max)
 {
-    if (*out_count >= out_max && !s->silent) return false;
-    if (!s->frozen) measure(s, k, now_us);
-    if (!s->silent) {
+    if (*out_count >= out_max && s->silent != SENDS_NOTHING) return false;
+    if (!s->frozen && s->silent != REPEATS) measure(s, k, now_us);
+    if (s->silent != SENDS_NOTHING) {
         ecu_can_frame_t *const frame = frame_at(s, out, out_count, out_max, ID_RESULT + k, 6);
         const bool flip = (s->result_flags[k] & 0x80u) != 0, little = (s->result_flags[k] & 0x40u) != 0;
         const uint32_t raw = (uint32_t)(flip ? -s->value[k] : s->value[k]);
@@ -140,7 +141,7 @@ static bool send_result(ivt_t *s, uint32_t k, uint64_t now_us, ecu_can_frame_t *
         frame->data[1] = status_of(s, k);
         for (uint32_t n = 0; n < 4u; ++n) frame->data[2u + n] = (uint8_t)(raw >> (little ? 8u * n : 24u - 8u * n));
     }
-    s->counter[k] = (s->counter[k] + 1u) & 15u;
+    if (s->silent != REPEATS) s->counter[k] = (s->counter[k] + 1u) & 15u;
     return true;
 }
 

@@ -20,7 +20,7 @@
     S(f64, temperature_degc, "degC", "of the shunt") \
     S(u64, noise_key, "1", "Philox key of all result noise") \
     S(u32, serial, "1", "serial number") \
-    S(u32, silent, "bool", "broken: sends nothing") \
+    S(u32, silent, "enum", "broken: 1 sends nothing, 2 its last frames again and again") \
     S(u32, frozen, "bool", "broken: values stand still, counters go on") \
     S(u32, sign_flip, "bool", "broken: mounted the wrong way round") \
     S(u32, invalid, "bool", "broken: every result carries its error bit") \

@@ -20,6 +20,7 @@
 #define PART_79616 0x21u
 #define BLEED_TIMER 1u           /* 10 s: a chip's most when the host dies */
 #define BAL_PAUSE 0x40u
+#define BAL_GO 0x02u
 #define BLEED_REFRESH_MS 6000u
 
 enum {
@@ -195,7 +196,7 @@ static void identified(bms_t *self)
     for (uint32_t chip = 0; chip < self->config.set.modules && wrong < 0; ++chip) wrong = self->afe.order_wrong[chip] ? (int32_t)chip : -1;
     if (self->afe.far_chips == 0u) self->afe.gap = 0u;
     diag_sample(self, DIAG_AFE_ORDER, wrong >= 0 ? TIER_TRIP : TIER_NONE, 1, wrong);
-    enter(self, AFE_CONFIGURE, 0u);
+    if (self->afe.phase != AFE_RUN) enter(self, AFE_CONFIGURE, 0u);
 }
 
 /* Nobody answered where a ring is wired: it may be open. */
@@ -277,6 +278,7 @@ static void give_addresses(bms_t *self, ecu_out_t *out)
 static void configure(bms_t *self, ecu_out_t *out)
 {
     const bms_settings_t *const set = &self->config.set;
+    static const uint8_t off[8] = {0};
     const uint8_t thresholds[2] = {(uint8_t)set->chip_overvoltage_code, (uint8_t)set->chip_undervoltage_code};
     uint8_t gpio[4];
     switch (self->afe.step++) {
@@ -291,12 +293,18 @@ static void configure(bms_t *self, ecu_out_t *out)
     case 5: write_all(self, out, REG_CONTROL2, 0x01u); break; /* TSREF on */
     case 6: write_all(self, out, REG_ADC_CTRL1, 0x06u); break; /* main ADC, continuous */
     case 7: write_all(self, out, REG_OVUV_CTRL, 0x05u); break; /* comparators, round robin */
-    case 8: chain_write_all(self, out, REG_FAULT_RST1, ALL_FAULTS, 2u); break;
+    case 8: chain_write_all(self, out, REG_CB_CELL16, off, 8u); break; /* switches that somebody left on: their timers may run for long */
+    case 9: chain_write_all(self, out, REG_CB_CELL16 + 8u, off, 8u); break;
+    case 10: write_all(self, out, REG_BAL_CTRL2, BAL_GO); break;
+    case 11: chain_write_all(self, out, REG_FAULT_RST1, ALL_FAULTS, 2u); break;
     default:
         enter(self, AFE_RUN, 3000u); /* two conversions of everything */
         self->afe.cells_us = self->afe.gpio_us = self->afe.module_us = self->afe.status_us = self->afe.wait_us;
         self->afe.config_us = self->afe.wait_us + (self->afe.config_failures != 0u ? 20000u : 0u);
         memset(self->afe.bleed_set, 0, sizeof self->afe.bleed_set);
+        self->afe.bleed_part = self->afe.pause_set = 0u;
+        memset(self->afe.unheard, 1, sizeof self->afe.unheard);
+        for (uint32_t chip = 0; chip < set->modules; ++chip) self->afe.bleed_us[chip] = self->now_us;
         break;
     }
 }
@@ -327,6 +335,7 @@ static bool write_bleeds(bms_t *self, ecu_out_t *out)
         }
         afe->bleed_set[chip] = wanted; /* from here on its readings count as disturbed */
         afe->bleed_us[chip] = self->now_us;
+        afe->unheard[chip] = 1u;
     }
     if (afe->bleed_part < 2u) {
         uint8_t timers[8];
@@ -338,7 +347,7 @@ static bool write_bleeds(bms_t *self, ecu_out_t *out)
         afe->bleed_part += 1u;
         return true;
     }
-    write_one(self, out, chip, REG_BAL_CTRL2, 0x02u); /* go, manual */
+    write_one(self, out, chip, REG_BAL_CTRL2, BAL_GO);
     afe->bleed_part = 0u;
     afe->bleed_next = (uint8_t)(chip + 1u < self->config.set.modules ? chip + 1u : 0u);
     return true;
@@ -366,14 +375,16 @@ static void run(bms_t *self, ecu_out_t *out)
         afe->config_bad = 0u;
         enter(self, AFE_CONFIGURE, 0u); /* written once more; what it reads back as then is final */
     } else if (is_due(now_us, &afe->config_us, CONFIG_PERIOD_US)) {
-        chain_ask(self, out, AFE_ASK_CONFIG, REG_ACTIVE_CELL, AFE_CONFIG_BYTES);
+        const bool wrong = any_chip(self, afe->order_wrong); /* looked at again: somebody may put it right */
+        if (wrong) chain_ask(self, out, AFE_ASK_IDENTITY, REG_PARTID, IDENTITY_BYTES);
+        else chain_ask(self, out, AFE_ASK_CONFIG, REG_ACTIVE_CELL, AFE_CONFIG_BYTES);
     } else if (afe->clear_faults != 0u && now_us >= afe->alarm_us + ALARM_US) {
         chain_write_all(self, out, REG_FAULT_RST1, ALL_FAULTS, 2u); /* what lasts comes back */
         afe->alarm_us = now_us;
         afe->clear_faults = 0u;
     } else if (afe->pause_wanted != afe->pause_set && afe->bleed_part == 0u) {
         afe->pause_set = afe->pause_wanted;
-        afe->pause_us = now_us;
+        memset(afe->unheard, 1, sizeof afe->unheard);
         write_all(self, out, REG_BAL_CTRL2, afe->pause_set != 0u ? BAL_PAUSE : 0u);
     } else if (afe->pause_set == 0u) {
         (void)write_bleeds(self, out);
@@ -416,7 +427,7 @@ void afe_step(bms_t *self, const ecu_in_t *in, ecu_out_t *out)
         if (chain_waits(self, out)) return;
         finish(self);
     }
-    if (self->now_us < afe->wait_us || out->uart[0].low_us != 0u) return;
+    if (self->now_us < afe->wait_us) return;
     switch (afe->phase) {
     case AFE_WAKE:
         pulse(out, WAKE_LOW_US);

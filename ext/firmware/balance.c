@@ -71,6 +71,20 @@ static bool is_above(const bms_t *self, uint32_t b, bool chosen, float low_frac)
     return self->measure.told_uv[b] - self->measure.told_min_uv > (chosen ? set->balance_stop_uv : set->balance_start_uv);
 }
 
+/* Between two choices: a block that fell meanwhile is let go at once, by a reading that its own switch lowers if anything. */
+static void let_go(bms_t *self)
+{
+    const bms_settings_t *const set = &self->config.set;
+    for (uint32_t chip = 0; chip < set->modules; ++chip) {
+        for (uint32_t c = 0; self->afe.bleed_wanted[chip] != 0u && c < set->blocks_per_module; ++c) {
+            const uint32_t b = chip * set->blocks_per_module + c, keep = ~(1u << c);
+            if (b >= set->blocks || self->measure.cell_uv[b] > set->balance_min_uv) continue;
+            self->balance.want[chip] = (uint16_t)(self->balance.want[chip] & keep);
+            self->afe.bleed_wanted[chip] = (uint16_t)(self->afe.bleed_wanted[chip] & keep);
+        }
+    }
+}
+
 /* True when some block is to be bled. Called with readings that no switch disturbs. */
 static bool choose(bms_t *self)
 {
@@ -134,6 +148,7 @@ void balance_slow(bms_t *self)
         balancing_stop(self);
         return;
     }
+    if (b->active != 0u) let_go(self);
     pause(self);
     switch (b->phase) {
     case BALANCE_ODD:

@@ -130,8 +130,8 @@ typedef struct {
     uint64_t request_us;      /* of the last good one */
     uint32_t good, crc_errors, counter_errors, malformed;
     uint64_t charger_us;
-    uint16_t bad_in_row;
-    uint8_t charger_seen, charger_state, reserved[4];
+    uint8_t bad; /* bad requests, each weighs two good ones */
+    uint8_t charger_seen, charger_state, reserved[5];
 } canin_t;
 
 typedef struct {

@@ -8,13 +8,24 @@
 #define MODE_LAST 2u
 #define REQUEST_LEAST_MS 4
 #define SILENCE_MS 500u     /* after it the vehicle asks for nothing */
+#define BAD_WEIGHT 2
+#define BAD_MOST 6
 
+/* A bad request weighs two good ones: a second sender whose counter runs beside the genuine one makes every other request bad. */
 static void reject(bms_t *self, uint32_t *counter)
 {
     canin_t *const in = &self->canin;
     *counter += 1u;
-    in->bad_in_row = (uint16_t)min_i32(in->bad_in_row + 1, 60000);
-    diag_sample(self, DIAG_VCU_E2E, TIER_WARN, (int32_t)in->bad_in_row, -1);
+    in->bad = (uint8_t)min_i32(in->bad + BAD_WEIGHT, BAD_MOST);
+    diag_sample(self, DIAG_VCU_E2E, TIER_WARN, in->bad, -1);
+}
+
+static void accept(bms_t *self)
+{
+    canin_t *const in = &self->canin;
+    in->good += 1u;
+    if (in->bad != 0u) in->bad = (uint8_t)(in->bad - 1u);
+    if (in->bad < BAD_WEIGHT) diag_sample(self, DIAG_VCU_E2E, TIER_NONE, in->bad, -1);
 }
 
 static void take_request(bms_t *self, const ecu_can_frame_t *frame)
@@ -40,8 +51,7 @@ static void take_request(bms_t *self, const ecu_can_frame_t *frame)
     const int32_t gap_ms = (int32_t)elapsed_ms(self->now_us, in->request_us);
     const bool in_time = in->known == 0u || (gap_ms >= REQUEST_LEAST_MS && gap_ms <= diagnosis_table[DIAG_VCU_TIMING].threshold[TIER_WARN]);
     diag_sample(self, DIAG_VCU_TIMING, in_time ? TIER_NONE : TIER_WARN, gap_ms, -1);
-    in->good += 1u;
-    in->bad_in_row = 0u;
+    accept(self);
     in->known = 1u;
     in->request_us = self->now_us;
     in->mode = request.mode;
@@ -51,7 +61,6 @@ static void take_request(bms_t *self, const ecu_can_frame_t *frame)
     if (request.clear_request == 0u) in->clear_edge = 0u;
     else if (in->clear == 0u) in->clear_edge = 1u; /* stands until its authority is there */
     in->clear = request.clear_request;
-    diag_sample(self, DIAG_VCU_E2E, TIER_NONE, 0, -1);
 }
 
 static void take_charger(bms_t *self, const ecu_can_frame_t *frame)

@@ -108,6 +108,7 @@ static void expect(bms_t *self, uint8_t question, uint32_t address, uint32_t byt
 {
     afe_t *const afe = &self->afe;
     afe->asked = question;
+    afe->asked_us = self->now_us;
     afe->expect_register = (uint16_t)address;
     afe->expect_bytes = (uint16_t)bytes;
     afe->answered = 0u;

@@ -69,7 +69,7 @@ static bool enter(bms_t *self, uint8_t state)
 {
     contactor_t *const c = &self->contactor;
     BMS_ASSERT(self, c->state < STATE_COUNT && (contactor_next[c->state] >> state & 1u) != 0u);
-    if (c->moved != 0u || c->state >= STATE_COUNT || state_is_dead(c->state)) return false;
+    if (c->moved != 0u || state_is_dead(c->state)) return false;
     c->state = state;
     c->step = c->link_rose = 0u;
     c->moved = 1u;
@@ -290,7 +290,11 @@ static void open_in_order(bms_t *self)
 static void precharge(bms_t *self)
 {
     contactor_t *const c = &self->contactor;
-    if (contactor_wanted(self) != c->mode || !measures(self)) {
+    /* Until main plus is told to close nothing much flows: who asked must still be asking with authority, and nothing may have been
+     * found that forbids it, such as a resistor that gets too hot. */
+    const bool forbidden = self->protect.inhibit != 0u || (c->mode == MODE_CHARGE && self->protect.inhibit_charge != 0u);
+    const bool asked = c->step > CLOSE_LINK || (request_may_enter(self, c->mode) && !forbidden);
+    if (contactor_wanted(self) != c->mode || !asked || !measures(self)) {
         open_in_order(self);
         return;
     }

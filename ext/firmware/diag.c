@@ -1,16 +1,14 @@
 /* Debounce, latch, and what follows from all diagnoses together. The table is generated from src/bms/spec/diagnoses.toml.
  *
  * A sample names the tier it crosses. A tier is concluded after `debounce_samples` such samples in a row, or `debounce_ms` after the
- * first if no good sample came since: silence after a bad sample counts as bad. It ends after samples below it for CLEAR_MS. The
+ * first if no good sample came since: silence after a bad sample counts as bad. It ends after samples below it for `clear_ms`. The
  * highest tier of a diagnosis with `latch` stays until a clear request that finds the cause gone. */
 #include "bms.h"
 #include "util.h"
 
-#define CLEAR_MS 1000u
-
 static uint32_t highest_tier(const diagnosis_row_t *row)
 {
-    return (row->tiers >> TIER_TRIP & 1u) != 0u ? TIER_TRIP : ((row->tiers >> TIER_WARN & 1u) != 0u ? TIER_WARN : TIER_OPERATE);
+    return (row->tiers >> TIER_TRIP & 1u) != 0u ? TIER_TRIP : TIER_WARN; /* none ends at operate */
 }
 
 static void set_bit(uint64_t *words, uint32_t id)
@@ -87,7 +85,7 @@ static void age(bms_t *self, uint32_t id)
         held = t;
         if (t > d->tier) conclude(self, d, row, t);
     }
-    const bool quiet = elapsed_ms(self->now_us, d->good_us) >= CLEAR_MS;
+    const bool quiet = elapsed_ms(self->now_us, d->good_us) >= row->clear_ms;
     if (d->latched != 0u) {
         d->gone = quiet && d->sampled < TIER_WARN;
     } else if (held < d->tier && quiet) {

@@ -5,8 +5,13 @@
 /* Variances of charge from which the OCV is fitted over a wider span: 1 %, 5 %. */
 #define SPREAD_1 1e-4f
 #define SPREAD_2 2.5e-3f
-#define SPIKE_DOUBT 4e-6f /* added to the variance by each reading more than three sigmas off: a lasting one opens the interval */
-#define STRAY_DOUBT 4e-5f /* and more than ten sigmas off */
+/* What a reading more than three sigmas off (spike) or ten (stray) adds to the variances: a lasting difference opens the interval of
+ * charge before it moves the charge, and while current flows it may as well be a resistance that jumped. */
+#define SPIKE_SHARE 0.1f      /* of the part of either variance that the reading speaks of */
+#define SPIKE_DOUBT 4e-6f     /* charge, on a plateau: where the OCV is steep, the same voltage is less of it */
+#define STRAY_DOUBT 4e-5f
+#define SPIKE_RESISTANCE 0.02f /* resistance error rho */
+#define STRAY_RESISTANCE 4.0f
 
 #define FLAT_REACH 0.25f /* of charge within three sigmas of a voltage: a plateau */
 
@@ -23,8 +28,10 @@
 /* Charge moved and time after which the resistance error may be another one (assumption). */
 #define RESISTANCE_HOLDS_FRAC 0.15f
 #define RESISTANCE_HOLDS_S 40000.0f
-#define RESISTANCE_MOST 4.0f
+#define RESISTANCE_MOST 30.0f /* a busbar that came loose */
 #define RESISTANCE_LEAST (-0.8f)
+
+#define SURE_FRAC 0.1f /* an interval of the pack as narrow as this leaves the state of charge where it was found */
 
 /* No cell is operated beyond these. */
 #define SOC_MOST 1.005f
@@ -209,7 +216,7 @@ static void advance_common(est_bank_t *bank, const est_params_t *params, float d
 /* Elementwise and free of branches, so that it vectorises. t: covariance of the state with the innovation, u: of x1, s: variance of the
  * innovation; Joseph form, so any gain keeps P positive. Where the slope has become less, what x1 did to charge before (c1) outweighs
  * what it would do now (a p11): trusting that x1 is the very same there would turn the gain round, so charge is left alone. A reading
- * more than five sigmas off moves the state by a fifth only, one more than ten the less the further it is off: a channel that lies is
+ * more than three sigmas off moves the state by a fifth only, one more than ten the less the further it is off: a channel that lies is
  * shrugged off, a spike too, and a lasting difference opens the interval first and moves the charge within it. */
 BMS_CLONES
 static void update_blocks(est_bank_t *restrict bank, const est_params_t *restrict params, const pass_t *restrict pass,
@@ -247,8 +254,11 @@ static void update_blocks(est_bank_t *restrict bank, const est_params_t *restric
         const float t3 = a * p13 - p23 - ohmic * p33 + x1 * c3, u1 = a * c1 - c2 - ohmic * c3 + x1;
         const float s = a * t1 - t2 - ohmic * t3 + x1 * u1 + noise + mismatch * r0 * r0;
         const float inverse = valid[b] != 0u ? 1.0f / s : 0.0f, surprise = y * y * inverse;
-        const bool strays = surprise > 100.0f;
-        const float k = strays ? 2.0f * inverse / surprise : (surprise > 25.0f ? 0.2f * inverse : inverse), doubt = strays ? STRAY_DOUBT : (surprise > 9.0f ? SPIKE_DOUBT : 0.0f);
+        const bool strays = surprise > 100.0f, spikes = surprise > 9.0f;
+        const float k = strays ? 2.0f * inverse / surprise : (spikes ? 0.2f * inverse : inverse);
+        const float steep = 1.0f / (1.0f + a * a);
+        const float doubt = strays ? STRAY_DOUBT * steep : (spikes ? SPIKE_DOUBT * steep + SPIKE_SHARE * t1 * t1 * inverse : 0.0f);
+        const float other = strays ? STRAY_RESISTANCE : (spikes ? SPIKE_RESISTANCE + SPIKE_SHARE * t3 * t3 * inverse : 0.0f);
         const float k1 = a * p11 + x1 * c1 > 0.0f ? k * t1 : 0.0f, k2 = k * t2, k3 = k * t3;
 
         bank->v1_v[b] = v1;
@@ -260,7 +270,7 @@ static void update_blocks(est_bank_t *restrict bank, const est_params_t *restric
         bank->p13[b] = p13 - k1 * t3 - k3 * (t1 - k1 * s);
         bank->p22[b] = p22 - k2 * (2.0f * t2 - k2 * s);
         bank->p23[b] = p23 - k2 * t3 - k3 * (t2 - k2 * s);
-        bank->p33[b] = p33 - k3 * (2.0f * t3 - k3 * s);
+        bank->p33[b] = p33 - k3 * (2.0f * t3 - k3 * s) + other;
         bank->c1[b] = c1 - k1 * u1;
         bank->c2[b] = c2 - k2 * u1;
         bank->c3[b] = c3 - k3 * u1;
@@ -345,8 +355,11 @@ est_pack_t est_pack(const est_bank_t *bank)
         high_min = z + reach < high_min ? z + reach : high_min;
         high_max = z + reach > high_max ? z + reach : high_max;
     }
-    pack.soc_frac = pack_soc(bank->soc_frac[pack.weakest], bank->soc_frac[pack.fullest]);
     pack.low_frac = pack_soc(low_min, low_max);
     pack.high_frac = pack_soc(high_min, high_max);
+    /* Who knows little says neither empty nor full. */
+    const float width = pack.high_frac - pack.low_frac, margin = width > SURE_FRAC ? 0.1f * (width - SURE_FRAC) : 0.0f;
+    const float soc = pack_soc(bank->soc_frac[pack.weakest], bank->soc_frac[pack.fullest]);
+    pack.soc_frac = clamp_f32(soc, pack.low_frac + margin, pack.high_frac - margin);
     return pack;
 }

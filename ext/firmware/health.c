@@ -139,7 +139,6 @@ static void solve(health_t *h, uint32_t b)
 static void pair(health_t *h, const est_params_t *params, uint32_t b)
 {
     const float x = h->next_z[b] - h->last_z[b], y = h->next_count[b] - h->last_count[b];
-    if (abs_f32(y) < PAIR_LEAST) return;
     const float gain = 0.3f * params->sigma_charge_frac * y;
     const float weight = 1.0f / (h->last_var[b] + h->next_var[b] + gain * gain);
     h->sxx[b] = HEALTH_FADE * h->sxx[b] + weight * x * x;
@@ -163,29 +162,6 @@ void health_rest_over(health_t *h, const est_params_t *params, uint32_t first, u
         }
         h->next_var[b] = 0.0f;
     }
-}
-
-/* Electrolyte and contact share at 25 degC. */
-static void shares(const est_params_t *params, float *electrolyte, float *contact)
-{
-    const int32_t i = (2500 - EST_TEMPERATURE_MIN_CDEGC) / EST_TEMPERATURE_STEP_CDEGC;
-    *electrolyte = params->electrolyte_ohm[i];
-    *contact = params->contact_ohm[i];
-}
-
-float health_r0_25_ohm(const health_t *h, const est_params_t *params, uint32_t block)
-{
-    float electrolyte, contact;
-    shares(params, &electrolyte, &contact);
-    return (1.0f + h->more_frac[block]) * (electrolyte + contact);
-}
-
-float health_contact_lost(const health_t *h, const est_params_t *params, uint32_t block)
-{
-    float electrolyte, contact;
-    shares(params, &electrolyte, &contact);
-    const float more = h->more_frac[block] * (electrolyte + contact);
-    return more > 0.0f ? more / (contact + more + 1e-9f) : 0.0f;
 }
 
 uint32_t health_weakest(const health_t *h)

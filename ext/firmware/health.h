@@ -58,9 +58,7 @@ bool health_rest(health_t *h, const est_bank_t *est, const est_params_t *params,
 /* The rest is over: candidates become points, pairs of points are learnt from. */
 void health_rest_over(health_t *h, const est_params_t *params, uint32_t first, uint32_t count);
 
-/* R0 of a block at 25 degC and reference pressure, contact area lost (0 to 1), and of the pack the block with the least capacity. */
-float health_r0_25_ohm(const health_t *h, const est_params_t *params, uint32_t block);
-float health_contact_lost(const health_t *h, const est_params_t *params, uint32_t block);
+/* Of the pack the block with the least capacity. */
 uint32_t health_weakest(const health_t *h);
 
 /* Eight blocks as 48 bytes of a record, and back; nonsense in the bytes becomes the nearest that is sane. */

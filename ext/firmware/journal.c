@@ -306,5 +306,5 @@ void journal_step(journal_t *j, uint64_t now_us, const ecu_nvm_t *done, ecu_nvm_
     }
     if (j->phase == JOURNAL_SCAN) ask(j, now_us, want, ECU_NVM_READ, j->scanned);
     else if (j->phase == JOURNAL_VERIFY) ask(j, now_us, want, ECU_NVM_READ, j->head);
-    else if (j->phase == JOURNAL_IDLE) begin(j, now_us, want, calls, owner);
+    else begin(j, now_us, want, calls, owner);
 }

@@ -11,7 +11,12 @@
 #define PRESSURE_RATIO_MAX 0.95f
 #define SETTLE_MS 30u          /* filters and a scan's conversions, after the switches have opened */
 #define RATE_PERIOD_US 1000000u
+#define RISE_MOST_CDEGC 500    /* in a period: what a runaway does */
+#define RISES_TO_CDEGC 15000   /* beyond it nothing is decided */
+#define RISE_UNIT 16           /* of sensor_rise in a centidegree */
+#define RISE_LASTS 64          /* periods for which it is believed */
 #define TOLD_AGE_MS 20000u
+#define LATE_MS 500u           /* an answer that was missed so soon after a command may come yet, and be of before it */
 
 void measure_init(bms_t *self)
 {
@@ -28,7 +33,10 @@ void measure_init(bms_t *self)
     m->rate_us = self->now_us;
     for (uint32_t b = 0; b < self->config.set.blocks; ++b) m->block_cdegc[b] = 2500;
     for (uint32_t s = 0; s < BMS_SENSORS_MAX; ++s) m->sensor_old_cdegc[s] = BMS_UNKNOWN;
-    for (uint32_t k = 0; k < BMS_MODULES_MAX; ++k) m->pressure_old_kpa[k] = m->pressure_older_kpa[k] = BMS_UNKNOWN;
+    for (uint32_t k = 0; k < BMS_MODULES_MAX; ++k) {
+        m->chip_us[k] = self->now_us;
+        m->pressure_old_kpa[k] = m->pressure_older_kpa[k] = BMS_UNKNOWN;
+    }
 }
 
 /* Blocks of a module; the last one may have fewer. */
@@ -56,20 +64,47 @@ static void take_counts(int32_t *restrict uv, uint32_t *restrict valid, uint32_t
     }
 }
 
+/* Whether a chip's readings are those of its cells: all its switches were open, and its filters settled, when they were asked for. A
+ * line may be late, so a command counts as arrived only once something asked after it was answered. */
+static bool is_rested(bms_t *self, uint32_t chip)
+{
+    afe_t *const afe = &self->afe;
+    if (afe->bleed_part != 0u && afe->bleed_next == chip) return false; /* half written */
+    if (afe->unheard[chip] != 0u) {
+        afe->unheard[chip] = 0u;
+        afe->heard_us[chip] = self->now_us;
+        return false;
+    }
+    const bool open = afe->bleed_set[chip] == 0u || afe->pause_set != 0u;
+    return open && afe->asked_us >= afe->heard_us[chip] && elapsed_ms(afe->asked_us, afe->heard_us[chip]) >= SETTLE_MS;
+}
+
+/* A missing answer that comes after all would be taken for that of the next question: it proves nothing. */
+static void doubt_missing(bms_t *self)
+{
+    afe_t *const afe = &self->afe;
+    for (uint32_t chip = 0; chip < self->config.set.modules; ++chip) {
+        const bool missing = (afe->answered >> chip & 1u) == 0u;
+        if (missing && elapsed_ms(self->now_us, afe->bleed_us[chip]) < LATE_MS) afe->unheard[chip] = 1u;
+    }
+}
+
 void measure_cells(bms_t *self, uint32_t chip, const uint8_t *data, uint16_t crc)
 {
     measure_t *const m = &self->measure;
     const uint32_t per_module = self->config.set.blocks_per_module, first = chip * per_module, channels = channels_of(self, chip);
-    const bool pauses = self->afe.pause_set != 0u && elapsed_ms(self->now_us, self->afe.pause_us) >= SETTLE_MS;
-    const uint32_t rested = self->afe.bleed_set[chip] == 0u || pauses ? UINT32_MAX : 0u;
+    const bool quiet = is_rested(self, chip), same = crc == m->chip_crc[chip];
+    const uint32_t repeats = same ? (uint32_t)m->chip_same[chip] + 1u : 0u, most = self->config.set.frozen_frames;
+    const bool moves = most == 0u || repeats < most; /* what a chip repeats is not of now */
+    const uint32_t rested = quiet && moves ? UINT32_MAX : 0u;
     int32_t *const uv = m->cell_uv + first;
     uint32_t *const valid = m->cell_valid + first, *const rest = m->cell_rested + first;
     for (uint32_t c = 0; c < channels; ++c) uv[c] = (int16_t)get_u16_be(data + 2u * (per_module - 1u - c));
     take_counts(uv, valid, rest, channels, rested);
-    const bool same = crc == m->chip_crc[chip];
     if (!same) m->chip_same_ma[chip] = self->sensor.current_ma.value;
-    m->chip_same[chip] = same ? (uint16_t)min_i32(m->chip_same[chip] + 1, 60000) : 0u;
+    m->chip_same[chip] = (uint16_t)(repeats < 60000u ? repeats : 60000u);
     m->chip_crc[chip] = crc;
+    m->chip_pulled[chip] = !quiet;
     m->chip_us[chip] = self->now_us;
     m->chip_scan[chip] = m->scan + 1u;
 }
@@ -110,15 +145,15 @@ static void tell(bms_t *self)
     uint32_t pulled = 0, kept = 0, known = 0;
     m->told_min_uv = m->cell_min_uv;
     m->told_max_uv = m->cell_max_uv;
-    for (uint32_t chip = 0; chip < modules; ++chip) pulled |= self->afe.bleed_set[chip];
+    for (uint32_t chip = 0; chip < modules; ++chip) pulled |= m->chip_pulled[chip];
     if (pulled == 0u) { /* nearly always */
         memcpy(m->told_uv, m->cell_uv, self->config.set.blocks * sizeof m->told_uv[0]);
         for (uint32_t chip = 0; chip < modules; ++chip) m->told_us[chip] = self->now_us;
         return;
     }
     for (uint32_t chip = 0; chip < modules; ++chip) {
-        const bool disturbed = self->afe.bleed_set[chip] != 0u && m->cell_rested[chip * per_module] == 0u;
-        if (disturbed && elapsed_ms(self->now_us, m->told_us[chip]) < TOLD_AGE_MS) {
+        const bool has_told = m->told_us[chip] != 0u && elapsed_ms(self->now_us, m->told_us[chip]) < TOLD_AGE_MS;
+        if (m->chip_pulled[chip] != 0u && has_told) {
             kept = 1u;
             continue;
         }
@@ -132,6 +167,7 @@ static void tell(bms_t *self)
 
 void measure_scan_done(bms_t *self)
 {
+    doubt_missing(self);
     measure_t *const m = &self->measure;
     const uint32_t blocks = self->config.set.blocks, per_module = self->config.set.blocks_per_module;
     m->scan += 1u;
@@ -289,7 +325,14 @@ static void temperature_rate(bms_t *self)
     for (uint32_t chip = 0; chip < self->config.set.modules; ++chip) {
         for (uint32_t s = chip * self->config.set.thermistors; s < (chip + 1u) * self->config.set.thermistors; ++s) {
             const int32_t old = m->sensor_old_cdegc[s], now = m->sensor_valid[s] ? m->sensor_cdegc[s] : BMS_UNKNOWN;
-            if (old != BMS_UNKNOWN && now != BMS_UNKNOWN && now - old > most) most = now - old;
+            if (old != BMS_UNKNOWN && now != BMS_UNKNOWN) {
+                most = now - old > most ? now - old : most;
+                m->sensor_rise[s] = (int16_t)((3 * m->sensor_rise[s] + RISE_UNIT * clamp_i32(now - old, 0, RISE_MOST_CDEGC)) / 4);
+            } else if (now == BMS_UNKNOWN && m->sensor_met[s] != 0u) {
+                /* A thermistor that is lost while it warms goes on warming, the less the longer nothing is heard of it. */
+                m->sensor_cdegc[s] = min_i32(m->sensor_cdegc[s] + m->sensor_rise[s] / RISE_UNIT, RISES_TO_CDEGC);
+                m->sensor_rise[s] = (int16_t)(m->sensor_rise[s] - (m->sensor_rise[s] + RISE_LASTS - 1) / RISE_LASTS);
+            }
             m->sensor_old_cdegc[s] = now;
         }
     }

@@ -209,12 +209,17 @@ static uint32_t count_same(uint32_t *restrict same, int32_t *restrict last, cons
 static void watch_frozen_cells(bms_t *self)
 {
     plausible_t *const p = &self->plausible;
-    const measure_t *const m = &self->measure;
+    measure_t *const m = &self->measure;
     const bms_settings_t *const set = &self->config.set;
     const uint32_t row = count_same(p->same, p->last_uv, m->cell_uv, m->cell_valid, set->blocks), most = set->frozen_scans;
     const bool stands = most != 0u && row >= most;
     int32_t place = -1;
-    for (uint32_t b = 0; stands && b < set->blocks && place < 0; ++b) place = p->same[b] >= most ? (int32_t)b : -1;
+    for (uint32_t b = 0; stands && b < set->blocks; ++b) {
+        if (p->same[b] < most) continue;
+        place = place < 0 ? (int32_t)b : place;
+        m->cell_rested[b] = 0u; /* nothing for the estimator */
+    }
+    if (!stands && m->cells_unknown != 0u) return; /* what is not read does not move either */
     diag_sample(self, DIAG_CELL_FROZEN, stands ? TIER_TRIP : TIER_NONE, (int32_t)(row & INT32_MAX), place);
 }
 
@@ -399,7 +404,7 @@ static void watch_gain(bms_t *self)
 {
     const health_t *const h = &self->watch.health;
     const uint32_t n = self->config.set.blocks;
-    if (h->points < 2u * n || self->steps != 0u) return; /* once a second is plenty */
+    if (h->points < 2u * n || self->steps != 1u) return; /* once a second is plenty: in its first tick */
     float sum = 0.0f, sigma = 0.0f;
     for (uint32_t b = 0; b < n; ++b) {
         sum += h->capacity_frac[b];

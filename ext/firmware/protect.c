@@ -9,6 +9,10 @@
 #define RUNAWAY_CDEGC 15000   /* a thermistor above 150 degC needs no rate */
 #define CHIP_FAULT_GAP_MS 10u /* an alarm that was cleared and lasts is gone for so long at most */
 #define CONTACTOR_COUNT 3u
+/* So far back must a value be before a tier that was concluded ends. */
+#define IMBALANCE_BACK_MV 40
+#define TEMPERATURE_BACK_CDEGC 200
+#define SOC_BACK_CPCT 200
 
 static bool started(const bms_t *self)
 {
@@ -41,10 +45,11 @@ static uint32_t tier_below(const bms_t *self, uint32_t id, int32_t value, const 
 }
 
 /* The same with the thresholds of the diagnosis; tiers it does not have never count. */
-static uint32_t tier_of(uint32_t id, int32_t value)
+static uint32_t tier_of(const bms_t *self, uint32_t id, int32_t value, int32_t margin)
 {
+    const uint32_t held = self->protect.diag[id].tier;
     for (uint32_t t = TIER_TRIP; t >= TIER_OPERATE; --t) {
-        if (threshold(id, t) != 0 && value > threshold(id, t)) return t;
+        if (threshold(id, t) != 0 && value > threshold(id, t) - (held >= t ? margin : 0)) return t;
     }
     return TIER_NONE;
 }
@@ -92,12 +97,14 @@ static void check_cells(bms_t *self)
     diag_sample(self, DIAG_CELL_OVERVOLTAGE, over, high / 1000, place_of(self, over, high));
     const uint32_t under = kept(self, DIAG_CELL_UNDERVOLTAGE, tier_below(self, DIAG_CELL_UNDERVOLTAGE, low, set->voltage_min_uv, 0), lost);
     diag_sample(self, DIAG_CELL_UNDERVOLTAGE, under, low / 1000, place_of(self, under, low));
-    const uint32_t deep = kept(self, DIAG_CELL_DEEP_DISCHARGE, low < set->voltage_deep_uv ? TIER_TRIP : TIER_NONE, lost);
+    const bool was_deep = diag_active_tier(self, DIAG_CELL_DEEP_DISCHARGE) != TIER_NONE;
+    const bool is_deep = low < (was_deep ? set->voltage_min_uv[LIMIT_TRIP] : set->voltage_deep_uv);
+    const uint32_t deep = kept(self, DIAG_CELL_DEEP_DISCHARGE, is_deep ? TIER_TRIP : TIER_NONE, lost);
     diag_sample(self, DIAG_CELL_DEEP_DISCHARGE, deep, low / 1000, place_of(self, deep, low));
     if (m->cells_unknown != 0u) return;
     const int32_t mean = (int32_t)(m->cell_sum_uv / (int64_t)set->blocks);
     const int32_t above = high - mean, below = mean - low, far = max_i32(above, below) / 1000;
-    const uint32_t uneven = tier_of(DIAG_CELL_IMBALANCE, far);
+    const uint32_t uneven = tier_of(self, DIAG_CELL_IMBALANCE, far, IMBALANCE_BACK_MV);
     diag_sample(self, DIAG_CELL_IMBALANCE, uneven, far, place_of(self, uneven, above > below ? high : low));
 }
 
@@ -108,7 +115,7 @@ static void check_unknown_cells(bms_t *self)
     if (m->cells_unknown == 0u) self->protect.full_scan_us = self->now_us;
     else while (first < self->config.set.blocks && m->cell_valid[first] != 0u) ++first;
     const int32_t ms = (int32_t)elapsed_ms(self->now_us, self->protect.full_scan_us);
-    diag_sample(self, DIAG_CELL_VOLTAGE_UNKNOWN, m->cells_unknown == 0u ? TIER_NONE : tier_of(DIAG_CELL_VOLTAGE_UNKNOWN, ms), ms,
+    diag_sample(self, DIAG_CELL_VOLTAGE_UNKNOWN, m->cells_unknown == 0u ? TIER_NONE : tier_of(self, DIAG_CELL_VOLTAGE_UNKNOWN, ms, 0), ms,
                 (int32_t)first);
 }
 
@@ -120,7 +127,7 @@ static void check_sum(bms_t *self)
     const int64_t sum_mv = self->measure.cell_sum_uv / 1000, apart = sum_mv - pack->value;
     const int64_t permille = (apart < 0 ? -apart : apart) * 1000 / (pack->value > 1000 ? pack->value : 1000);
     const int32_t value = permille > 1000 ? 1000 : (int32_t)permille;
-    diag_sample(self, DIAG_PACK_VOLTAGE_MISMATCH, tier_of(DIAG_PACK_VOLTAGE_MISMATCH, value), value, -1);
+    diag_sample(self, DIAG_PACK_VOLTAGE_MISMATCH, tier_of(self, DIAG_PACK_VOLTAGE_MISMATCH, value, 0), value, -1);
 }
 
 static void check_chips(bms_t *self)
@@ -132,6 +139,7 @@ static void check_chips(bms_t *self)
         else if (self->config.set.frozen_frames != 0u && m->chip_same[chip] >= self->config.set.frozen_frames) frozen = (int32_t)chip;
     }
     diag_sample(self, DIAG_AFE_LINK, missing >= 0 ? TIER_TRIP : TIER_NONE, (int32_t)measure_cells_age_ms(self), missing);
+    if (frozen < 0 && missing >= 0) return; /* what does not answer does not move either */
     diag_sample(self, DIAG_AFE_FROZEN, frozen >= 0 ? TIER_TRIP : TIER_NONE, frozen >= 0 ? m->chip_same[frozen] : 0, frozen);
 }
 
@@ -197,8 +205,8 @@ static void check_limits(bms_t *self)
     const int32_t ma = self->sensor.current_ma.value;
     const int32_t in = -ma - max_i32(p->charge_was_ma[0], p->charge_was_ma[1]);
     const int32_t out = ma - max_i32(p->discharge_was_ma[0], p->discharge_was_ma[1]);
-    diag_sample(self, DIAG_CHARGE_LIMIT_IGNORED, normal ? tier_of(DIAG_CHARGE_LIMIT_IGNORED, in) : TIER_NONE, in, -1);
-    diag_sample(self, DIAG_DISCHARGE_LIMIT_IGNORED, normal ? tier_of(DIAG_DISCHARGE_LIMIT_IGNORED, out) : TIER_NONE, out, -1);
+    diag_sample(self, DIAG_CHARGE_LIMIT_IGNORED, normal ? tier_of(self, DIAG_CHARGE_LIMIT_IGNORED, in, 0) : TIER_NONE, in, -1);
+    diag_sample(self, DIAG_DISCHARGE_LIMIT_IGNORED, normal ? tier_of(self, DIAG_DISCHARGE_LIMIT_IGNORED, out, 0) : TIER_NONE, out, -1);
 }
 
 static void check_pack_voltage(bms_t *self)
@@ -226,7 +234,7 @@ static void check_temperatures(bms_t *self)
 {
     const measure_t *const m = &self->measure;
     const bms_settings_t *const set = &self->config.set;
-    const int32_t margin = 200, low = m->temperature_min_cdegc, high = m->temperature_max_cdegc;
+    const int32_t margin = TEMPERATURE_BACK_CDEGC, low = m->temperature_min_cdegc, high = m->temperature_max_cdegc;
     const bool discharging = self->sensor.current_ma.valid && self->sensor.current_ma.value > set->rest_ma;
     const uint32_t lost = m->temperatures_unknown;
     const uint32_t hot_charge = tier_above(self, DIAG_TEMPERATURE_HIGH_CHARGE, high, set->charge_max_cdegc, margin);
@@ -240,7 +248,7 @@ static void check_temperatures(bms_t *self)
     diag_sample(self, DIAG_TEMPERATURE_LOW_DISCHARGE,
                 tier_below(self, DIAG_TEMPERATURE_LOW_DISCHARGE, low, set->discharge_min_cdegc, margin), low, m->temperature_min_at);
     const int32_t spread = high - low;
-    diag_sample(self, DIAG_TEMPERATURE_SPREAD, kept(self, DIAG_TEMPERATURE_SPREAD, tier_of(DIAG_TEMPERATURE_SPREAD, spread), lost), spread,
+    diag_sample(self, DIAG_TEMPERATURE_SPREAD, kept(self, DIAG_TEMPERATURE_SPREAD, tier_of(self, DIAG_TEMPERATURE_SPREAD, spread, TEMPERATURE_BACK_CDEGC), lost), spread,
                 m->temperature_max_at);
 }
 
@@ -249,7 +257,8 @@ static void check_thermistors(bms_t *self)
     const measure_t *const m = &self->measure;
     const uint32_t fitted = self->config.set.modules * self->config.set.thermistors, lost = m->temperatures_unknown;
     const bool many = 2u * lost >= fitted || m->temperature_module_unknown >= (int32_t)self->config.set.thermistors;
-    const uint32_t apart = self->watch.obs.suspects; /* which of two that disagree is right is not known: never a trip */
+    /* Which of two that disagree is right is not known: never a trip, nor what keeps one. */
+    const uint32_t apart = diag_active_tier(self, DIAG_TEMPERATURE_UNKNOWN) == TIER_TRIP ? 0u : self->watch.obs.suspects;
     const uint32_t tier = lost + apart == 0u ? TIER_NONE : (lost != 0u && many ? TIER_TRIP : TIER_WARN);
     diag_sample(self, DIAG_TEMPERATURE_UNKNOWN, tier, (int32_t)(lost + apart), -1);
 }
@@ -389,8 +398,8 @@ static void check_outside(bms_t *self)
     diag_sample(self, DIAG_SUPPLY_LOW, low ? TIER_TRIP : (weak ? TIER_WARN : TIER_NONE), mv, -1);
     const float likely = (2.0f * self->soc.soc_frac + self->soc.low_frac) * (1.0f / 3.0f); /* one standard deviation down */
     const int32_t left = self->soc_valid ? to_i32(likely * 10000.0f, 0, 10000, 0) : 10000;
-    const bool lowest = left < threshold(DIAG_SOC_LOW, TIER_WARN), lower = left < threshold(DIAG_SOC_LOW, TIER_OPERATE);
-    diag_sample(self, DIAG_SOC_LOW, lowest ? TIER_WARN : (lower ? TIER_OPERATE : TIER_NONE), left, -1);
+    const int32_t soc_low[LIMITS] = {threshold(DIAG_SOC_LOW, TIER_OPERATE), threshold(DIAG_SOC_LOW, TIER_WARN), INT32_MIN};
+    diag_sample(self, DIAG_SOC_LOW, tier_below(self, DIAG_SOC_LOW, left, soc_low, SOC_BACK_CPCT), left, -1);
     if (self->contactor.state == STATE_PRECHARGE) return; /* these two are found there, and over when it is */
     diag_sample(self, DIAG_PRECHARGE_TIMEOUT, TIER_NONE, 0, -1);
     diag_sample(self, DIAG_PRECHARGE_CURRENT, TIER_NONE, 0, -1);

@@ -21,14 +21,16 @@ typedef struct {
     uint32_t all_chips;      /* the same, all */
     uint64_t wait_us;        /* nothing is sent before */
     uint64_t deadline_us;    /* of the answer */
+    uint64_t asked_us;       /* when the question was sent */
     uint64_t cells_us, gpio_us, module_us, status_us, config_us; /* when each is asked next */
     uint32_t scan_period_us;
     uint32_t frames, crc_errors, skipped_bytes, timeouts, restarts; /* only rise */
     uint8_t pause_wanted, pause_set; /* all switches rest, timers too */
-    uint64_t pause_us;        /* since when */
     uint32_t config_reads;    /* times all chips were found configured, since they were */
     uint16_t bleed_wanted[BMS_MODULES_MAX], bleed_set[BMS_MODULES_MAX]; /* channels, one bit each */
     uint64_t bleed_us[BMS_MODULES_MAX];   /* when the switches were written last: their timers run out */
+    uint64_t heard_us[BMS_MODULES_MAX];   /* when an answer proved that the chip had got what was written */
+    uint8_t unheard[BMS_MODULES_MAX];     /* nothing has proved it yet */
     uint8_t fault_summary[BMS_MODULES_MAX];
     uint8_t adc_stopped[BMS_MODULES_MAX]; /* the chip says that its converter does not run: its readings are old */
     uint8_t config_wrong[BMS_MODULES_MAX];
@@ -67,6 +69,7 @@ typedef struct {
     int32_t module_uv[BMS_MODULES_MAX]; /* a chip's own reading of its whole module */
     uint64_t chip_us[BMS_MODULES_MAX];  /* last cell reading of each chip */
     uint32_t chip_scan[BMS_MODULES_MAX]; /* scan it belonged to */
+    uint8_t chip_pulled[BMS_MODULES_MAX]; /* it was taken while switches pulled, or might have */
     uint16_t chip_crc[BMS_MODULES_MAX]; /* of its last frame: equal means equal readings */
     uint16_t chip_same[BMS_MODULES_MAX]; /* frames in a row with equal readings */
     int32_t chip_same_ma[BMS_MODULES_MAX]; /* current when they began to be equal */
@@ -82,6 +85,7 @@ typedef struct {
     uint32_t gpio_answered;             /* chips heard in this scan */
     int32_t sensor_cdegc[BMS_SENSORS_MAX]; /* thermistors * module + place */
     int32_t sensor_old_cdegc[BMS_SENSORS_MAX]; /* of the last rate sample */
+    int16_t sensor_rise[BMS_SENSORS_MAX]; /* centidegC / 16 a period, mean of the last few it was known; what of it is believed since */
     uint8_t sensor_valid[BMS_SENSORS_MAX], sensor_met[BMS_SENSORS_MAX]; /* now; ever */
     int32_t pressure_kpa[BMS_MODULES_MAX], pressure_old_kpa[BMS_MODULES_MAX], pressure_older_kpa[BMS_MODULES_MAX];
     int32_t temperature_module_unknown; /* most unknown thermistors in one module */

@@ -42,16 +42,23 @@ static bool is_calm(const bms_t *self)
     return abs_i32(moved) <= self->config.set.rest_ma && sensor_fresh(self, &self->sensor.current_ma, 100u);
 }
 
+/* The switches are heaters. A thermistor that burnt counts with its last value, and a trip until it is cleared. */
+static bool is_cool(const bms_t *self)
+{
+    const int32_t hottest = self->measure.temperature_high_cdegc;
+    const bool tripped = diag_active_tier(self, DIAG_THERMAL_RUNAWAY) == TIER_TRIP || diag_active_tier(self, DIAG_GAS) == TIER_TRIP ||
+                         diag_active_tier(self, DIAG_TEMPERATURE_UNKNOWN) == TIER_TRIP;
+    return !tripped && hottest != BMS_UNKNOWN && hottest < self->config.set.discharge_max_cdegc[LIMIT_WARN];
+}
+
 static bool may_begin(const bms_t *self)
 {
     const uint32_t chip = self->selfcheck.chip;
     const bool whole = self->measure.cells_unknown == 0u && afe_runs(self);
-    const bool idle = self->afe.bleed_wanted[chip] == 0u && self->afe.bleed_set[chip] == 0u;
+    const bool idle = self->afe.bleed_wanted[chip] == 0u && self->afe.bleed_set[chip] == 0u && self->measure.chip_pulled[chip] == 0u;
     /* By the chip's own reading of the module: an open wire at its end halves a cell's. */
     const int64_t least = (int64_t)self->config.set.voltage_min_uv[LIMIT_OPERATE] * (int64_t)channels_of(self, chip);
-    const int32_t hottest = self->measure.temperature_max_cdegc; /* the switches are heaters */
-    const bool cool = hottest == BMS_UNKNOWN || hottest < self->config.set.discharge_max_cdegc[LIMIT_WARN];
-    return whole && idle && cool && self->measure.module_valid[chip] != 0u && self->measure.module_uv[chip] > least;
+    return whole && idle && is_cool(self) && self->measure.module_valid[chip] != 0u && self->measure.module_uv[chip] > least;
 }
 
 static void begin(bms_t *self)

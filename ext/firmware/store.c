@@ -159,18 +159,16 @@ static void keep_frame(bms_t *self, uint32_t id)
     store_mark(self, STORE_FRAME_0 + at);
 }
 
-static bool fails(const diagnosis_t *d, uint32_t id)
+static bool fails(const diagnosis_t *d)
 {
-    const uint32_t tiers = diagnosis_table[id].tiers;
-    const bool counts = d->tier >= TIER_WARN || (d->tier != TIER_NONE && tiers >> (d->tier + 1u) == 0u);
-    return counts && (d->latched == 0u || d->gone == 0u);
+    return d->tier >= TIER_WARN && (d->latched == 0u || d->gone == 0u);
 }
 
 static void judge_code(bms_t *self, uint32_t id, bool complete)
 {
     const diagnosis_t *const d = &self->protect.diag[id];
     uint32_t status = self->store.code[id] & ~(uint32_t)(CODE_FAILED | CODE_WARNING);
-    if (fails(d, id)) {
+    if (fails(d)) {
         if ((status & CODE_FAILED_SINCE_CLEAR) == 0u) keep_frame(self, id);
         status |= CODE_FAILED | CODE_FAILED_THIS_CYCLE | CODE_PENDING | CODE_CONFIRMED | CODE_FAILED_SINCE_CLEAR | CODE_WARNING;
         complete = true;

@@ -232,13 +232,13 @@ static void refuse(bms_t *self, uint32_t service, uint32_t reason)
     u->tp.tx[2] = (uint8_t)reason;
     u->answer = 3u;
     u->quiet = 0u;
-    if (reason != PENDING) u->refused += 1u;
+    u->refused += 1u;
 }
 
 /* To everybody: whoever does not know the service or what it is about keeps silent. */
 static bool is_kept_to_itself(uint32_t reason)
 {
-    return reason == SERVICE || reason == SUB_FUNCTION || reason == RANGE || reason == SUB_FUNCTION_SESSION || reason == SERVICE_SESSION;
+    return reason == SERVICE || reason == SUB_FUNCTION || reason == RANGE || reason == SERVICE_SESSION;
 }
 
 static void serve(bms_t *self)
@@ -305,7 +305,7 @@ static void finish(bms_t *self)
     uds_t *const u = &self->uds;
     const bool lost = u->waits != 0u && u->reset == 0u && (store_fails(self) || !store_is_idle(self));
     if (lost) refuse(self, u->tp.rx[0], PROGRAMMING);
-    if (u->answer != 0u && (u->quiet == 0u || u->told != 0u)) isotp_send(&u->tp, u->answer);
+    if (u->quiet == 0u || u->told != 0u) isotp_send(&u->tp, u->answer);
     u->tp.rx_state = ISOTP_RX_IDLE;
     u->answer = 0u;
     u->waits = 0u;

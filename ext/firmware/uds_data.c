@@ -155,7 +155,7 @@ uint32_t uds_read_codes(bms_t *self, call_t *c)
     uds_put(c, 0xFFu, 1u); /* every bit of the status is kept */
     uint32_t count = 0u;
     for (uint32_t id = 1; id < DIAG_COUNT; ++id) {
-        if (diagnosis_table[id].id == 0u || (report != 0x0Au && (self->store.code[id] & mask) == 0u)) continue;
+        if (report != 0x0Au && (self->store.code[id] & mask) == 0u) continue;
         count += 1u;
         if (report != 1u) put_code(self, c, id);
     }

@@ -127,7 +127,8 @@ static void rest(bms_t *self)
         w->rest_look = 0u;
     }
     const uint32_t ms = elapsed_ms(self->now_us, w->rest_us);
-    if (ms < w->rest_look + REST_LOOK_MS) return;
+    const bool bleeds = self->balance.active != 0u && self->afe.pause_set == 0u; /* a second has a pause in it */
+    if (ms < w->rest_look + REST_LOOK_MS || (bleeds && ms < w->rest_look + REST_LOOK_MS + 1000u)) return;
     w->rest_look = ms;
     (void)health_rest(&w->health, &self->est, &self->config.est, 0u, set->blocks, (float)ms * 1e-3f, used, self->measure.cell_uv,
                       self->measure.cell_rested);

@@ -38,7 +38,9 @@ void watch_rules_init(watch_rules_t *s)
     s->state = 255u;
     s->soc_frac = -1.0;
     s->reset_age_ms = s->bleed_age_ms = 100000000u;
-    s->asked_age_ms = s->insulation_age_ms = 100000000u;
+    s->asked_age_ms = s->insulation_age_ms = s->wish_age_ms = s->heard_age_ms = 100000000u;
+    s->warm_age_ms = s->lowest_age_ms = 100000000u;
+    s->request_counter = 255u; /* none yet */
     s->lowest_kpa = s->coldest_degc = 1e9;
     s->highest_kpa = s->hottest_degc = -1e9;
 }
@@ -87,9 +89,16 @@ void watch_rules_step(void *state, const world_t *w)
     look_for_reset(s, w);
     watch_frames(s, w);
     watch_pins(s, w); /* before the currents: what opens a path is judged by what flowed before */
+    watch_calls(s, w);
     watch_truth_fast(s, w);
-    if (w->loop.steps % 10u == 0u) watch_truth_tick(s, w);
-    if (w->loop.steps % 100u == 50u) watch_truth_slow(s, w);
+    if (w->loop.steps % 10u == 0u) {
+        watch_truth_tick(s, w);
+        watch_spans(s, w);
+    }
+    if (w->loop.steps % 100u == 50u) {
+        watch_truth_slow(s, w);
+        watch_told(s, w);
+    }
     look_for_silence(s, w);
     account(s);
     s->pins = w->out.pins.digital & COILS;

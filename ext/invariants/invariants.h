@@ -13,9 +13,11 @@
 
 #define WATCH_SENSORS_MAX 192
 #define WATCH_STATES 32
+#define WATCH_PAGES 2 /* of BmsDiagnosis */
 
 #define WATCH_RULES(X)                                                                                                           \
-    X(S1) X(S2) X(S3) X(S4) X(S5) X(S6) X(S7) X(S8) X(S9) X(S10) X(S13) X(S14) X(S15) X(S16) X(L2) X(L4) X(E1) X(E2) X(E3) X(C2) X(X1)
+    X(S1) X(S2) X(S3) X(S4) X(S5) X(S6) X(S7) X(S8) X(S9) X(S10) X(S13) X(S14) X(S15) X(S16) X(S17) X(S18) X(L2) X(L4) \
+    X(L5) X(E1) X(E2) X(E3) X(E5) X(E6) X(E7) X(C2) X(C4) X(X1)
 
 #define WATCH_RULE_ENUM(id) RULE_##id,
 enum { WATCH_RULES(WATCH_RULE_ENUM) RULES };
@@ -26,7 +28,9 @@ enum {
     HELD_PRESSURE_LOW, HELD_PRESSURE_HIGH, HELD_BREAK, HELD_NO_ALERT, HELD_SENSOR_PATH, HELD_SENSOR_LIMIT, HELD_SILENT_PATH,
     HELD_SILENT_LIMIT, HELD_FROZEN_PATH, HELD_BLANK_PATH, HELD_BLANK_LIMIT, HELD_INSULATION, HELD_LIMIT_TRIPPED, HELD_LIMIT_STATE,
     HELD_LIMIT_CHARGE, HELD_LIMIT_DISCHARGE, HELD_WELD_PLUS, HELD_WELD_MINUS, HELD_WELD_PRECHARGE, HELD_WELD_FLAG, HELD_BLEED_LOW,
-    HELD_BLEED_HOT, HELD_BLEED_BLIND, HELD_ASSERTED, HELD_MUTE, HELD_PRECHARGE, HELD_PRECHARGE_CONTACT, HELD_SOC, HELD_COUNT
+    HELD_BLEED_HOT, HELD_BLEED_BLIND, HELD_ASSERTED, HELD_MUTE, HELD_PRECHARGE, HELD_PRECHARGE_CONTACT, HELD_SOC, HELD_COIL_OPEN, HELD_COIL_NORMAL,
+    HELD_CRASH, HELD_INTERLOCK, HELD_UNASKED, HELD_CALLED, HELD_UNTOLD, HELD_BLEED_WARM, HELD_BLEED_LOWEST, HELD_TOLD_VOLTAGE, HELD_TOLD_PLACE,
+    HELD_TOLD_HEAT, HELD_TOLD_PRESSURE, HELD_TOLD_CURRENT, HELD_TOLD_PACK, HELD_FORBIDDEN, HELD_FORBIDDEN_CLOSE, HELD_LOWERED, HELD_COUNT
 };
 
 #define WATCH_FIELDS(S, A)                                                                                                       \
@@ -82,10 +86,22 @@ enum {
     S(u32, insulation_ms, "ms", "deadline of insulation_unknown")                                                                 \
     S(u32, weld_ms, "ms", "deadline of the contactor diagnoses, and travel")                                                      \
     S(u32, precharge_ms, "ms", "deadline of precharge_timeout, and the travel of three contactors")                               \
+    S(f64, voltage_error_v, "V", "largest error of a block voltage")                                                            \
+    S(f64, current_error_a, "A", "largest error of a current, beside its gain")                                                 \
+    S(f64, current_gain_frac, "1", "largest error of its gain")                                                                 \
+    S(u32, bleeds_by_charge, "bool", "balancing goes by what is estimated, not by voltages")                                    \
+    S(f64, bleed_max_degc, "degC", "no module above it is bled")                                                                \
+    S(u32, crash_ms, "ms", "deadline of crash")                                                                                 \
+    S(u32, unasked_ms, "ms", "deadline of vcu_timeout, and opening in order")                                                   \
     A(u32, next_states, WATCH_STATES, "bits", "states that may follow each state")                                                \
     S(u32, closed_states, "bits", "states in which the pack may be connected")                                                    \
     S(u32, close_states, "bits", "states in which a coil may be switched on")                                                     \
+    S(u32, open_states, "bits", "states in which no coil is on")                                                                \
+    S(u32, told_states, "bits", "states in which what is told is of now")                                                       \
     S(u32, test_states, "bits", "states in which one coil alone may be tried")                                                    \
+    A(u64, forbids, WATCH_PAGES, "bits", "diagnoses that forbid to charge and to discharge, by page of BmsDiagnosis")             \
+    A(u64, forbids_charge, WATCH_PAGES, "bits", "diagnoses that forbid to charge")                                                \
+    A(u64, lowers, WATCH_PAGES, "bits", "diagnoses that lower both limits")                                                       \
     /* what the campaign tells while it runs */                                                                                   \
     S(u32, masked, "bits", "rules that are masked now")                                                                           \
     S(u32, recovering, "bits", "of them those masked only by faults that are over")                                               \
@@ -122,7 +138,15 @@ enum {
     S(u32, reset_age_ms, "ms", "since the last reset")                                                                            \
     S(u32, unlocked_ms, "ms", "the interlock has been open for")                                                                  \
     S(u32, sensor_age_ms, "ms", "since a valid current reached the ECU")                                                          \
+    S(u32, shown_age_ms, "ms", "since it, or that it is beyond the range, reached the ECU")                                       \
+    A(u64, told_active, WATCH_PAGES, "bits", "diagnoses that are told to be active")                                             \
+    A(u32, active_age_ms, WATCH_PAGES, "ms", "since that was told")                                                               \
+    S(u32, forbidden_ms, "ms", "a diagnosis that forbids everything has been told for")                                           \
+    S(u32, forbidden_charge_ms, "ms", "or one that forbids to charge")                                                            \
+    S(u32, lowered_ms, "ms", "or one that lowers the limits")                                                                     \
+    S(u32, forbidden_close, "bool", "a coil went on meanwhile, and is still on")                                                  \
     S(u32, stranger, "1", "1 while who asks has no key")                                                                          \
+    S(u32, has_key, "1", "1 once a tester with the key was there")                                                              \
     S(u32, insulation_age_ms, "ms", "since a frame of the insulation monitor reached the ECU that runs now")                            \
     S(f64, charge_limit_a, "A", "as last reported")                                                                               \
     S(f64, discharge_limit_a, "A", "as last reported")                                                                            \
@@ -131,6 +155,9 @@ enum {
     S(u32, calm_ms, "ms", "since everything is as it should be")                                                                  \
     S(u32, calm_now, "1", "as found in the last tick")                                                                            \
     S(u32, beyond, "bits", "quantities beyond their trip limits now: voltage, temperature, current, pressure")                    \
+    A(u32, beyond_ms, 4, "ms", "since when, each")                                                                                \
+    S(u32, apart_ms, "ms", "link and pack have been further apart than precharge may leave them")                                 \
+    S(u32, joined_ms, "ms", "a contact of the path has been closed without its coil")                                             \
     S(f64, coldest_degc, "degC", "of the cells with thermistors")                                                                 \
     S(f64, hottest_degc, "degC", "of the cells with thermistors")                                                                 \
     S(f64, lowest_kpa, "kPa", "stack pressure")                                                                                   \
@@ -140,7 +167,28 @@ enum {
     S(u32, breaks, "1", "openings beyond rating, as last seen")                                                                   \
     S(u32, beyond_break_ms, "ms", "current has been beyond what contactors break")                                                \
     S(u32, comparator_high_ms, "ms", "current has been beyond the comparator's threshold")                                        \
-    S(u32, bleed_age_ms, "ms", "since something was bled: it pauses for measuring")
+    S(u32, bleed_age_ms, "ms", "since something was bled: it pauses for measuring")                                             \
+    S(u32, warm_age_ms, "ms", "since a module too warm for it was bled")                                                        \
+    S(u32, lowest_age_ms, "ms", "since the lowest block was bled")                                                              \
+    S(u32, wish_age_ms, "ms", "since a valid request to close reached the ECU")                                                 \
+    S(u32, heard_age_ms, "ms", "since any valid request did")                                                                   \
+    S(u32, request_counter, "1", "of the last valid request")                                                                   \
+    S(u32, told_age_ms, "ms", "since the last reset or sleep")                                                                  \
+    S(u32, told_seen, "bits", "what was told since: voltages, temperatures, pressures, pack")                                   \
+    S(f64, lowest_v, "V", "of the blocks")                                                                                      \
+    S(f64, highest_v, "V", "of the blocks")                                                                                     \
+    A(f64, span_low, 6, "A or V", "least current, lowest and highest block in this half second, and in the one before")         \
+    A(f64, span_high, 6, "A or V", "most")                                                                                      \
+    S(f64, told_min_v, "V", "as last told; not a number: unknown")                                                              \
+    S(f64, told_max_v, "V", "as last told")                                                                                     \
+    S(u32, told_min_at, "1", "block")                                                                                           \
+    S(u32, told_max_at, "1", "block")                                                                                           \
+    S(f64, told_min_degc, "degC", "as last told")                                                                               \
+    S(f64, told_max_degc, "degC", "as last told")                                                                               \
+    S(f64, told_min_kpa, "kPa", "as last told")                                                                                 \
+    S(f64, told_max_kpa, "kPa", "as last told")                                                                                 \
+    S(f64, told_pack_v, "V", "as last told")                                                                                    \
+    S(f64, told_a, "A", "as last told")
 
 FIELD_STRUCT(watch_rules_t, WATCH_FIELDS);
 extern const field_t watch_rules_fields[];

@@ -3,7 +3,13 @@
 
 #define ID_CURRENT 0x521u /* of the current sensor; state bits in the second byte: result or system error */
 #define ID_ERRORS 0xA0u
+#define LOOK_BACK_MS 40u /* a reading each 10 ms, its way, the control period, the travel of the contact */
+#define WARM_MS 20000u   /* switches were chosen before, and their round lasts so long */
+#define LOWEST_MS 20000u
 #define ID_INSULATION 0x37u /* of the insulation monitor */
+
+/* The reading stands at the end of its range, and says so. */
+static bool clips(const watch_rules_t *s, const world_t *w) { return w->ivt.is_clipped[0] != 0u && w->ivt.current_range_a >= s->range_a; }
 
 static bool is_beyond_break(const watch_rules_t *s, const plant_t *p) { return size_of(p->pack_current_a) > s->break_a + s->widen[RULE_S5]; }
 
@@ -14,8 +20,7 @@ static void check_current(watch_rules_t *s, const world_t *w)
     const double amps = p->pack_current_a, more = s->widen[RULE_S3];
     const bool closed = path_is_closed(p), over_break = is_beyond_break(s, p);
     /* A current that no reading shows is S9's; one that clips at the end of the range is shown. */
-    const bool clips = w->ivt.is_clipped[0] != 0u && w->ivt.current_range_a >= s->range_a;
-    const uint32_t blind_ms = s->sensor_age_ms > 20u && !clips ? s->sensor_ms : 0u;
+    const uint32_t blind_ms = s->sensor_age_ms > 20u && !clips(s, w) ? s->sensor_ms : 0u;
     const uint32_t wait_ms = (over_break ? s->fuse_ms : 0u) + blind_ms;
     rule_held(s, w, RULE_S3, HELD_DISCHARGE, closed && amps > s->discharge_a + more, 1u, s->current_ms + s->travel_ms + wait_ms, amps, -1);
     rule_held(s, w, RULE_S3, HELD_CHARGE, closed && -amps > s->charge_a + more, 1u, s->current_ms + s->travel_ms + wait_ms, amps, -1);
@@ -26,20 +31,23 @@ static void check_current(watch_rules_t *s, const world_t *w)
     rule_held(s, w, RULE_S5, HELD_NO_ALERT, closed && over_break && !told, 1u, s->current_ms + blind_ms + s->travel_ms, amps, -1);
     s->beyond_break_ms = over_break ? older(s->beyond_break_ms, 1u) : 0u;
     s->comparator_high_ms = size_of(amps) > s->comparator_a ? older(s->comparator_high_ms, 1u) : 0u;
-    s->beyond = amps > s->discharge_a || -amps > s->charge_a ? s->beyond | BEYOND_CURRENT : s->beyond & ~(uint32_t)BEYOND_CURRENT;
+    note_beyond(s, BEYOND_CURRENT, amps > s->discharge_a || -amps > s->charge_a, 1u, s->current_ms);
 }
 
 /* S9: the current sensor. What reached the ECU counts. */
 static void check_sensor(watch_rules_t *s, const world_t *w)
 {
     s->sensor_age_ms = older(s->sensor_age_ms, 1u);
+    s->shown_age_ms = older(s->shown_age_ms, 1u);
     s->insulation_age_ms = older(s->insulation_age_ms, 1u);
     s->unlocked_ms = w->loop.interlock == 0u ? older(s->unlocked_ms, 1u) : 0u;
     for (uint32_t k = 0; k < w->in.can_count && k < ECU_CAN_IN_MAX; ++k) {
         const ecu_can_frame_t *const f = &w->in.can[k];
-        const bool valid = f->bus == ECU_BUS_SENSOR && f->id == ID_CURRENT && f->flags == 0u && f->length == 6u;
-        if (valid && (f->data[1] & ID_ERRORS) == 0u) s->sensor_age_ms = 0u;
         if (f->bus == ECU_BUS_SENSOR && f->id == ID_INSULATION) s->insulation_age_ms = 0u;
+        const bool valid = f->bus == ECU_BUS_SENSOR && f->id == ID_CURRENT && f->flags == 0u && f->length == 6u;
+        if (!valid || w->ivt.silent != 0u) continue; /* a frame of before says nothing */
+        if ((f->data[1] & ID_ERRORS) == 0u) s->sensor_age_ms = s->shown_age_ms = 0u;
+        else if (clips(s, w) && w->ivt.invalid == 0u) s->shown_age_ms = 0u;
     }
     const bool late = s->sensor_age_ms > 20u && w->loop.booting_ms == 0u;
     const bool limits = s->limit_seen != 0u && s->charge_limit_a + s->discharge_limit_a > 0.0;
@@ -48,15 +56,20 @@ static void check_sensor(watch_rules_t *s, const world_t *w)
     rule_held(s, w, RULE_S9, HELD_SENSOR_LIMIT, late && limits, 1u, s->sensor_ms + 20u, age, -1);
 }
 
-/* S6: a main contactor touches first with the link far from the pack. */
+/* S6: a main contactor touches first with the link far from the pack. What happens once its coil is on its way (a load that comes, a
+ * contact that welds) nobody can take back: the last reading judged is LOOK_BACK_MS old at the touch. */
 static void check_touch(watch_rules_t *s, const world_t *w)
 {
     const plant_t *const p = &w->plant;
     const uint32_t coils = p->coil_command & COILS, rose = p->contactor_closed & ~s->closed & ~s->touched & coils;
     s->touched = (s->touched | p->contactor_closed) & (coils | p->contactor_closed);
     const bool main_rose = (rose & (PLANT_MAIN_PLUS | PLANT_MAIN_MINUS)) != 0u;
-    const bool joined = (p->contactor_closed & 3u) == 3u;
-    if (main_rose && joined && size_of(s->gap_v) > s->precharge_v + s->widen[RULE_S6]) rule_broken(s, w, RULE_S6, s->gap_v, -1);
+    const bool joined = (p->contactor_closed & 3u) == 3u, far = size_of(s->gap_v) > s->precharge_v + s->widen[RULE_S6];
+    const uint32_t stuck = p->contactor_closed & 3u & ~coils;
+    s->apart_ms = far ? older(s->apart_ms, 1u) : 0u;
+    const bool known = s->apart_ms > LOOK_BACK_MS && (stuck == 0u || s->joined_ms > LOOK_BACK_MS);
+    s->joined_ms = stuck != 0u ? older(s->joined_ms, 1u) : 0u;
+    if (main_rose && joined && known) rule_broken(s, w, RULE_S6, s->gap_v, -1);
 }
 
 void watch_truth_fast(watch_rules_t *s, const world_t *w)
@@ -76,12 +89,14 @@ static void check_voltages(watch_rules_t *s, const world_t *w)
         low = p->block_voltage_v[b] < low ? p->block_voltage_v[b] : low;
         high = p->block_voltage_v[b] > high ? p->block_voltage_v[b] : high;
     }
+    s->lowest_v = low;
+    s->highest_v = high;
     const double more = s->widen[RULE_S1];
     const bool closed = path_is_closed(p), over = high > s->voltage_max_v, under = low < s->voltage_min_v;
     const uint32_t wait_ms = s->travel_ms + 10u + (is_beyond_break(s, p) ? s->fuse_ms : 0u);
     rule_held(s, w, RULE_S1, HELD_OVERVOLTAGE, closed && high > s->voltage_max_v + more, 10u, s->overvoltage_ms + wait_ms, high, -1);
     rule_held(s, w, RULE_S1, HELD_UNDERVOLTAGE, closed && low < s->voltage_min_v - more, 10u, s->undervoltage_ms + wait_ms, low, -1);
-    s->beyond = over || under ? s->beyond | BEYOND_VOLTAGE : s->beyond & ~(uint32_t)BEYOND_VOLTAGE;
+    note_beyond(s, BEYOND_VOLTAGE, over || under, 10u, 10u + (over ? s->overvoltage_ms : s->undervoltage_ms));
     const double amps = p->pack_current_a;
     const bool currents = amps < s->discharge_calm_a && -amps < s->charge_calm_a;
     const bool temperatures = s->coldest_degc > larger(s->charge_min_degc[1], s->discharge_min_degc[1]) &&
@@ -163,7 +178,7 @@ static void check_temperatures(watch_rules_t *s, const world_t *w)
     rule_held(s, w, RULE_S2, HELD_COLD_CHARGE, closed && cold, 100u, s->cold_charge_ms + travel_ms, low, -1);
     s->coldest_degc = low;
     s->hottest_degc = high;
-    s->beyond = high > s->hot_degc ? s->beyond | BEYOND_TEMPERATURE : s->beyond & ~(uint32_t)BEYOND_TEMPERATURE;
+    note_beyond(s, BEYOND_TEMPERATURE, high > s->hot_degc, 100u, 100u + s->hot_ms);
 }
 
 static void check_pressures(watch_rules_t *s, const world_t *w)
@@ -189,34 +204,72 @@ static void check_pressures(watch_rules_t *s, const world_t *w)
     rule_held(s, w, RULE_S4, HELD_PRESSURE_HIGH, closed && strong, 100u, limit_ms, high, at_high);
     s->lowest_kpa = low;
     s->highest_kpa = high;
-    s->beyond = weak || strong ? s->beyond | BEYOND_PRESSURE : s->beyond & ~(uint32_t)BEYOND_PRESSURE;
+    note_beyond(s, BEYOND_PRESSURE, weak || strong, 100u, 100u + s->pressure_ms);
 }
 
-/* S14. A switch that is stuck is not the firmware's doing; nor is one on a chip it cannot reach. */
-static void check_bleeding(watch_rules_t *s, const world_t *w)
+/* The hottest cell with a thermistor in a module. */
+static double hottest_in(const watch_rules_t *s, const plant_t *p, uint32_t module)
+{
+    const uint32_t count = s->sensors / p->modules;
+    double high = -1e9;
+    for (uint32_t k = module * count; k < (module + 1u) * count && k < s->sensors; ++k) high = larger(high, p->cell_surface_degc[s->sensor_cell[k]]);
+    return high;
+}
+
+/* Lower than every other block, by more than readings can be wrong, with nothing that flows. */
+static bool is_lowest(const watch_rules_t *s, const plant_t *p, uint32_t b)
+{
+    const double mine = p->block_voltage_v[b] + 2.0 * s->voltage_error_v;
+    if (mine > s->highest_v || size_of(p->pack_current_a) > s->current_error_a) return false;
+    for (uint32_t k = 0; k < p->blocks; ++k) {
+        if (k != b && p->block_voltage_v[k] < mine) return false;
+    }
+    return true;
+}
+
+typedef struct {
+    bool any, low, blind, warm, lowest;
+    int32_t at;
+} bled_t;
+
+/* A switch that is stuck is not the firmware's doing; nor is one on a chip it cannot reach. */
+static void look_at_module(const watch_rules_t *s, const world_t *w, uint32_t k, bled_t *bled)
 {
     const chips_t *const c = &w->chips;
     const plant_t *const p = &w->plant;
-    bool low = false, any = false, blind = false;
-    int32_t at = -1;
-    for (uint32_t k = 0; k < p->modules; ++k) {
-        const bool reached = c->chip_dead[k] == 0u && c->mute[k] == 0u;
-        const uint32_t on = reached ? (uint32_t)(c->bleed_mask[k] & (uint16_t)~c->fet_stuck_on[k]) : 0u;
-        if (on == 0u) continue;
-        any = true;
-        blind |= c->blank[k] != 0u || (c->open_wire[k] & (on | on << 1)) != 0u;
-        for (uint32_t ch = 0; ch < p->blocks_per_module; ++ch) {
-            const uint32_t b = k * p->blocks_per_module + ch;
-            if ((on >> ch & 1u) == 0u || b >= p->blocks || p->block_voltage_v[b] >= s->voltage_bleed_v - s->widen[RULE_S14]) continue;
-            low = true;
-            at = (int32_t)b;
-        }
+    const bool reached = c->chip_dead[k] == 0u && c->mute[k] == 0u;
+    const uint32_t on = reached ? (uint32_t)(c->bleed_mask[k] & (uint16_t)~c->fet_stuck_on[k]) : 0u;
+    if (on == 0u) return;
+    bled->any = true;
+    bled->blind |= c->blank[k] != 0u || (c->open_wire[k] & (on | on << 1)) != 0u;
+    bled->warm |= hottest_in(s, p, k) > s->bleed_max_degc + s->temperature_error_k + 0.5;
+    for (uint32_t ch = 0; ch < p->blocks_per_module; ++ch) {
+        const uint32_t b = k * p->blocks_per_module + ch;
+        if ((on >> ch & 1u) == 0u || b >= p->blocks) continue;
+        bled->lowest |= is_lowest(s, p, b);
+        if (p->block_voltage_v[b] >= s->voltage_bleed_v - s->widen[RULE_S14]) continue;
+        bled->low = true;
+        bled->at = (int32_t)b;
     }
-    s->bleed_age_ms = any ? 0u : older(s->bleed_age_ms, 100u);
+}
+
+/* S14. Switches take turns and pause, so what goes on is what came back within a while. */
+static void check_bleeding(watch_rules_t *s, const world_t *w)
+{
+    const plant_t *const p = &w->plant;
+    bled_t bled = {false, false, false, false, false, -1};
+    for (uint32_t k = 0; k < p->modules; ++k) look_at_module(s, w, k, &bled);
+    s->bleed_age_ms = bled.any ? 0u : older(s->bleed_age_ms, 100u);
+    s->warm_age_ms = bled.warm ? 0u : older(s->warm_age_ms, 100u);
+    s->lowest_age_ms = bled.lowest ? 0u : older(s->lowest_age_ms, 100u);
     const bool goes_on = s->bleed_age_ms < 1500u;
-    rule_held(s, w, RULE_S14, HELD_BLEED_LOW, low, 100u, 600u, at >= 0 ? p->block_voltage_v[at] : 0.0, at);
+    const bool sees = !bit_of(s->masked, RULE_E5), feels = !bit_of(s->masked, RULE_E6);
+    const bool judges = s->bleeds_by_charge == 0u || !bit_of(s->masked, RULE_E1);
+    rule_held(s, w, RULE_S14, HELD_BLEED_LOW, bled.low, 100u, 600u, bled.at >= 0 ? p->block_voltage_v[bled.at] : 0.0, bled.at);
     rule_held(s, w, RULE_S14, HELD_BLEED_HOT, goes_on && s->hottest_degc > s->hot_degc, 100u, s->hot_ms + 200u, s->hottest_degc, -1);
-    rule_held(s, w, RULE_S14, HELD_BLEED_BLIND, blind, 100u, s->blank_ms + 500u, 0.0, -1);
+    rule_held(s, w, RULE_S14, HELD_BLEED_BLIND, bled.blind, 100u, s->blank_ms + 500u, 0.0, -1);
+    rule_held(s, w, RULE_S14, HELD_BLEED_WARM, feels && s->warm_age_ms < 1500u, 100u, WARM_MS, s->hottest_degc, -2);
+    rule_held(s, w, RULE_S14, HELD_BLEED_LOWEST, sees && judges && s->lowest_age_ms < 1500u, 100u, LOWEST_MS, s->lowest_v, -3);
 }
 
 void watch_truth_slow(watch_rules_t *s, const world_t *w)

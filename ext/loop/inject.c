@@ -151,11 +151,33 @@ static void end(inject_t *t, const inject_arena_t *a, uint32_t m, uint8_t phase)
         rebuild(t, a, t->offset[m] + k * t->stride[m], t->type[m], t->former[t->first[m] + k], t->order[m]);
 }
 
+static double pushed(double x, double more, double furthest)
+{
+    const double to = x + more;
+    if (more < 0.0) return to >= furthest ? to : x < furthest ? x : furthest;
+    return to <= furthest ? to : x > furthest ? x : furthest;
+}
+
+/* The rest of a push, of doubles: what a pack that is warmed from outside pays every millisecond. */
+static void push_doubles(const inject_t *t, const inject_arena_t *a, uint32_t m, double share)
+{
+    const double more = t->value[m] * share, furthest = t->furthest[m];
+    uint8_t *at = a->bytes + t->offset[m];
+    for (uint32_t k = 0; k < t->count[m]; ++k, at += t->stride[m]) {
+        double x;
+        memcpy(&x, at, sizeof x);
+        x = pushed(x, more, furthest);
+        memcpy(at, &x, sizeof x);
+    }
+}
+
 /* What changes while a move lasts: its ramp, its share of a push, and a value that others wrote over it. */
 static void go_on(inject_t *t, const inject_arena_t *a, uint32_t m)
 {
     const double share = share_of(t, m, a->now_us);
-    for (uint32_t k = 0; k < t->count[m]; ++k) {
+    const bool is_plain = t->op[m] == INJECT_PUSH && t->type[m] == FIELD_f64;
+    if (is_plain) push_doubles(t, a, m, share - t->done[m]);
+    for (uint32_t k = 0; k < t->count[m] && !is_plain; ++k) {
         const uint32_t offset = t->offset[m] + k * t->stride[m], place = t->first[m] + k;
         const uint64_t bits = load(a->bytes + offset, t->type[m]);
         if (t->op[m] == INJECT_PUSH) {

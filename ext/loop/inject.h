@@ -20,7 +20,8 @@
 #define INJECT_NEVER_US UINT64_MAX
 
 /* What a move does to an element. PUSH adds its value altogether over the ramp onto whatever is there, and nothing comes back: for
- * state that goes on by itself, such as a charge. */
+ * state that goes on by itself, such as a charge. It moves nothing past `furthest`: pushes follow each other, and nothing is colder
+ * than absolute zero. */
 enum { INJECT_SET = 0, INJECT_ADD = 1, INJECT_SCALE = 2, INJECT_OR = 3, INJECT_CLEAR = 4, INJECT_FLIP = 5, INJECT_PUSH = 6 };
 enum { INJECT_FREE = 0, INJECT_ARMED = 1, INJECT_ON = 2, INJECT_BETWEEN = 3, INJECT_OVER = 4 };
 
@@ -46,6 +47,7 @@ enum { INJECT_FREE = 0, INJECT_ARMED = 1, INJECT_ON = 2, INJECT_BETWEEN = 3, INJ
     A(u32, count, INJECT_MOVES, "1", "elements")                                                                                  \
     A(u32, first, INJECT_MOVES, "1", "place of their kept values")                                                                \
     A(f64, value, INJECT_MOVES, "1", "what is set, added, multiplied by, or the bits")                                            \
+    A(f64, furthest, INJECT_MOVES, "1", "PUSH: no further than here, however many pushes follow each other")                      \
     A(u64, on_us, INJECT_MOVES, "us", "simulated time of the beginning")                                                          \
     A(u64, off_us, INJECT_MOVES, "us", "simulated time of the end; all ones never")                                               \
     A(u64, ramp_us, INJECT_MOVES, "us", "from nothing to the whole value")                                                        \

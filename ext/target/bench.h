@@ -5,7 +5,8 @@
  *     from the board    5A flags n a:2 b:2 [sections]      sent in this millisecond before this record
  *
  * Sections come in the order of their flags; numbers are little-endian. In lock-step the board takes what the record announces, steps,
- * and answers; free-running it steps on its own clock, takes what has come, and a record only tells what changed. */
+ * and answers; free-running it steps on its own clock and takes what has come, a record to it only tells what changed, and the bench
+ * takes one record from it a millisecond. A board that sleeps or wants a reset answers no more until it is told the time or booted. */
 #ifndef BMS_TARGET_BENCH_H
 #define BMS_TARGET_BENCH_H
 

@@ -32,6 +32,7 @@ struct ecu {
     ecu_pins_in_t pins_in;
     ecu_pins_out_t pins;
     uint8_t can_state[ECU_CAN_BUS_COUNT];
+    bool was_asleep;
 };
 
 /* Descriptors of the lines in their order; is_free: the board steps on its own clock. */
@@ -120,7 +121,7 @@ static void put_record(const uint8_t *sections, uint32_t size, uint32_t flags, c
 static void go(ecu_t *self, const ecu_in_t *in)
 {
     uint8_t sections[BENCH_RECORD_MAX], *to = sections;
-    const bool jumps = !is_free && in->now_us != self->last_us + 1000u;
+    const bool jumps = is_free ? self->was_asleep : in->now_us != self->last_us + 1000u;
     uint32_t flags = memcmp(&in->pins, &self->pins_in, sizeof in->pins) != 0 ? GO_PINS : 0u;
     flags |= (jumps ? GO_TIME : 0u) | (in->nvm_done.op != ECU_NVM_NONE ? GO_MEMORY : 0u);
     flags |= memcmp(in->can_state, self->can_state, sizeof in->can_state) != 0 ? GO_STATES : 0u;
@@ -200,16 +201,16 @@ static void take_sections(ecu_t *self, const uint8_t *from, uint32_t flags, ecu_
     out->reset_wanted |= (flags & DONE_RESET) != 0u;
 }
 
-/* One millisecond of the board, where it is there; several may have come when it is free. */
+/* One millisecond of the board, if it is there. */
 static bool take_step(ecu_t *self, ecu_out_t *out)
 {
     uint32_t counts[3];
-    const uint32_t size = record_size(counts), room = ECU_UART_OUT_MAX - out->uart[0].count;
-    if (size == 0u || counts[0] > room) return false;
+    const uint32_t size = record_size(counts);
+    if (size == 0u) return false;
     take_sections(self, line[LINE_BENCH].bytes + BENCH_HEAD, line[LINE_BENCH].bytes[1], out);
     out->uart[0].baud = baud;
-    memcpy(out->uart[0].bytes + out->uart[0].count, line[LINE_CHIPS].bytes, counts[0]);
-    out->uart[0].count = (uint16_t)(out->uart[0].count + counts[0]);
+    out->uart[0].count = (uint16_t)counts[0];
+    memcpy(out->uart[0].bytes, line[LINE_CHIPS].bytes, counts[0]);
     drop(LINE_CHIPS, counts[0]);
     take_frames(out, LINE_VEHICLE, ECU_BUS_VEHICLE, counts[1]);
     take_frames(out, LINE_SENSOR, ECU_BUS_SENSOR, counts[2]);
@@ -250,9 +251,15 @@ int ecu_init(ecu_t *self, const ecu_boot_t *boot)
         const bool is_booted = size != 0u && (line[LINE_BENCH].bytes[1] & DONE_BOOTED) != 0u;
         const uint8_t *from = line[LINE_BENCH].bytes + BENCH_HEAD;
         const int result = is_booted ? (int)get_number(&from, 4u) : 0;
-        if (size != 0u) drop(LINE_BENCH, size);
+        if (size == 0u) {
+            get(PATIENCE_MS);
+            continue;
+        }
+        drop(LINE_CHIPS, counts[0]); /* what it said before, on its own clock, nobody hears */
+        drop(LINE_VEHICLE, counts[1]);
+        drop(LINE_SENSOR, counts[2]);
+        drop(LINE_BENCH, size);
         if (is_booted) return result;
-        if (size == 0u) get(PATIENCE_MS);
     }
     return 0x7FFF;
 }
@@ -262,11 +269,8 @@ void ecu_step(ecu_t *self, const ecu_in_t *in, ecu_out_t *out)
     ++self->steps;
     if (!is_gone) go(self, in);
     out->uart[0].count = 0u;
-    if (is_free && !is_gone) {
-        get(0);
-        for (uint32_t k = 0; k < 4u && take_step(self, out); ++k) { }
-    }
-    while (!is_free && !is_gone && !take_step(self, out)) get(PATIENCE_MS);
+    while (!is_gone && !take_step(self, out)) get(PATIENCE_MS);
+    self->was_asleep = out->sleep_ms != 0u;
     if (is_gone) memset(out, 0, sizeof *out);
     else out->pins = self->pins;
 }

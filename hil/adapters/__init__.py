@@ -4,11 +4,11 @@
     adapter = "scpi_supply"              # hil/adapters/scpi_supply.py
     resource = "TCPIP::10.0.0.5::INSTR"  # the rest is that adapter's `Options`
 
-A module says `ROLE`, what it plays ("cells", "supply", "load", "lines"), `CAPABILITIES` (what tests
-may ask for by name), `Options` (a msgspec struct) and `open(options)`. What is opened has `off()`
-(everything safe: outputs off, lines low; may be called at any time and twice), `identity()`,
-`close()` and the methods of its role below. Values are in V and A; limits are not an adapter's
-business: nothing reaches one that bms_hil.bench has not checked.
+A module says `ROLE`, what it plays (one of ROLES), `CAPABILITIES` (what tests may ask for by name),
+`Options` (a msgspec struct) and `open(options)`. What is opened has `off()` (everything safe:
+outputs off, lines low; may be called at any time and twice), `identity()`, `close()` and the
+methods of its role below. Values are in V, A and degC; limits are not an adapter's business:
+nothing reaches one that bms_hil.bench has not checked.
 
 No adapter here has ever driven real hardware: each states where its commands are from.
 """
@@ -23,7 +23,7 @@ from typing import Any, Protocol
 from bms import config
 from bms.errors import ConfigError
 
-ROLES = ("cells", "supply", "load", "lines")
+ROLES = ("cells", "supply", "load", "lines", "charger", "chamber")
 
 
 class Adapter(Protocol):
@@ -71,6 +71,29 @@ class Source(Adapter, Protocol):
 
     def enable(self, is_on: bool) -> None:
         """Its output or input."""
+
+
+class Charger(Source, Protocol):
+    """What charges the pack: a voltage that is never passed, and the current up to it."""
+
+    def told(self) -> tuple[float, float]:
+        """Voltage and current it was set to, as it says them."""
+
+
+class Chamber(Adapter, Protocol):
+    """A climate chamber."""
+
+    def set(self, temperature_degc: float) -> None:
+        """Set point."""
+
+    def told(self) -> float:
+        """Set point as it says it, in degC."""
+
+    def measured(self) -> float:
+        """Its air, in degC."""
+
+    def enable(self, is_on: bool) -> None:
+        """Whether it holds its set point."""
 
 
 class Lines(Adapter, Protocol):

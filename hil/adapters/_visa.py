@@ -15,9 +15,12 @@ NO_ERROR = ("0", "+0")
 
 class Instrument:
     """One VISA resource. Each command is followed by a look at the error queue, each failure is a
-    LinkError that names the resource. Safe to use from several threads."""
+    LinkError that names the resource. Safe to use from several threads. identify: what it answers
+    to whoever asks what it is."""
 
-    def __init__(self, resource: str, visa: str = "@py", terminator: str = "\n") -> None:
+    def __init__(
+        self, resource: str, visa: str = "@py", terminator: str = "\n", *, identify: str = "*IDN?"
+    ) -> None:
         try:
             import pyvisa
         except ImportError:
@@ -37,17 +40,17 @@ class Instrument:
                 f"{resource} ({visa}): cannot be opened: {error}; is it on, at this address, and "
                 "free?"
             ) from None
-        if not self._says():
+        if not self._says(identify):
             raise LinkError(
-                f"{resource} ({visa}): cannot be opened: nothing answers *IDN?; is it on, at this "
-                "address, and free?"
+                f"{resource} ({visa}): cannot be opened: nothing answers {identify}; is it on, at "
+                "this address, and free?"
             )
 
-    def _says(self) -> str:
+    def _says(self, question: str) -> str:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             try:
-                return self.ask("*IDN?")
+                return self.ask(question)
             except LinkError:
                 return ""
 

@@ -9,7 +9,7 @@ import pytest
 @pytest.mark.parametrize("soc_frac", [0.1, 0.5, 0.9])
 def test_cell_voltages_at_rest(rig, recording, soc_frac):
     rig.bring_to("standby", soc_frac=soc_frac)
-    rig.wait(20.0)
+    rig.wait(5.0)
     truth = recording.signal("true_cell_voltage_v")
     high, low = float(truth.values.max()), float(truth.values.min())
     recording.signal("meas_cell_voltage_max_v").after(1.0).stays_within(high - 0.01, high + 0.01)
@@ -22,7 +22,7 @@ def test_cell_voltages_at_rest(rig, recording, soc_frac):
 def test_pack_current(rig, recording, current_a):
     rig.bring_to("normal")
     rig.load(current_a=current_a)
-    rig.wait(10.0)
+    rig.wait(6.0)
     measured = recording.signal("meas_pack_current_a").after(1.0)
     measured.stays_near(
         recording.signal("true_pack_current_a"), 0.02 * rig.pack.sensors.current_range_a
@@ -34,7 +34,7 @@ def test_pack_current(rig, recording, current_a):
 @pytest.mark.parametrize("temperature_degc", [-10.0, 25.0, 45.0])
 def test_temperatures_at_rest(rig, recording, temperature_degc):
     rig.bring_to("standby", temperature_degc=temperature_degc)
-    rig.wait(20.0)
+    rig.wait(5.0)
     near = (temperature_degc - 2.0, temperature_degc + 2.0)
     recording.signal("meas_temperature_max_degc").after(2.0).stays_within(*near)
     recording.signal("meas_temperature_min_degc").after(2.0).stays_within(*near)

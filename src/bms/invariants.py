@@ -8,28 +8,20 @@ looked at. Those of `where == "watch"` are C (ext/invariants), looked at after e
     simulation.run(60)
     watch.found()          # (Violation("S1", ...), ...): empty when all is well
 
-Limits come from the cell, the pack, the firmware's configuration and the deadlines of
-spec/diagnoses.toml; there is no second copy of them. A bound of the truth is the limit plus the
-largest error that the sensor's specification allows: what no reading can show cannot be asked for.
+What it holds the truth against is in bms.bounds.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 
-from bms import _firmware, _invariants, spec
-from bms.firmware import config as firmware_config
+from bms import _invariants, bounds
 from bms.model import Cell, Frozen, Pack
 
 Where = Literal["watch", "campaign", "test"]
-SIGMAS = 4.0  # bms.rng draws no normal beyond
-PERIOD_MS = 10  # control period: a decision takes effect within it
-LOOK_MS = 30  # the size of a short is looked at before contactors break it, ext/firmware/fuse.c
-CODE_V = 0.001  # step of the converter, and the drop over a sense wire
-NTC_K = 0.5  # steps of the firmware's table
 
 
 class Invariant(Frozen, frozen=True):
@@ -103,11 +95,11 @@ INVARIANTS: tuple[Invariant, ...] = (
      "catalogue CON-08 to CON-11, SEN-15", "truth.c"),
     _watch(
      "S7", "States follow each other as the manual says, coils go on only in order: main minus, "
-     "precharge, main plus.",
+     "precharge, main plus; where the state says open none is on, where it says closed both mains.",
      "table of states in bms.invariants", "ext/firmware/bms.h", "wire.c"),
     _watch(
      "S8", "After a trip nothing closes before its cause is gone and the operator cleared and "
-     "asked again; over resets too.",
+     "asked again, and no trip is taken back while its cause is there; over resets too.",
      "a trip told for 0.5 s is remembered over a reset",
      "LibreSolar #19 the other way round; catalogue CON-17, SYS-01", "wire.c"),
     _watch(
@@ -133,9 +125,10 @@ INVARIANTS: tuple[Invariant, ...] = (
      "deadline of the contactor diagnoses, feedback time", "catalogue CON-01 to CON-03, CON-10",
      "truth.c"),
     _watch(
-     "S14", "Balancing pulls no block below its operate minimum, stops when too hot, and never "
-     "bleeds an unknown block.",
-     "operate limit; deadlines of temperature_high_discharge and cell_voltage_unknown",
+     "S14", "Balancing pulls no block below its operate minimum, stops when too hot, bleeds no "
+     "warm module, and never an unknown block or the lowest.",
+     "operate limits; deadlines of temperature_high_discharge and cell_voltage_unknown; a round of "
+     "20 s",
      "catalogue AFE-09", "truth.c"),
     _watch(
      "S15", "A reset at any instant leaves the path open.",
@@ -144,6 +137,15 @@ INVARIANTS: tuple[Invariant, ...] = (
      "S16", "No false trip: with every true quantity inside the warn limits and no fault, nothing "
      "trips.",
      "15 s after the last fault", "availability; without it S1 to S4 are trivial", "wire.c"),
+    _watch(
+     "S17", "A crash, an open interlock, and a vehicle that no longer asks open the path.",
+     "deadlines of crash, interlock_open and vcu_timeout, opening in order, contactor travel",
+     "catalogue CON-14, CON-16, COM-01", "calls.c"),
+    _watch(
+     "S18", "The BMS obeys itself: while it tells a diagnosis that forbids, its limits are 0 and "
+     "nothing closes; one that derates lowers them.",
+     "1.6 s; what forbids is judged where it has one tier; derated is at most 3/4",
+     "src/bms/spec/diagnoses.toml", "wire.c"),
     _campaign(
      "L1", "Faults over and operator cleared: the pack is usable again, or the BMS names what "
      "forbids it and the truth agrees.",
@@ -160,6 +162,9 @@ INVARIANTS: tuple[Invariant, ...] = (
      "deadline of precharge_timeout, travel of three contactors", "catalogue CON-08, CON-11",
      "wire.c"),
     _watch(
+     "L5", "It sleeps only when nobody asks, and wakes when somebody does.",
+     "asked for within 0.2 s; 100 ms to wake", "ext/firmware/sleep.h", "calls.c"),
+    _watch(
      "E1", "The true SoC lies in the reported interval in 99 % of all reports, and is never out "
      "of it by more than its width for long.",
      "60 s; the share is judged over a campaign", "consistency of an estimator", "wire.c"),
@@ -172,13 +177,25 @@ INVARIANTS: tuple[Invariant, ...] = (
      "width of the interval and 1 %", "catalogue SYS-13", "wire.c"),
     _campaign(
      "E4", "Energy of the plant is conserved.",
-     "1e-6 of the energy moved", "first law"),
+     "1e-6 of the energy moved, 3e-4 of what a short burns", "first law"),
+    _watch(
+     "E5", "The highest and the lowest block are told as they are, and where they are.",
+     "error of the reading; 3 s, 10 s after a start", "ext/chips: sensors as specified", "told.c"),
+    _watch(
+     "E6", "So are the extremes of temperature and of stack pressure.",
+     "the same", "the same", "told.c"),
+    _watch(
+     "E7", "So are current and voltage of the pack.",
+     "the same, 1 % of the voltage", "the same", "told.c"),
     _test(
      "C1", "What is decoded and encoded again is the same frame; decoding never raises.",
      "every message", "facts of the wire", "tests/unit/spec/test_dbc_frames.py"),
     _watch(
      "C2", "Nothing closes that the vehicle did not ask for.",
      "a request of the last 0.6 s", "catalogue COM-05 to COM-08, SEC-01", "wire.c"),
+    _watch(
+     "C4", "A tester without the key starts no test of the contactors and writes nothing.",
+     "every answer", "catalogue SEC-07; ISO 14229-1 service 27", "calls.c"),
     _test(
      "C3", "The bridge lets through only what its rules allow, in order.",
      "every rule", "NMFTA gateway requirements", "tests/unit/bridge"),
@@ -215,31 +232,8 @@ INVARIANTS: tuple[Invariant, ...] = (
 # fmt: on
 IDS: tuple[str, ...] = tuple(row.id for row in INVARIANTS)
 WATCHED: tuple[str, ...] = tuple(_invariants.names())
-NEVER_MASKED = ("S8", "S10")
+NEVER_MASKED = ("S8", "S10", "C2", "C4")
 """Re-close and advertised limits hold whatever acts."""
-
-_NEXT: Mapping[str, tuple[str, ...]] = {
-    "init": ("selftest",),
-    "selftest": ("standby",),
-    "standby": ("precharge", "balancing", "service", "sleep"),
-    "precharge": ("normal_drive", "normal_charge", "opening"),
-    "normal_drive": ("normal_charge", "opening"),
-    "normal_charge": ("normal_drive", "opening"),
-    "opening": ("standby",),
-    "error": ("latched", "standby", "selftest"),
-    "latched": ("error", "standby", "selftest", "sleep"),
-    "asserted": (),
-    "refused": (),
-    "balancing": ("standby",),
-    "service": ("standby",),
-    "sleep": ("selftest",),
-}
-_BOUNDS = {
-    "S1": "voltage_max_v", "S2": "discharge_max_degc", "S3": "discharge_a",
-    "S4": "pressure_max_kpa", "S5": "break_a", "S6": "precharge_v",
-}  # fmt: skip
-_ANYWHERE = ("error", "asserted")
-_DEAD = ("asserted", "refused")
 
 
 def find(id: str) -> Invariant:
@@ -258,12 +252,7 @@ class Watch:
     def __init__(self, cell: Cell, pack: Pack) -> None:
         self.rules = _invariants.Rules()
         self.fields: dict[str, np.ndarray] = self.rules.fields
-        for name, value in {
-            **_limits(cell, pack),
-            **_errors_and_bounds(cell, pack),
-            **_budgets(cell, pack),
-            **_states(),
-        }.items():
+        for name, value in bounds.of(cell, pack).items():
             self.fields[name][: np.size(value)] = value
 
     def handles(self) -> tuple[int, int]:
@@ -277,14 +266,13 @@ class Watch:
         widened: Mapping[str, float] | None = None,
         recovering: tuple[str, ...] = (),
     ) -> None:
-        """From now on these rules are not judged; those in `widened` are, with a bound so many
-        times as far away. Those of `recovering` are masked only by what is over already. All three
+        """From now on these rules are not judged; those in `widened` are, with a bound so much
+        wider, in its unit. Those of `recovering` are masked only by what is over already. All three
         replace what was said before. S8 and S10 cannot be masked."""
         self.fields["widen"][:] = 0.0
-        for id, factor in (widened or {}).items():
-            if id in _BOUNDS:
-                bound = float(self.fields[_BOUNDS[id]][-1])
-                self.fields["widen"][WATCHED.index(id)] = bound * max(0.0, factor - 1.0)
+        for id, more in (widened or {}).items():
+            if _bits((id,)):
+                self.fields["widen"][WATCHED.index(id)] = max(0.0, more)
         self.fields["masked"][0] = _bits((*ids, *recovering))
         self.fields["recovering"][0] = _bits(recovering) & ~_bits(ids)
 
@@ -307,144 +295,3 @@ class Watch:
         """Seconds for which each rule was masked while a fault acted; or, recovering, after."""
         name = "recovering_ms" if recovering else "masked_ms"
         return {id: float(self.fields[name][k]) * 1e-3 for k, id in enumerate(WATCHED)}
-
-
-# ---- limits, from the files they are in ----
-
-
-def _configured(cell: Cell, pack: Pack) -> dict[str, np.ndarray]:
-    """Fields of the firmware's configuration: what it was told, as numbers."""
-    blob = firmware_config.build(cell, pack)
-    return {
-        name: np.frombuffer(blob, dtype, count, offset)
-        for name, _unit, _text, offset, count, dtype in _firmware.config_fields()
-    }
-
-
-def _limits(cell: Cell, pack: Pack) -> dict[str, Any]:
-    limits, parallel, blocks = cell.limits, pack.topology.parallel, pack.topology.blocks
-    pressed = pack.sensors.pressure_per_module and cell.pressure.operate_max_kpa[2] > 0.0
-    told = _configured(cell, pack)
-    per_module = pack.topology.blocks_per_module
-    places = [
-        module * per_module + place
-        for module in range(-(-blocks // per_module))
-        for place in pack.sensors.temperature_blocks
-    ]
-    return {
-        "sensors": len(places),
-        "sensor_cell": places,
-        "voltage_calm_max_v": limits.voltage_max_v[1],
-        "voltage_calm_min_v": limits.voltage_min_v[1],
-        "charge_max_degc": limits.temperature_max_charge_degc,
-        "charge_min_degc": limits.temperature_min_charge_degc,
-        "discharge_max_degc": limits.temperature_max_discharge_degc,
-        "discharge_min_degc": limits.temperature_min_discharge_degc,
-        "discharge_calm_a": limits.current_discharge_a[1] * parallel,
-        "charge_calm_a": limits.current_charge_a[1] * parallel,
-        "discharge_static_a": limits.current_discharge_a[0] * parallel,
-        "charge_static_a": limits.current_charge_a[0] * parallel,
-        "ramp_a_per_s": told["ramp_ma_per_s"][0] * 1e-3,
-        "charge_voltage_v": limits.voltage_max_v[0] * blocks,
-        "pressure_is_fitted": pressed,
-        "pressure_min_kpa": cell.pressure.operate_min_kpa,
-        "pressure_max_kpa": cell.pressure.operate_max_kpa,
-        "readings_move": bool(told["frozen_frames"][0]),
-    }
-
-
-def _errors_and_bounds(cell: Cell, pack: Pack) -> dict[str, float]:
-    limits, sensors, parallel = cell.limits, pack.sensors, pack.topology.parallel
-    high_v = limits.voltage_max_v[2]
-    volts = CODE_V + SIGMAS * (
-        sensors.cell_voltage_offset_v
-        + sensors.cell_voltage_noise_v
-        + sensors.cell_voltage_gain_frac * high_v
-    )
-    kelvin = NTC_K + SIGMAS * (sensors.temperature_offset_k + sensors.temperature_noise_k)
-    told = _configured(cell, pack)
-    pack_v = pack.topology.blocks * high_v
-
-    def amps(limit: float) -> float:
-        gain = 1.0 + SIGMAS * sensors.current_gain_frac
-        return limit * gain + SIGMAS * (sensors.current_offset_a + sensors.current_noise_a)
-
-    ignored = spec.diagnosis("charge_limit_ignored").thresholds[2] * 1e-3
-    return {
-        "voltage_max_v": high_v + volts,
-        "voltage_min_v": limits.voltage_min_v[2] - volts,
-        "voltage_bleed_v": limits.voltage_min_v[0] - volts,
-        "temperature_error_k": kelvin,
-        "hot_degc": limits.temperature_max_discharge_degc[2] + kelvin,
-        "hot_charge_degc": limits.temperature_max_charge_degc[2] + kelvin,
-        "cold_charge_degc": limits.temperature_min_charge_degc[2] - kelvin,
-        "discharge_a": amps(limits.current_discharge_a[2] * parallel),
-        "charge_a": amps(limits.current_charge_a[2] * parallel),
-        "range_a": sensors.current_range_a,
-        "comparator_a": sensors.comparator_a,
-        "break_a": amps(pack.contactors.break_current_a),
-        "ignored_a": amps(ignored),
-        "pressure_error_kpa": 1.0
-        + SIGMAS * (sensors.pressure_offset_kpa + sensors.pressure_noise_kpa),
-        # Both voltages come from one instrument: 0.2 % of the pack voltage apart at most.
-        "precharge_v": told["precharge_tolerance_mv"][0] * 1e-3 + 0.002 * pack_v + 0.5,
-    }
-
-
-def _budgets(cell: Cell, pack: Pack) -> dict[str, int]:
-    """Milliseconds: deadlines of the diagnoses, and the travel of the contactors."""
-
-    def deadline(*names: str) -> int:
-        return max(spec.diagnosis(name).deadline_ms for name in names)
-
-    made = pack.contactors
-    told = _configured(cell, pack)
-    feedback_ms = int(told["feedback_ms"][0])
-    return {
-        "travel_ms": round(made.open_ms + made.bounce_ms) + PERIOD_MS + 2,
-        "fuse_ms": int(told["fuse_wait_ms"][0]),
-        "interlock_ms": deadline("interlock_open"),
-        "overvoltage_ms": deadline("cell_overvoltage"),
-        "undervoltage_ms": deadline("cell_undervoltage"),
-        "hot_ms": deadline("temperature_high_discharge"),
-        "hot_charge_ms": deadline("temperature_high_charge"),
-        # A charger that does not obey is found a window later.
-        "cold_charge_ms": deadline("temperature_low_charge")
-        + 2 * deadline("charge_limit_ignored")
-        + 1000,
-        "current_ms": deadline("current_discharge_high", "current_charge_high"),
-        # Contactors break a short only after two readings have shown how large it is: fuse.c.
-        "comparator_ms": max(deadline("current_comparator"), LOOK_MS),
-        "pressure_ms": deadline("pressure_low", "pressure_high"),
-        "sensor_ms": deadline("current_unknown"),
-        "silent_ms": deadline("afe_link"),
-        "frozen_ms": deadline("afe_frozen"),
-        "blank_ms": deadline("cell_voltage_unknown"),
-        "insulation_ms": deadline("insulation_unknown"),
-        "weld_ms": deadline("contactor_main_plus", "contactor_main_minus", "contactor_precharge")
-        + feedback_ms,
-        "precharge_ms": deadline("precharge_timeout") + 6 * feedback_ms + 2 * PERIOD_MS,
-    }
-
-
-def _states() -> dict[str, Any]:
-    """Bits over the numbers that states have on the bus; a state unknown here may follow and be
-    followed by any, but never closes."""
-    number = {name: k for k, name in spec.choices("BmsState", "State").items()}
-
-    def bits(names: tuple[str, ...]) -> int:
-        return sum(1 << number[name] for name in set(names) & number.keys())
-
-    strange = tuple(name for name in number if name not in _NEXT)
-    table = np.zeros(32, np.uint32)
-    for name, k in number.items():
-        after = _NEXT.get(name, ("standby", "opening"))
-        dead = name in _DEAD
-        table[k] = bits((*after, *strange, *_ANYWHERE, name)) if not dead else bits((name,))
-    closed = bits(("precharge", "normal_drive", "normal_charge"))
-    return {
-        "next_states": table,
-        "closed_states": closed,
-        "close_states": bits(("standby", "precharge")),
-        "test_states": bits(("service",)),
-    }

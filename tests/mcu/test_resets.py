@@ -74,7 +74,7 @@ def test_a_chip_that_waits_is_not_bitten(board: target.Board) -> None:
     run = driving(board.library)
     board.read(0, 4)
     with pytest.raises(TimeoutError):  # a while in which nobody asks the chip for anything
-        board.bell.settimeout(1.5)
+        board.bell.settimeout(4.0)
         board.bell.recv(1)
     board.bell.setblocking(False)
     run.run(0.5, record=False)

@@ -8,6 +8,7 @@ import pytest
 from bms_hil import sil, wires
 
 from bms import spec
+from bms.firmware import config
 from bms.sim import Simulation
 
 pytestmark = [
@@ -59,12 +60,20 @@ def test_in_lock_step_it_drives_and_is_the_same_bit_for_bit(
 
 
 @pytest.mark.wires
-def test_on_its_own_clock_it_speaks_and_listens(wired: wires.Wired, tmp_path: Path) -> None:
-    config = Simulation(sil.SCENARIO, pack=PACK).config
-    with wires.WiredBoard(wired, config, tmp_path, stretch=wires.STRETCH) as board:
+def test_on_its_own_clock_it_drives(wired: wires.Wired, tmp_path: Path) -> None:
+    here = Simulation(sil.SCENARIO, pack=PACK)
+    told = config.build(here.cell, here.pack, line_delay_ms=wires.LINE_DELAY_MS)
+    with wires.WiredBoard(wired, told, tmp_path, stretch=wires.STRETCH) as board:
         run = Simulation(sil.SCENARIO, pack=PACK, firmware=board.library)
-        wires.paced(lambda seconds: run.run(seconds, record=False), 0.3, wires.STRETCH)
+        run.run(0.1, record=False)
+        run.request("drive")
+        while state(run) != "normal_drive" and run.time_s < WITHIN_S:
+            run.run(0.1, record=False)
         assert board.is_alive
-        assert state(run) not in ("", "init"), "its frames came"
-        chips = run.world.parts["chips"]
-        assert int(chips["mode"][0]) != 0, "it has woken the chips, so its bytes came as well"
+        assert state(run) == "normal_drive"
+        assert int(run.world.parts["plant"]["contactor_closed"][0]) & 3 == 3
+        run.inject("SYS-02")  # a reset: what the board said before it counts no more
+        run.run(0.3, record=False)
+        assert board.is_alive
+        assert int(run.world.parts["plant"]["contactor_closed"][0]) == 0
+        assert state(run) in ("init", "selftest")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import msgspec
 import numpy as np
 import pytest
@@ -33,10 +35,17 @@ def watched(simulation: Simulation, seconds: float) -> np.ndarray:
 
 @pytest.mark.slow("hours of balancing, twice")
 @pytest.mark.parametrize("strategy", ["voltage", "charge"])
-def test_an_uneven_pack_is_even_within_the_computed_bound(strategy: str) -> None:
+def test_an_uneven_pack_is_even_within_the_computed_bound_and_the_page_says_so(
+    strategy: str, project_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     done = bench.balance(strategy)
     assert done.hours < done.bound_h
     assert done.left_frac < 0.5 * bench.APART_FRAC
+    monkeypatch.syspath_prepend(project_dir / "tools")
+    import estimator_tables
+
+    page = (project_dir / "docs/explanation/states.md").read_text()
+    assert estimator_tables.balancing_row(strategy, done) in page.splitlines()
 
 
 @pytest.mark.parametrize("strategy", ["voltage", "charge"])

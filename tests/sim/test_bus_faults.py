@@ -12,6 +12,7 @@ from bms.sim import Simulation, Snapshot
 
 CLOSED = 3
 VEHICLE, SENSOR = 0, 1
+FLIP = 1  # SEAM_FLIP
 
 
 @pytest.fixture(scope="module")
@@ -71,6 +72,46 @@ def test_without_its_current_sensor_the_firmware_says_so_and_opens(
     drive.run(2, record=False)
     assert "current_unknown" in [e.name for e in drive.events[before:] if e.kind == "diagnosis"]
     assert not closed(drive)
+
+
+@pytest.mark.parametrize("cycles", range(15))
+def test_a_second_sender_of_requests_is_told_wherever_its_counter_runs(
+    drive: Simulation, cycles: int
+) -> None:
+    """Of 15 distances between the counters four make every other request good."""
+    drive.run(0.01 * cycles, record=False)
+    before = len(drive.events)
+    drive.inject("COM-12")
+    drive.run(0.3, record=False)
+    told = [e.name for e in drive.events[before:] if e.kind == "diagnosis" and e.value > 0]
+    assert "vcu_e2e" in told
+
+
+@pytest.mark.parametrize(("good_s", "told"), [(0.01, ["vcu_e2e"]), (0.04, [])])
+def test_one_bad_request_in_five_is_ridden_through_and_every_other_is_told(
+    drive: Simulation, good_s: float, told: list[str]
+) -> None:
+    seam = drive.world.parts["seam"]
+    for name, value in (("bus", VEHICLE), ("id", 0x80), ("byte", 2), ("value", 1)):
+        seam[f"tamper_{name}"][1] = value
+    before = len(drive.events)
+    for _ in range(30):
+        for kind, seconds in ((FLIP, 0.01), (0, good_s)):
+            seam["tamper_kind"][1] = kind
+            drive.run(seconds, record=False)
+    assert [e.name for e in drive.events[before:] if e.kind == "diagnosis"] == told
+
+
+@pytest.mark.parametrize("kind", [1.0, 2.0])
+def test_a_current_sensor_that_is_silent_or_repeats_itself_opens(
+    drive: Simulation, kind: float
+) -> None:
+    before, sent = len(drive.events), int(field(drive, "ivt", "sent")[0])
+    drive.inject("SEN-13", value=kind)
+    drive.run(1.0, record=False)
+    assert "current_unknown" in [e.name for e in drive.events[before:] if e.kind == "diagnosis"]
+    assert not closed(drive)
+    assert (int(field(drive, "ivt", "sent")[0]) - sent > 300) == (kind == 2.0)
 
 
 def test_a_bus_with_some_errors_is_ridden_through(drive: Simulation) -> None:

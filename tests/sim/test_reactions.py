@@ -21,6 +21,7 @@ def rows() -> dict[str, reaction.Row]:
     return {row.name: row for row in reaction.table()}
 
 
+@pytest.mark.slow("the first of them measures every diagnosis at five phases")
 @pytest.mark.parametrize("name", [row.name for row in spec.diagnoses()])
 def test_a_diagnosis_comes_within_its_prediction_and_that_within_its_budget(name: str) -> None:
     row = rows()[name]

@@ -15,7 +15,7 @@ LAYERS = {
     LIBRARY: {"spec", "cells", "packs", "protocols", "data", "table", "envelope"},
     LINK: {"links", "canbus", "recorder"},
     WORLD: {"plant", "firmware", "estimator", "observer", "fit"},
-    FAULT: {"faults", "invariants", "scenarios", "signals"},
+    FAULT: {"bounds", "faults", "invariants", "scenarios", "signals"},
     LOOP: {
         "sim",
         "tap",

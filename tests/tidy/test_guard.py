@@ -244,7 +244,40 @@ def test_the_page_knows_the_files_of_the_core(project_dir: Path) -> None:
     missing = {name for name in names if f"`{name}`" not in part(project_dir, "target")}
     assert not missing, "tools/guard/target.py"
     measured = set(re.findall(r"^\| `(\w+\.c)`", part(project_dir, "coverage"), re.MULTILINE))
-    assert measured and measured <= names, "tools/guard/coverage.py"
+    assert measured == names, "tools/guard/coverage.py"
+
+
+def test_the_page_tells_every_excuse_and_no_less_than_the_ratchet(
+    coverage: ModuleType, project_dir: Path
+) -> None:
+    told = part(project_dir, "coverage")
+    assert told.strip().endswith(coverage.excused()), "tools/guard/coverage.py"
+    figures = re.search(
+        r"\*\*([\d.]+) %\*\* of \d+ lines, \*\*([\d.]+) %\*\* of \d+ branches.*?"
+        r"\*\*([\d.]+) %\*\* of \d+ conditions",
+        told,
+    )
+    assert figures
+    reached = tuple(float(figure) for figure in figures.groups())
+    assert all(a >= b for a, b in zip(reached, coverage.LEAST, strict=True)), reached
+
+
+@pytest.mark.long("figures are taken anew before a release, not with each change of the firmware")
+def test_the_figures_of_coverage_are_of_these_sources(
+    coverage: ModuleType, project_dir: Path
+) -> None:
+    assert f"`{coverage.digest()}`" in part(project_dir, "coverage"), "tools/guard/coverage.py"
+
+
+def test_sanitizers_found_nothing_in_nearly_all_claims_there_are(
+    project_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    parts = tool("parts", project_dir, monkeypatch)
+    told = re.search(
+        r"\*\*0 findings\*\*.*?(\d+) claims", part(project_dir, "sanitizers"), re.DOTALL
+    )
+    claims = sum(map(len, parts.claims().values()))
+    assert told and int(told[1]) > 0.9 * claims, "tools/guard/sanitize.py"
 
 
 def test_each_reason_for_a_deviation_is_needed_and_each_deviation_has_one(

@@ -129,7 +129,7 @@ def test_a_device_with_another_message_set_is_told_apart_from_silence(tmp_path: 
     code, told, said = hil(tmp_path, "--rig", rig, "-k", "interlock")
     assert code == 3, said
     assert "did not say Other.State" in said and "other identifiers: " in said
-    assert "the DBC of dut.toml must be that of this device" in said
+    assert "is the DBC of dut.toml the one of this device" in said
     assert not [t for t in told if t["event"] == "test"]
 
 
@@ -157,3 +157,51 @@ def test_error_frames_are_called_what_they_are(tmp_path: Path) -> None:
         ends.set()
         thread.join(1.0)
         noise.close()
+
+
+SERIAL = """
+title = "A BMS with a serial port"
+[serial]
+face = "jbd"
+ask = [{ type = "Request", register = 3 }]
+[signal]
+meas_pack_voltage_v = { serial = "Basic.voltage_cv", scale = 0.01 }
+[state]
+signal = { serial = "Basic.switches" }
+names = { 0 = "standby", 3 = "normal_drive" }
+"""
+PATIENT = ("simulated = true", "simulated = true\nspeaks_within_s = 30.0")
+ASKED = """
+import pytest
+
+@pytest.mark.requirement("OWN-1", text="t.", source="s")
+@pytest.mark.parametrize("turn", [1, 2])
+def test_that_reads_its_serial_port(rig, recording, turn):
+    rig.bring_to("standby")
+    rig.wait(2.0)
+    recording.signal("meas_pack_voltage_v").stays_within(61.5, 62.5)
+"""
+
+
+def test_a_device_known_by_its_serial_face_is_switched_off_and_on_between_tests(
+    tmp_path: Path,
+) -> None:
+    rig = bench(tmp_path, SERIAL, PATIENT)
+    (tmp_path / "test_own.py").write_text(ASKED)
+    code, told, said = hil(tmp_path, "--rig", rig, "test_own.py")
+    assert code == 0, said
+    tests = [t for t in told if t["event"] == "test"]
+    assert [t["verdict"] for t in tests] == ["pass", "pass"]
+    assert "pack_voltage" in tests[0]["text"], tests[0]
+
+
+def test_a_serial_face_that_falls_silent_leaves_the_rest_not_run(tmp_path: Path) -> None:
+    rig = bench(tmp_path, SERIAL, PATIENT)
+    (tmp_path / "test_own.py").write_text(
+        DEATH.replace("rig.wait(2.0)", "rig._standin.processes.pop()\n    rig.wait(5.0)")
+    )
+    code, told, said = hil(tmp_path, "--rig", rig, "test_own.py")
+    assert code == 1, said
+    tests = [t for t in told if t["event"] == "test"]
+    assert [t["verdict"] for t in tests] == ["fail", "not_run"]
+    assert "does not answer" in tests[0]["text"], tests[0]

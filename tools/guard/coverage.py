@@ -13,6 +13,7 @@ runs in Python modules counts: programs of tests/c are built apart.
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 import os
 import re
@@ -24,11 +25,13 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 sys.path.insert(0, str(Path(__file__).parent))
+import parts
 from page import ROOT, ranges, table, write_section
 
+SIMULATED = ("faults_react", "sleep", "closed_loop", "power", "diagnosis_rows")
 TESTS = (
     *(f"tests/unit/{part}" for part in ("firmware", "estimator", "leak", "observer")),
-    *(f"tests/sim/test_{part}.py" for part in ("faults_react", "sleep", "closed_loop", "power")),
+    *(f"tests/sim/test_{part}.py" for part in SIMULATED),
 )
 NOT = (
     "tests/unit/estimator/test_estimator_bits.py::"
@@ -36,17 +39,22 @@ NOT = (
 )
 """A build that counts has one copy of each function."""
 FUZZ = ("fuzz", "--hours", "2", "--seeds", "20", "--seed", "770000", "--no-minimise", "--json")
+JOURNAL = {"single": 250, "double": 1000, "silent": 5000, "rot": 300, "wear": 3000}
 MODULES = "_firmware _estimator _leak _observer"
 FLAGS = "-fprofile-instr-generate -fcoverage-mapping -DBMS_NO_CLONES"
 MCDC_VERSION = 18
+LEAST = (100.0, 99.4, 99.5)
+"""Per cent of lines, branches and conditions shown to decide alone: rises, and never falls."""
 EXCUSES = Path(__file__).with_name("unreachable.toml")
 
 
 class Place(NamedTuple):
-    """Something that never happened: kind is "line", "true", "false" or "alone" (of MC/DC)."""
+    """Something that never happened: kind is "line", "true", "false" or "alone" (of MC/DC); text is
+    the condition, or the decision of which some condition was not shown alone."""
 
     line: int
     kind: str
+    text: str = ""
 
 
 class File(NamedTuple):
@@ -93,12 +101,35 @@ def build(folder: Path) -> None:
         shutil.copy(made, folder / "src/bms")
 
 
+def programs(folder: Path) -> None:
+    """The claims in C, and the journal against cuts, in builds that count; SystemExit if one
+    fails."""
+    compiler, version = clang()
+    options = (*FLAGS.split(), *(["-fcoverage-mcdc"] if version >= MCDC_VERSION else []), "-O0")
+    raw = {"LLVM_PROFILE_FILE": str(folder / "raw/parts%4m.profraw")}
+    program = parts.build(folder / "parts", compiler, options)
+    path = os.pathsep.join([str(folder / "src"), *_outer()])
+    states = parts.snapshots(folder / "states", PYTHONPATH=path, **raw)
+    verdicts, said = parts.run(program, states, **raw)
+    if not verdicts or not all(verdicts.values()):
+        raise SystemExit(said)
+    journal = folder / "parts/journal_cut"
+    core = [parts.CORE / f"{name}.c" for name in ("journal", "crc")]
+    sources = [str(path) for path in (ROOT / "tests/c/journal_cut.c", *core)]
+    words = [compiler, *options, *parts.INCLUDES, *sources]
+    subprocess.run([*words, *parts.FLAGS, "-o", str(journal)], check=True)
+    raw = {**os.environ, "LLVM_PROFILE_FILE": str(folder / "raw/journal%4m.profraw")}
+    for mode, many in JOURNAL.items():
+        subprocess.run([journal, mode, str(many), "1"], env=raw, check=True)
+
+
 def run(folder: Path, tests: list[str], fuzz: bool) -> int:
     """What pytest says; tests and stories see the copy."""
     path = os.pathsep.join([str(folder / "src"), *_outer()])
     raw = folder / "raw/%4m.profraw"
     variables = {
         **os.environ, "PYTHONPATH": path, "LLVM_PROFILE_FILE": str(raw), "BMS_SOURCES": str(ROOT),
+        "BMS_SLOW_S": "1e6",
     }  # fmt: skip
     words = [
         sys.executable,
@@ -130,11 +161,13 @@ def count(folder: Path) -> dict[str, File]:
     raw = map(str, (folder / "raw").glob("*.profraw"))
     subprocess.run([f"llvm-profdata-{version}", "merge", "-o", merged, *raw], check=True)
     objects = sorted((folder / "lib/bms").glob("*.so"))
+    programs = (folder / "parts" / name for name in ("parts", "journal_cut"))
+    objects += [made for made in programs if made.exists()]
     more = [word for path in objects[1:] for word in ("-object", str(path))]
     words = [f"llvm-cov-{version}", "export", f"-instr-profile={merged}", str(objects[0]), *more]
     said = [
         subprocess.run([*words, *option], capture_output=True, text=True, check=True).stdout
-        for option in ((), ("-format=lcov",))
+        for option in (("-skip-functions", "-skip-expansions"), ("-format=lcov",))
     ]
     lines = _lines(said[1])
     return {
@@ -167,18 +200,29 @@ def _file(file: dict[str, Any], lines: dict[int, int], text: list[str]) -> File:
         total = sides.setdefault(tuple(branch[:4]), [0, 0])
         total[0] += branch[4]
         total[1] += branch[5]
-    for place, (true, false) in sides.items():
-        missing += [Place(place[0], "true")] * (true == 0) + [Place(place[0], "false")] * (
-            false == 0
-        )
+    for place, counts in sides.items():
+        missing += [
+            Place(place[0], side, _between(text, place))
+            for side, times in zip(("true", "false"), counts, strict=True)
+            if times == 0
+        ]
     alone: dict[tuple[int, ...], list[bool]] = {}
     for record in file.get("mcdc_records", []):
         known, seen = alone.setdefault(tuple(record[:4]), []), record[-1]
         known[:] = [a or b for a, b in zip(known, seen, strict=True)] if known else seen
     for place, shown in alone.items():
-        missing += [Place(place[0], "alone")] * shown.count(False)
+        missing += [Place(place[0], "alone", _between(text, place))] * shown.count(False)
     conditions = sum(map(len, alone.values()))
     return File(len(code), 2 * len(sides), conditions, sorted(missing))
+
+
+def _between(text: list[str], place: tuple[int, ...]) -> str:
+    """The source from (line, column) to (line, column), both from 1."""
+    first, begin, last, end = place
+    if first == last:
+        return text[first - 1][begin - 1 : end - 1]
+    rows = [text[first - 1][begin - 1 :], *text[first : last - 1], text[last - 1][: end - 1]]
+    return " ".join(row.strip() for row in rows)
 
 
 def excuses() -> dict[str, list[dict[str, Any]]]:
@@ -204,7 +248,10 @@ def judge(name: str, file: File, given: list[dict[str, Any]]) -> tuple[File, lis
                 wrong.append(f"{name}: an excuse that is not needed: {text}")
             excused |= seen
     left = [place for place in file.missing if place not in excused]
-    wrong += [f"{name}:{line}: never {kind}: {source[line - 1].strip()}" for line, kind in left]
+    wrong += [
+        f"{name}:{line}: never {kind}: {text or source[line - 1].strip()}"
+        for line, kind, text in left
+    ]
     return file._replace(missing=left), wrong
 
 
@@ -241,17 +288,46 @@ def section(found: dict[str, File], left: dict[str, File], tests: list[str]) -> 
     lines, branches, alone = _row(whole)
     without = _row(rest)
     said = [
-        f"{compiler.replace('-', ' ')}, `{' '.join(tests)}` and `bms {' '.join(FUZZ)}`: "
-        f"**{lines}** of {whole.lines} lines, **{branches}** of {whole.branches} branches (each "
-        f"condition true and false), **{alone}** of {whole.conditions} conditions shown to decide "
-        f"alone (MC/DC).",
+        f"{compiler.replace('-', ' ')}, `{' '.join(tests)}`, "
+        f"{sum(map(len, parts.claims().values()))} claims in C, the journal's cuts and "
+        f"`bms {' '.join(FUZZ)}` "
+        f"over sources `{digest()}`: **{lines}** of {whole.lines} lines, **{branches}** of "
+        f"{whole.branches} branches (each condition true and false), **{alone}** of "
+        f"{whole.conditions} conditions shown to decide alone (MC/DC).",
         f"Without the places of `tools/guard/unreachable.toml`: **{without[0]}**, **{without[1]}** "
         f"and **{without[2]}**.",
     ]
     head = ("file", "lines", "branches", "MC/DC", "lines with something left")
     if version < MCDC_VERSION:
         said[0] += f" clang {version} cannot measure MC/DC; 18 and newer can."
-    return "\n\n".join([" ".join(said), table(head, rows)])
+    return "\n\n".join([" ".join(said), table(head, rows), excused()])
+
+
+def fallen(whole: File) -> list[str]:
+    """What is below its ratchet; MC/DC only where it was measured."""
+    told = [float(figure[:-2]) for figure in _row(whole) if figure != "-"]
+    names = ("lines", "branches", "MC/DC")
+    rows = zip(names, told, LEAST, strict=False)
+    return [f"{name} fell to {now} %, below {least} %" for name, now, least in rows if now < least]
+
+
+def excused() -> str:
+    """The places that nothing reaches, with their reasons."""
+    rows = [
+        (f"`{name}`", f"`{line.replace('|', '¦')}`", excuse["reason"])
+        for name, given in sorted(excuses().items())
+        for excuse in given
+        for line in excuse["lines"]
+    ]
+    return table(("file", "not reached", "reason"), rows)
+
+
+def digest() -> str:
+    """Of the firmware's sources: the figures are of these."""
+    whole = hashlib.sha256()
+    for path in sorted([*parts.CORE.glob("*.c"), *parts.CORE.glob("*.h")]):
+        whole.update(path.name.encode() + path.read_bytes())
+    return whole.hexdigest()[:12]
 
 
 def main() -> int:
@@ -263,10 +339,13 @@ def main() -> int:
     folder, tests, code = args.folder.resolve(), rest or list(TESTS), 0
     if not args.counted:
         build(folder)
+        programs(folder)
         code = run(folder, tests, fuzz=not rest)
     found, given = count(folder), excuses()
     judged = {name: judge(name, file, given.get(name, [])) for name, file in found.items()}
     wrong = [line for _, lines in judged.values() for line in lines]
+    if not rest:
+        wrong += fallen(_sum(list(found.values())))
     print("\n".join(wrong))
     write_section("coverage", section(found, {n: f for n, (f, _) in judged.items()}, tests))
     return code or int(bool(wrong))

@@ -4,11 +4,12 @@
 
 Draws places by seed from all of ext/firmware: a relation, a connective, an operator, a constant by
 one, a condition negated, a statement removed. A mutant whose machine code is the same is no mutant;
-one that does not compile is drawn anew. The rest meets the tests of the firmware, those that caught
-mutants of the same file first, then a batch of random stories. Rows go to tools/guard/mutation.json
-and, as a table, into docs/guard.md; every survivor needs its verdict in tools/guard/survivors.toml.
-A run goes on from the rows on file with its seed; `--again` runs the survivors on file once more,
-after tests were added. About 20 seconds of CPU a mutant.
+one that does not compile is drawn anew. The rest meets the claims in C (parts.py), which take two
+seconds, then the tests of the firmware, those that caught mutants of the same file first, then a
+batch of random stories. Rows go to tools/guard/mutation.json and, as a table, into docs/guard.md;
+every survivor needs its verdict in tools/guard/survivors.toml. A run goes on from the rows on file
+with its seed whose line is still there; `--again` runs the survivors on file once more, after tests
+were added. About 20 seconds of CPU a mutant.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 sys.path.insert(0, str(Path(__file__).parent))
+import parts
 from page import ROOT, table, write_section
 
 CORE = ROOT / "ext/firmware"
@@ -37,11 +39,13 @@ REVIEWED = Path(__file__).with_name("survivors.toml")
 MODULES = "_firmware _leak _observer"
 TESTS = {"_firmware": "tests/unit/firmware", "_leak": "tests/unit/leak",
          "_observer": "tests/unit/observer"}  # fmt: skip
+CLAIMS = "tests/unit/firmware/test_parts.py"
 FUZZ = ("fuzz", "--hours", "1", "--seeds", "30", "--seed", "40", "--no-minimise", "--json")
 FLAGS = ("-std=c99", "-D_DEFAULT_SOURCE", "-O2", "-ffp-contract=off", "-fno-math-errno",
          "-fno-trapping-math", "-funsigned-char", "-fvisibility=hidden", "-fPIC", "-w",
          "-DBMS_NO_CLONES")  # fmt: skip
 PLACES = [f"-I{ROOT / 'ext' / part}" for part in ("", "common", "firmware", "firmware/generated")]
+PARTS = ("-O0",)
 CPU_S = 90
 SWAPS = {
     "relation": {"<": "<=", "<=": "<", ">": ">=", ">=": ">", "==": "!=", "!=": "=="},
@@ -150,6 +154,8 @@ class Bench:
         self.usual = ""
         self.modules = {p.name.split(".")[0]: p.name for p in (folder / "lib/bms").glob("*.so")}
 
+        parts.build(folder / "parts", "gcc", PARTS)
+        self.states = parts.snapshots(folder / "states")
         for name in ("bms.c", "leak.c", "observer.c"):
             self.link(name, None)
         self.usual = self.stories()
@@ -186,10 +192,23 @@ class Bench:
     def holding(self, name: str) -> list[str]:
         return [m for m in self.modules if any(p.stem + ".c" == name for p in self.objects(m))]
 
+    def claims(self, name: str) -> str:
+        """The claim in C that the file of this name beside the copy breaks, or ""."""
+        try:
+            program = parts.build(self.folder / "parts", "gcc", PARTS, self.folder / name)
+            verdicts, _ = parts.run(program, self.states)
+        except (subprocess.CalledProcessError, subprocess.TimeoutExpired):
+            return f"{CLAIMS}::crash or hang"
+        broken = [claim for claim, holds in verdicts.items() if not holds]
+        return f"{CLAIMS}::{broken[0]}" if broken else ""
+
     def meets(self, name: str) -> str:
         """What catches the mutant that is linked: a test, "stories", or nobody ("")."""
         folders = [ROOT / TESTS[module] for module in self.holding(name)]
+        if broken := self.claims(name):
+            return broken
         tests = [str(p.relative_to(ROOT)) for f in folders for p in f.glob("test_*.py")]
+        tests = [test for test in tests if test != CLAIMS]
         order = sorted(tests, key=lambda test: (-self.kills[name, test], test))
         quiet = ["-x", "-q", "--no-header", "--tb=no", "-p", "no:cacheprovider"]
         code, said = self._run(["-m", "pytest", *quiet, *order])
@@ -215,7 +234,7 @@ class Bench:
         path = os.pathsep.join([str(self.folder / "src"), *others])
         done = subprocess.run(
             [sys.executable, *words], cwd=ROOT, capture_output=True, text=True, check=False,
-            env={**os.environ, "PYTHONPATH": path, "BMS_SOURCES": str(ROOT)},
+            env={**os.environ, "PYTHONPATH": path, "BMS_SOURCES": str(ROOT), "BMS_SLOW_S": "1e6"},
             preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_CPU, (CPU_S, CPU_S)),
         )  # fmt: skip
         return done.returncode, done.stdout
@@ -290,22 +309,23 @@ def keep(kept: dict[str, object], rows: list[Row]) -> None:
 
 def _fresh(args: argparse.Namespace, bench: Bench) -> None:
     pool = every(args.file)
-    places, same, rows = len(pool), 0, list[Row]()
     kept, old = load() if KEPT.exists() else ({}, [])
-    known = {key(row): row for row in old} if kept.get("seed") == args.seed else {}
+    there = {key(Row(mutant.file, *described(mutant), mutant.kind, "")) for mutant in pool}
+    rows = [row for row in old if key(row) in there] if kept.get("seed") == args.seed else []
+    same, known = int(str(kept.get("same", 0))) if rows else 0, {key(row) for row in rows}
     random.Random(args.seed).shuffle(pool)
     for mutant in pool:
-        if len(rows) == args.count:
+        if len(rows) >= args.count:
             break
-        same_as = known.get(key(Row(mutant.file, *described(mutant), mutant.kind, "")))
-        row = same_as or bench.judge(mutant)
+        if key(Row(mutant.file, *described(mutant), mutant.kind, "")) in known:
+            continue
+        row = bench.judge(mutant)
         if row is None:
             same += 1
             continue
         rows.append(row)
         print(f"{len(rows):4} {row.outcome or 'SURVIVES':60} {key(row)}", flush=True)
-        if len(rows) % 10 == 0 or len(rows) == args.count:
-            keep({"seed": args.seed, "places": places, "same": same}, sorted(rows))
+        keep({"seed": args.seed, "places": len(pool), "same": same}, sorted(rows))
 
 
 def _again(bench: Bench) -> None:
@@ -316,8 +336,8 @@ def _again(bench: Bench) -> None:
     for k, row in enumerate(rows):
         if row.outcome:
             continue
-        mutant = found.get(row[:3])
-        now = bench.judge(mutant) if mutant else None
+        known = found.get(row[:3])
+        now = bench.judge(known) if known else None
         print(f"{now.outcome or 'SURVIVES' if now else 'is no more'} {key(row)}", flush=True)
         rows[k] = now or row
     keep(kept, [row for row in rows if row.outcome or row[:3] in found])

@@ -3,8 +3,8 @@
 #include "target/mailbox.h"
 
 #define BOX ((mailbox_t *)PSRAM)
-#define WARNING_TICKS (CLOCK_HZ / 10u)
-#define STRIKES 3u /* warnings in a row without an answer in between, before the watchdog may bite */
+#define WARNING_TICKS CLOCK_HZ /* as long again without the handler, and it bites: a busy host may stop the emulator for a tenth of that */
+#define STRIKES 2u /* warnings in a row without an answer in between, before the watchdog may bite */
 #define POLLS 20000u /* before it sleeps */
 #define BELL UART(0u)
 #define BELL_BAUD 1000000u

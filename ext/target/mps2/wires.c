@@ -10,7 +10,7 @@
 #define ROOM 4096u /* of a line: more than comes in a millisecond, however late it is */
 #define BAUD 1000000u
 #define STRIKES 3u /* warnings in a row while the main loop stands */
-#define WARNING_TICKS (CLOCK_HZ / 4u)
+#define WARNING_TICKS CLOCK_HZ
 #define SYSTICK_CONTROL REGISTER(0xE000E010u)
 #define SYSTICK_RELOAD REGISTER(0xE000E014u)
 #define SYSTICK_VALUE REGISTER(0xE000E018u)
@@ -26,7 +26,7 @@ static ecu_out_t out;
 static buffer_t line[LINES];
 static ecu_pins_out_t told_pins;
 static uint32_t told_baud;
-static bool is_running;
+static bool is_running, is_asleep;
 static volatile uint32_t turns; /* of the main loop */
 
 static const bench_config_t *config_of(void) { return (const bench_config_t *)(PSRAM + BENCH_CONFIG); }
@@ -141,8 +141,10 @@ static bool take_record(uint32_t size)
         in.pins.supply_mv = (uint32_t)get_number(&from, 4u);
         in.pins.digital = (uint32_t)get_number(&from, 4u);
     }
-    if (flags & GO_TIME) in.now_us = get_number(&from, 8u);
-    else if (config_of()->stretch == 0u) in.now_us += 1000u;
+    if (flags & GO_TIME) {
+        in.now_us = get_number(&from, 8u);
+        is_asleep = false;
+    } else if (config_of()->stretch == 0u) in.now_us += 1000u;
     if (flags & GO_MEMORY) {
         in.nvm_done.op = (uint8_t)get_number(&from, 1u);
         in.nvm_done.status = (uint8_t)get_number(&from, 1u);
@@ -230,6 +232,8 @@ static void step(void)
     memset(&out, 0, sizeof out);
     ecu_step(&firmware, &in, &out);
     in.nvm_done.op = ECU_NVM_NONE;
+    is_asleep = out.sleep_ms != 0u;
+    is_running = !out.reset_wanted;
     answer();
 }
 
@@ -254,7 +258,7 @@ static void run_on_own_clock(uint32_t stretch)
         if ((ICSR & ICSR_TICK) == 0u) continue;
         ICSR = ICSR_TICK_TAKEN;
         in.now_us += 1000u;
-        if (is_running) step();
+        if (is_running && !is_asleep) step();
     }
 }
 

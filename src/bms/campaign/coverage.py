@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import json
+from collections import Counter
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bms import faults
 from bms.campaign.play import OUTCOMES
+from bms.errors import ConfigError
 
 if TYPE_CHECKING:
     from bms.campaign.run import Result
@@ -17,11 +21,21 @@ STATES = (
 GAP = "-"
 
 
-def plain(result: Result) -> dict[str, Any]:
-    """What the table is made of, as plain values for a file."""
+def plain(result: Result, before: Path | None = None) -> dict[str, Any]:
+    """What the table is made of, as plain values for a file; on top of what a file has `before`.
+
+    Raises ConfigError for a file that is none of these."""
+    hours, seeds, counts = result.simulated_hours, result.seeds, Counter(result.coverage)
+    if before is not None:
+        try:
+            was = json.loads(before.read_text())
+            hours, seeds = hours + float(was["simulated_hours"]), seeds + int(was["seeds"])
+            counts.update({str(key): int(count) for key, count in was["coverage"].items()})
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+            raise ConfigError(before, "", type(error).__name__, "counts of a coverage") from error
     return {
-        "simulated_hours": round(result.simulated_hours, 1), "seeds": result.seeds,
-        "coverage": dict(sorted(result.coverage.items())),
+        "simulated_hours": round(hours, 1), "seeds": seeds,
+        "coverage": dict(sorted(counts.items())),
     }  # fmt: skip
 
 
@@ -33,7 +47,7 @@ def table(found: dict[str, Any]) -> str:
         "|---" * (len(STATES) + 1) + "|",
     ]
     hit = 0
-    rows = faults.acting()
+    rows = faults.drawn()
     for fault in rows:
         cells = [_cell(found["coverage"], fault.id, state) for state in STATES]
         hit += sum(cell != GAP for cell in cells)

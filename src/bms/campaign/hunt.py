@@ -20,6 +20,7 @@ from bms.campaign.story import DRILLS, write
 from bms.model import Frozen
 
 SECONDS = 90.0  # of a random story
+SEEDS = 4000  # stories of one hunt, at most
 LATE = 2.0  # times as long as before, and beyond the budget
 BLED, BLED_J = 10.0, 5.0  # times as much as before, and so much more
 PLANTED = Path(__file__).parent / "planted"
@@ -50,13 +51,15 @@ def about(path: Path) -> str:
 
 def order(base: int) -> Iterator[tuple[int, float]]:
     """Seeds and their seconds: four drills, then a random story, and so on."""
+    drills = drill.in_turn()
     for k in count():
-        for each in range(4):
-            yield DRILLS + 4 * k + each, drill.SECONDS
+        for each in range(4 * k, 4 * k + 4):
+            turn, place = divmod(each, len(drills))
+            yield DRILLS + turn * len(drills) + drills[place], drill.SECONDS
         yield base + k, SECONDS
 
 
-def hunt(patch: Path, *, base: int = 0, seeds: int = 2000, cpu_s: float = 300.0) -> Find:
+def hunt(patch: Path, *, base: int = 0, seeds: int = SEEDS, cpu_s: float = 300.0) -> Find:
     """Play stories against the firmware with `patch` until one breaks a rule, at most so many seeds
     and so much time. ConfigError for a patch that does not fit or compile."""
     started = time.process_time()

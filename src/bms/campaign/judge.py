@@ -24,8 +24,10 @@ SPENT = (
     ("chips", "crc_corrupt"), ("chips", "drop_bytes"),
     ("vehicle_bus", "corrupt_count"), ("sensor_bus", "corrupt_count"),
 )  # fmt: skip
+LASTING = ("E1", "E3", "E5", "E6", "E7")  # what misled these is not over with the fault
 NORMAL = ("normal_drive", "normal_charge")
 ENERGY_FRAC = 1e-6
+SHORT_FRAC = 3e-4  # of what a short burns: it crosses knots of the OCV within a step of the heat
 LINK_FRAC = 0.85  # of the pack: on an open link that stands higher nothing is closed
 SHIFT_US = (2**32 * 1000 - 20_000_000, 2**31 - 7_000_000)
 
@@ -68,7 +70,7 @@ def _calm(stage: Stage) -> None:
     for row in stage.acting:
         row.until_s = min(row.until_s, now)
         row.masks = tuple(
-            (id, until if id in ("E1", "E3") else min(until, now + 2.0), factor)
+            (id, until if id in LASTING else min(until, now + 2.0), factor)
             for id, until, factor in row.masks
         )
     from bms.campaign.play import give_key
@@ -80,6 +82,7 @@ def _calm(stage: Stage) -> None:
     vehicle["obeys_limits"][0], vehicle["kind"][0], vehicle["request"][0] = 1, 0, 0
     vehicle["clear_request"][0] = vehicle["service"][0] = 0
     loop["ignition"][0] = 1
+    vehicle["is_silent"][0] = 0
     stage.mask()
     stage.run_to(now + COOL_DOWN_S)
 
@@ -155,7 +158,8 @@ def _energy(stage: Stage) -> tuple[Violation, ...]:
         )
     )
     off = abs(float(plant["energy_residual_j"][0]))
-    if off <= ENERGY_FRAC * moved + 1e-3:
+    short = SHORT_FRAC * abs(float(plant["energy_short_j"][0]))
+    if off <= ENERGY_FRAC * moved + short + 1e-3:
         return ()
     return (Violation(id="E4", time_s=stage.time_s, value=off, place=-1, count=1),)
 
@@ -173,7 +177,9 @@ def same_again(
         return _rows(found, outcome)
     shift_us = SHIFT_US[story.seed % len(SHIFT_US)]
     shifted = play(msgspec.structs.replace(story, start_us=shift_us), firmware=firmware)
-    if (shifted.trace_hash, shifted.truth_hash) != (outcome.trace_hash, outcome.truth_hash):
+    seeds = any(deed.word == "tester" for deed in story.deeds)  # those that it gets have the clock
+    same_trace = seeds or shifted.trace_hash == outcome.trace_hash
+    if not same_trace or shifted.truth_hash != outcome.truth_hash:
         found.append("T2")
     return _rows(found, outcome)
 

@@ -18,7 +18,7 @@ import msgspec
 import numpy as np
 
 from bms import _loop, faults, spec
-from bms.campaign import judge
+from bms.campaign import judge, tester
 from bms.campaign.story import Deed, Story, made_of
 from bms.errors import BmsError
 from bms.invariants import NEVER_MASKED, WATCHED, Violation, Watch
@@ -130,7 +130,7 @@ class Stage:
                 if until_s <= now + 5e-4:
                     continue
                 if factor > 0.0:
-                    wider[id] = max(wider.get(id, 0.0), factor)
+                    wider[id] = wider.get(id, 0.0) + factor  # errors of one reading add up
                 else:
                     whole[acts].add(id)
         self.watch.mask(tuple(whole[True]), wider, tuple(whole[False]))
@@ -230,6 +230,10 @@ def do(stage: Stage, deed: Deed) -> None:
             vehicle["service"][0] = int(value) if deed.word == "service" else 0
         case "ignition":
             parts["loop"]["ignition"][0] = int(value)
+        case "silent":
+            vehicle["is_silent"][0] = int(value)
+        case "tester":
+            tester.visit(stage, genuine=value != 0.0)
         case "key":
             give_key(stage, genuine=value == 0.0)
         case "ambient":

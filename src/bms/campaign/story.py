@@ -28,13 +28,16 @@ LIVENESS_S = 70.0
 """Longest end of a run, in which faults are over and the operator clears."""
 DRILLS = 2**62
 """Seeds from here on are those of drills (drill.py)."""
+OFTEN = 4  # every fourth story may have naps and visits
+NAPS_FRAC, NAP_S = 0.6, 75.0  # of these have a nap; the control unit sleeps after a minute
+VISITS_FRAC = 0.6
 SECOND_US = 1_000_000
 WRAPS_US = (2**31, 2**32, 2**31 * 1000, 2**32 * 1000, 2**53, 2**61)
 """Where counters of microseconds and milliseconds turn over, or doubles lose them."""
 
 Word = Literal[
     "request", "load", "drive", "charge", "rest", "obey", "clear", "service", "ignition",
-    "ambient", "fault", "key",
+    "ambient", "fault", "key", "silent", "tester",
 ]  # fmt: skip
 
 
@@ -45,8 +48,10 @@ class Deed(Frozen, frozen=True):
     capacity an hour, + discharges. drive: a random walk of currents up to value, from the stream
     `index`. charge: a charger of value times capacity. rest: no load. obey: whether load and
     charger keep to the advertised limits. clear, service: the operator's buttons. ignition.
-    ambient: degC. key: 1 somebody without the key asks, 0 the vehicle. fault: `id` of the catalogue
-    at `index` with `value` (None: the catalogue's), for `for_s` seconds, reached over `ramp_s`.
+    ambient: degC. silent: 1 the vehicle's bus sleeps. tester: tries the contactors over the bus, 1
+    with the key of the workshop, 0 without. key: 1 somebody without the key asks, 0 the vehicle.
+    fault: `id` of the catalogue at `index` with `value` (None: the catalogue's), for `for_s`
+    seconds, reached over `ramp_s`.
     """
 
     at_s: float
@@ -110,6 +115,7 @@ def write(
             shaped, blocks=made.blocks, blocks_per_module=made.blocks_per_module
         )
     wrong = _faults(seed, duration_s, made_of(shaped)[1], _cell(name), only)
+    operator = [*_napping(seed, duration_s, operator), *_visited(seed, duration_s)]
     return msgspec.structs.replace(shaped, deeds=in_order((*operator, *wrong)))
 
 
@@ -232,6 +238,47 @@ def _operator(seed: int, duration_s: float) -> list[Deed]:
     return deeds
 
 
+def _napping(seed: int, duration_s: float, operator: list[Deed]) -> list[Deed]:
+    """In some stories the vehicle is left alone until the control unit sleeps, once or twice."""
+    s = Stream(seed, "fuzz.nap")
+    if seed % OFTEN != 1 or s.unit() > NAPS_FRAC or duration_s < 2.0 * NAP_S:
+        return operator
+    for _ in range(1 + s.below(2)):
+        from_s = round((duration_s - 2.0 * NAP_S) * s.unit(), 3)
+        until_s = round(from_s + NAP_S * (0.95 + 0.7 * s.unit()), 3)
+        ignition = float(s.below(2))  # or by the bus alone
+        operator = [deed for deed in operator if not from_s <= deed.at_s <= until_s]
+        operator += parked(from_s, until_s, ignition)
+    return operator
+
+
+def parked(from_s: float, until_s: float, ignition: float = 1.0) -> tuple[Deed, ...]:
+    """Left alone for so long, then called by the ignition or by the bus alone, and driven."""
+    words: tuple[tuple[Word, float], ...] = (("silent", 1.0), ("ignition", 0.0))
+    back: tuple[tuple[Word, float], ...] = (("silent", 0.0), ("ignition", ignition))
+    return (
+        Deed(at_s=from_s, word="rest"), Deed(at_s=from_s, word="request", value=0.0),
+        *(Deed(at_s=round(from_s + 1.5, 3), word=word, value=value) for word, value in words),
+        *(Deed(at_s=until_s, word=word, value=value) for word, value in back),
+        Deed(at_s=round(until_s + 4.0, 3), word="ignition", value=1.0),
+        Deed(at_s=round(until_s + 4.0, 3), word="request", value=1.0),
+    )  # fmt: skip
+
+
+def _visited(seed: int, duration_s: float) -> list[Deed]:
+    """In some stories a workshop's tester tries the contactors, or somebody who has no key."""
+    s = Stream(seed, "fuzz.tester")
+    if seed % OFTEN != 1 or s.unit() > VISITS_FRAC or duration_s < 20.0:
+        return []
+    deeds: list[Deed] = []
+    for _ in range(1 + s.below(4)):
+        at_s, genuine = round(4.0 + (duration_s - 12.0) * s.unit(), 3), s.unit() < 0.8
+        if s.unit() < 0.8:  # in standby, where it is allowed
+            deeds += [Deed(at_s=at_s, word="rest"), Deed(at_s=at_s, word="request", value=0.0)]
+        deeds.append(Deed(at_s=round(at_s + 2.0, 3), word="tester", value=float(genuine)))
+    return deeds
+
+
 def _turn(s: Stream, at_s: float, kind: int, turn: int) -> list[Deed]:
     rate = 0.2 + 2.8 * s.unit()
 
@@ -301,8 +348,10 @@ def _faults(
 
 
 def _dose(fault: Fault) -> float:
-    """What hides a rule while it acts comes less often, so that every rule is looked at."""
-    return fault.weight * (0.25 if fault.masks else 1.0)
+    """What hides a rule while it acts comes less often, so that every rule is looked at; what is
+    told is looked at all the time."""
+    hides = any(mask.invariant not in ("E5", "E6", "E7") for mask in fault.masks)
+    return fault.weight * (0.25 if hides else 1.0)
 
 
 def _disobedience(s: Stream, duration_s: float) -> list[Deed]:
@@ -319,7 +368,7 @@ def _disobedience(s: Stream, duration_s: float) -> list[Deed]:
 
 @cache
 def _able(only: tuple[str, ...]) -> tuple[Fault, ...]:
-    rows = faults.acting()
+    rows = faults.drawn()
     return tuple(row for row in rows if not only or row.id in only)
 
 

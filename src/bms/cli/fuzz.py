@@ -6,8 +6,11 @@ from __future__ import annotations
 
 import argparse
 import json
+import signal
+import statistics
 import sys
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -59,7 +62,8 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     parser.add_argument(
         "--coverage", type=Path, metavar="FILE.md",
-        help="write the coverage table; its counts, when the file is named .json",
+        help="write the coverage table; its counts, when the file is named .json, on top of those"
+        " that it has",
     )  # fmt: skip
 
 
@@ -112,8 +116,9 @@ def _campaign(args: argparse.Namespace) -> int:
     if args.coverage:
         from bms.campaign import coverage
 
-        reached = coverage.plain(result)
         is_plain = args.coverage.suffix == ".json"
+        before = args.coverage if is_plain and args.coverage.is_file() else None
+        reached = coverage.plain(result, before)
         text = json.dumps(reached, indent=1) + "\n" if is_plain else coverage.table(reached)
         args.coverage.write_text(text)
     if args.json:
@@ -254,26 +259,46 @@ def _outcome_json(outcome: Outcome) -> dict[str, Any]:
 
 
 def _planted(args: argparse.Namespace) -> int:
+    """Each row told as it is found; a stop (SIGINT, SIGTERM) tells what there is so far."""
     from bms.campaign import hunt
 
-    finds = []
-    for patch in hunt.planted():
-        finds.append(hunt.hunt(patch, base=args.seed, seeds=args.seeds or 2000, cpu_s=args.budget))
-        if not args.json:
-            print(_find_line(finds[-1]), flush=True)
+    finds: list[Find] = []
+    patches = hunt.planted()
+    rows = sys.stderr if args.json else sys.stdout
+    with _stoppable():
+        for patch in patches:
+            seeds = args.seeds or hunt.SEEDS
+            finds.append(hunt.hunt(patch, base=args.seed, seeds=seeds, cpu_s=args.budget))
+            print(_find_line(finds[-1]), file=rows, flush=True)
     if args.json:
-        print(json.dumps({"planted": [_find_json(find) for find in finds]}))
+        print(json.dumps({"planted": [_find_json(find) for find in finds]}), flush=True)
     else:
         found = sorted(find.cpu_s for find in finds if find.found)
-        middle = f", median {found[len(found) // 2]:.2f} CPU-seconds" if found else ""
-        print(f"{len(found)} of {len(finds)} found{middle}")
+        middle = f", median {statistics.median(found):.2f} CPU-seconds" if found else ""
+        print(f"{len(found)} of {len(patches)} found{middle}")
+    if len(finds) < len(patches):
+        print(f"stopped: {len(patches) - len(finds)} were not hunted", file=sys.stderr)
+        return 1
     return 0 if all(find.found for find in finds) else 1
+
+
+@contextmanager
+def _stoppable() -> Iterator[None]:
+    """SIGINT and SIGTERM end the block, and nothing more."""
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    except KeyboardInterrupt:
+        pass
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _mutant(args: argparse.Namespace) -> int:
     from bms.campaign import hunt
 
-    find = hunt.hunt(args.mutant, base=args.seed, seeds=args.seeds or 2000, cpu_s=args.budget)
+    seeds = args.seeds or hunt.SEEDS
+    find = hunt.hunt(args.mutant, base=args.seed, seeds=seeds, cpu_s=args.budget)
     if args.json:
         print(json.dumps(_find_json(find)))
     else:

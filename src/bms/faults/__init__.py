@@ -26,7 +26,8 @@ from bms.faults.table import ActiveFault, active, inject, withdraw
 
 __all__ = [
     "GROUPS", "INVARIANTS", "ActiveFault", "Fault", "Mask", "Move", "Write", "acting", "active",
-    "as_json", "count", "fault", "from_number", "inject", "load", "moves", "number", "withdraw",
+    "as_json", "count", "drawn", "fault", "from_number", "inject", "load", "moves", "number",
+    "withdraw",
 ]  # fmt: skip
 
 FOLDER = Path(__file__).parent
@@ -60,6 +61,12 @@ def fault(name: str) -> Fault:
 def acting() -> list[Fault]:
     """Those that do something to the world."""
     return [one for one in load().values() if one.writes]
+
+
+def drawn() -> list[Fault]:
+    """Those that random campaigns may choose. One of weight 0 is left out, so that a fault added to
+    the catalogue changes no seed that is known."""
+    return [one for one in acting() if one.weight > 0.0]
 
 
 def _check(one: Fault, path: Path, group: str) -> None:

@@ -24,8 +24,8 @@ GROUPS: dict[str, str] = {
 """First letters of an id, in the order of the catalogue, and what the group is about."""
 
 INVARIANTS: tuple[str, ...] = (
-    *(f"S{k}" for k in range(1, 17)), *(f"L{k}" for k in range(1, 5)),
-    *(f"E{k}" for k in range(1, 5)), "C", "D", "T",
+    *(f"S{k}" for k in range(1, 18)), *(f"L{k}" for k in range(1, 6)),
+    *(f"E{k}" for k in range(1, 8)), "C", "D", "T",
 )  # fmt: skip
 """What a campaign checks all the time. S8 (no closing again after a trip), S10 (advertised limits)
 and the families C, D and T are never masked."""
@@ -81,6 +81,7 @@ class Write(Frozen, frozen=True):
     of: Of = "one"  # and a quantity of the pack: a trip limit, the break current of its contactors
     hold: bool = False  # written again in every step, whoever else writes it
     stays: bool = False  # does not come back
+    furthest: float | None = None  # of a push of doubles: nothing is moved past it
     instant: bool = False  # without the ramp of the fault
     after_s: float = 0.0  # later than the fault's beginning
     period_s: float = 0.0  # comes and goes
@@ -123,7 +124,7 @@ class Fault(Frozen, frozen=True, kw_only=True):
     allowed: tuple[str, ...] = ()  # these may be raised beside
     budget_ms: float = 0.0  # from the beginning of the fault to the reaction
     source: str  # of the budget
-    weight: float = 1.0  # in random campaigns
+    weight: float = 1.0  # in random campaigns; 0: never drawn
     writes: tuple[Write, ...] = msgspec.field(name="write", default=())  # what it does
     masks: tuple[Mask, ...] = msgspec.field(name="mask", default=())
     left_to: str = ""  # who closes it, and why it does not act in the world

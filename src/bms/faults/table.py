@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -88,6 +89,8 @@ def _put(
             "tells": k == 0, "phase": ARMED, "op": OPS.index(row.op), "hold": write.hold,
             "stays": write.stays, "withdrawn": 0, "type": type_, "offset": offset,
             "stride": stride, "count": row.count, "first": firsts[k], "value": row.value,
+            "furthest": math.copysign(math.inf, row.value)
+            if write.furthest is None else write.furthest,
             "on_us": when.on_us + round(write.after_s * 1e6),
             "off_us": when.off_us, "period_us": period_us,
             "ramp_us": 0 if write.instant else when.ramp_us, "width_us": width_us,

@@ -47,7 +47,6 @@ class EcuService(Service):
         self.pins: Pins | None = None
         self.keeper: Keeper | None = None
         self._told: tuple[str, str, bool] = ("", "", False)
-        spec.database()  # takes a moment the first time: not while the runner runs
         if nvm:
             file = NvmFile(nvm)
             self.runner.parts["host"]["nvm"][:] = file.pages

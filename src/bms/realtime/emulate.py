@@ -200,7 +200,6 @@ class EmulateService(Service):
         self.pins: Pins | None = None
         self._drained_s, self._began_s = time.monotonic(), time.monotonic()
         self.summary: dict[str, Any] = {}
-        spec.database()  # takes a moment the first time: not while the runner runs
         self.buses = Buses(can)
         try:
             self.runner.attach(emulation.live, self.buses.api, self.buses.addresses)

@@ -46,6 +46,8 @@ class Service:
 
     def answer(self, request: dict[str, Any]) -> dict[str, Any]:
         """Meet a request of --control, or raise BmsError."""
+        if request.get("status"):
+            return {"status": self.facts()}
         raise BmsError(f"cannot be asked: {sorted(set(request) - {'id'})}")
 
     def close(self) -> None:
@@ -71,7 +73,7 @@ class Service:
             while thread.is_alive() and not self.ended_by:
                 now_s = time.monotonic()
                 self._look(now_s, now_s - began_s)
-                time.sleep(LOOK_S)
+                self._rest(LOOK_S)
         except KeyboardInterrupt:
             self.ended_by = "interrupted"
             raise
@@ -97,10 +99,23 @@ class Service:
         except BaseException as error:
             self._failure = error
 
-    def _look(self, now_s: float, elapsed_s: float) -> None:
-        self.look(now_s)
+    def _rest(self, seconds: float) -> None:
+        """Until the next look; a request is answered as soon as it comes."""
+        end_s = time.monotonic() + seconds
+        left_s = seconds
+        while self.control and not self.ended_by and left_s > 0.0 and self.control.wait(left_s):
+            self._answer_all()
+            left_s = end_s - time.monotonic()
+        if not self.control:
+            time.sleep(seconds)
+
+    def _answer_all(self) -> None:
         for request in self.control.requests() if self.control else []:
             self._answer(request)
+
+    def _look(self, now_s: float, elapsed_s: float) -> None:
+        self.look(now_s)
+        self._answer_all()
         if self.duration_s is not None and elapsed_s >= self.duration_s:
             self.ended_by = "duration"
         if now_s - self._told_s >= (STATUS_S if self.teller.as_json else WORDS_S):

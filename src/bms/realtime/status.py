@@ -78,16 +78,24 @@ class Control:
     def __init__(self, stream: TextIO | None = None) -> None:
         self._stream = stream or sys.stdin
         self._lines: queue.Queue[str | None] = queue.Queue(maxsize=1000)
+        self._came = threading.Event()
         threading.Thread(target=self._read, name="bms-control", daemon=True).start()
 
     def _read(self) -> None:
         for line in self._stream:
             self._lines.put(line)
+            self._came.set()
         self._lines.put(None)
+        self._came.set()
+
+    def wait(self, within_s: float) -> bool:
+        """Sleeps until something came, at most so long; whether it did."""
+        return self._came.wait(within_s)
 
     def requests(self) -> list[dict[str, Any]]:
         """What came since the last call. The end of stdin asks to quit; nonsense comes back as a
         request that cannot be met."""
+        self._came.clear()  # before the look: what comes during it wakes the next wait
         found: list[dict[str, Any]] = []
         while True:
             try:

@@ -11,6 +11,7 @@ read on first use. A file that contradicts itself raises ConfigError.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from enum import IntEnum
 from functools import cache, lru_cache
@@ -75,6 +76,7 @@ class Diagnosis(Frozen, frozen=True):
     thresholds: tuple[int, int, int] = (0, 0, 0)
     service: bool = False
     window_ms: int = 0
+    clear_ms: int = 1000
 
 
 class Pin(Frozen, frozen=True):
@@ -142,6 +144,7 @@ def _check_diagnosis(path: str | Path, key: str, row: Diagnosis) -> None:
     config.require(row.name.isidentifier(), path, f"{key}.name", row.name, "a name in snake_case")
     config.between(path, f"{key}.debounce_samples", row.debounce_samples, 1, 65535)
     config.between(path, f"{key}.debounce_ms", row.debounce_ms, 1, row.deadline_ms)
+    config.between(path, f"{key}.clear_ms", row.clear_ms, 1, 3_600_000)
     order = [Tier[tier] for tier in row.tiers]
     config.require(
         bool(order) and order == sorted(set(order)),
@@ -281,9 +284,20 @@ def database() -> Any:
 
 @cache
 def choices(message: str, name: str) -> dict[int, str]:
-    """The enumeration of a signal: number to word. Empty if it has none."""
-    found = database().get_message_by_name(message).get_signal_by_name(name).choices
-    return {int(number): str(word) for number, word in (found or {}).items()}
+    """The enumeration of a signal: number to word. Empty if it has none. Read without cantools,
+    which a process that only names states need not wait for; KeyError for no such signal."""
+    text = DBC.read_text("utf-8")
+    found = re.search(
+        rf"^BO_ (\d+) {message}:(?:.*\n)(?: .*\n)*? SG_ {name} .*?: \d+\|(\d+)@[01]([+-])",
+        text, re.MULTILINE,
+    )  # fmt: skip
+    if found is None:
+        raise KeyError(f"{message}.{name}")
+    frame, bits, sign = found.groups()
+    words = re.search(rf"^VAL_ {frame} {name} (.*);", text, re.MULTILINE)
+    pairs = re.findall(r'(-?\d+) "([^"]*)"', words[1]) if words else []
+    over = 1 << int(bits) - (sign == "-")  # a DBC writes raw values, without their sign
+    return {int(n) - (2 * over if int(n) >= over else 0): word for n, word in pairs}
 
 
 def state_name(code: int) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import msgspec
 import pytest
@@ -23,8 +24,6 @@ def test_the_two_lists_of_rules_are_one() -> None:
 
 
 def test_a_rule_looked_at_by_a_test_names_a_test_that_is_there(project_dir: object) -> None:
-    from pathlib import Path
-
     root = Path(str(project_dir))
     missing = [row.id for row in INVARIANTS if not (root / row.place).exists()]
     assert not missing
@@ -36,7 +35,7 @@ def test_a_story_is_a_function_of_its_seed(seed: int) -> None:
 
 def test_a_drill_is_a_story_with_a_seed_of_its_own() -> None:
     ids = {deed.id for k in range(drill.count()) for deed in write(DRILLS + k).deeds if deed.id}
-    assert ids == {fault.id for fault in faults.acting()}
+    assert ids == {fault.id for fault in faults.drawn()}
 
 
 def test_half_of_the_clocks_start_near_a_wrap() -> None:
@@ -82,9 +81,9 @@ def _masks(story: object) -> bool:
     return any(faults.fault(deed.id).masks for deed in deeds)
 
 
+@pytest.mark.slow("builds a firmware and plays the story some thirty times")
 def test_a_failing_story_shrinks_to_what_it_needs() -> None:
     """A load that ignores limits, in the world of a firmware that never looks at currents."""
-    from pathlib import Path
     from tempfile import TemporaryDirectory
 
     from bms.campaign import mutant
@@ -123,7 +122,7 @@ def test_outcomes_add_up_in_whatever_order_they_come() -> None:
         back, cpu_hours=0.0
     )
     table = coverage.table(coverage.plain(there))
-    assert all(f"| {fault.id} |" in table for fault in faults.acting()) and " - " in table
+    assert all(f"| {fault.id} |" in table for fault in faults.drawn()) and " - " in table
 
 
 def test_the_command_prints_what_it_promises(capsys: pytest.CaptureFixture[str]) -> None:
@@ -157,3 +156,73 @@ def test_bad_input_is_one_sentence_and_code_2(
 ) -> None:
     assert main(["fuzz", *words]) == 2
     assert capsys.readouterr().err.count("\n") == 1
+
+
+def test_a_stop_loses_no_bug_that_was_found(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The second hunt is ended by SIGTERM: the first is on stderr at once and in the object."""
+    import os
+    import signal
+
+    from bms.campaign import hunt
+
+    def hunted(patch: object, **_: object) -> hunt.Find:
+        name = getattr(patch, "stem", "")
+        if name != "canary":
+            os.kill(os.getpid(), signal.SIGTERM)
+        return hunt.Find(name=name, found=True, seeds=1, cpu_s=0.5, rule="S7", seed=3, seconds=9.0)
+
+    monkeypatch.setattr(hunt, "hunt", hunted)
+    before = signal.getsignal(signal.SIGTERM)
+    assert main(["fuzz", "--planted", "--json"]) == 1
+    told = capsys.readouterr()
+    assert [row["name"] for row in json.loads(told.out)["planted"]] == ["canary"]
+    assert told.err.startswith("canary ") and "were not hunted" in told.err
+    assert signal.getsignal(signal.SIGTERM) == before
+
+
+@pytest.mark.parametrize(("masked_h", "code"), [(9.9, 0), (10.1, 1)])
+def test_a_campaign_that_masks_a_tenth_of_its_faults_fails(
+    masked_h: float, code: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    empty = run.gather([])
+    whole = msgspec.structs.replace(
+        empty, seeds=100, fault_hours=100.0, masked_hours={"E1": masked_h}
+    )
+    monkeypatch.setattr(run, "outcomes", lambda *_, **__: [])
+    monkeypatch.setattr(run, "gather", lambda found: whole if list(found) == [] else empty)
+    assert main(["fuzz", "--seeds", "100", "--seconds", "1", "--json"]) == code
+    assert len(json.loads(capsys.readouterr().out)["complaints"]) == code
+
+
+def test_coverage_adds_up_in_a_file(tmp_path: Path) -> None:
+    file = tmp_path / "reached.json"
+    command = ["fuzz", "--seeds", "1", "--seconds", "20", "--seed", "11", "--coverage", str(file)]
+    for _ in range(2):
+        main([*command, "--json"])
+    twice = json.loads(file.read_text())
+    file.unlink()
+    main([*command, "--json"])
+    once = json.loads(file.read_text())
+    assert twice["seeds"] == 2 and once["seeds"] == 1
+    assert twice["coverage"] == {key: 2 * count for key, count in once["coverage"].items()}
+    file.write_text("[]")
+    assert main([*command, "--json"]) == 2
+
+
+def test_drills_come_once_each_and_the_first_have_something_of_everything() -> None:
+    places = drill.in_turn()
+    assert sorted(places) == list(range(drill.count()))
+    words = {deed.word for k in places[:300] for deed in write(DRILLS + k).deeds}
+    assert {"tester", "silent", "key", "service", "fault", "obey"} <= words
+
+
+def test_most_stories_have_neither_naps_nor_testers() -> None:
+    """So seeds that once found something keep their stories."""
+    words = [
+        {deed.word for deed in write(seed, 400.0).deeds} & {"silent", "tester"}
+        for seed in range(80)
+    ]
+    assert not any(words[seed] for seed in range(80) if seed % 4 != 1)
+    assert set().union(*words) == {"silent", "tester"}

@@ -68,6 +68,7 @@ def test_at_least_24_bugs_are_planted_and_each_says_what_it_is() -> None:
     assert all(len(hunt.about(path)) > 20 for path in rows)
 
 
+@pytest.mark.slow("builds the firmware")
 @pytest.mark.parametrize("path", hunt.planted(), ids=lambda path: path.stem)
 def test_a_planted_bug_still_applies_and_builds(path: Path) -> None:
     with mutant.built(path) as library:

@@ -140,6 +140,21 @@ def test_push_adds_its_value_once_and_nothing_comes_back(world):
     assert value(made, "plant.module_gas_kpa") == pytest.approx(was + 100.0)
 
 
+@pytest.mark.parametrize("ramp", [0.0, 0.05])
+@pytest.mark.parametrize(("by", "furthest"), [(-60.0, -70.0), (60.0, 100.0)])
+def test_pushes_that_follow_each_other_end_at_the_furthest(world, ramp, by, furthest):
+    made, snapshot = world
+    made.restore(snapshot)
+    was = value(made, "plant.module_gas_kpa")
+    for _ in range(3):
+        put(made, "plant.module_gas_kpa", "push", by, ramp=ramp, furthest=was + furthest)
+        made.run(0.06, record=False)
+    assert value(made, "plant.module_gas_kpa") == pytest.approx(was + furthest)
+    put(made, "plant.module_gas_kpa", "push", by, furthest=was)
+    made.run(0.01, record=False)  # what lies further already is not pulled back
+    assert value(made, "plant.module_gas_kpa") == pytest.approx(was + furthest)
+
+
 def test_strided_move_touches_its_elements_only(world):
     made, snapshot = world
     made.restore(snapshot)

@@ -216,3 +216,34 @@ def test_pack_charge_is_0_when_the_weakest_is_empty_and_1_when_the_fullest_is_fu
         low, high = bank.results(0)[1:]
         assert abs(bank.results(0)[0] - expected) < 1e-6
         assert low <= expected + 1e-6 and high >= expected - 1e-6
+
+
+@pytest.mark.parametrize("times", [3.0, 8.0, 22.0])
+@pytest.mark.parametrize("soc", [0.04, 0.5])
+def test_a_resistance_that_jumps_is_taken_for_one_and_not_for_charge(
+    times: float, soc: float, seed: int
+) -> None:
+    cells = Cells("car_96s1p", 8, soc, np.random.default_rng(seed))
+    bank, valid = started(cells), np.full(8, ALL, np.uint32)
+    off = []
+    for k in range(2000):
+        if k == 1500:
+            cells.r0[0], cells.r1[0], cells.r2[0] = (
+                times * part[0] for part in (cells.r0, cells.r1, cells.r2)
+            )
+        volts, read = cells.step(5.0 if k < 1500 else (0.0, 15.0, 30.0, 45.0)[k // 5 % 4], 0.02)
+        bank.step(0.02, read, round(cells.used_uc), volts, valid)
+        if k % 5 == 4:
+            bank.results(round(cells.used_uc))
+            error = float(bank.state["soc_frac"][0] - cells.soc[0])
+            off.append(abs(error) / (3.0 * float(bank.state["sigma_frac"][0]) + 0.01))
+    assert max(off) < 1.0
+
+
+def test_who_knows_little_says_neither_empty_nor_full() -> None:
+    bank = started(Cells("car_96s1p", 4, 0.5, np.random.default_rng(1)))
+    for soc in (0.0, 1.0):
+        bank.state["base"][:], bank.state["delta"][:] = soc, 0.0
+        bank.state["p11"][:] = 0.1**2
+        said, low, high = bank.results(0)
+        assert low + 0.01 < said < high - 0.01

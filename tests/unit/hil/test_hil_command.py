@@ -80,6 +80,8 @@ def test_own_tests_with_own_requirements_run_in_a_foreign_folder(tmp_path: Path)
     assert "no a_moon" in told["test_on_the_moon"]["text"]
     page = (tmp_path / "r/page.html").read_text()
     assert "It drives." in page and "OWN-1" in page
+    for about in ("commit", "configuration hash", "firmware config hash", "seed"):
+        assert f"<dt>{about}</dt><dd>" in page and f"<dt>{about}</dt><dd></dd>" not in page
 
 
 def test_events_on_stdout_are_nothing_but_json(tmp_path: Path) -> None:

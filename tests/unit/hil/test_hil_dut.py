@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -211,24 +212,37 @@ const ecu_probe_t *ecu_probes(size_t *count) { *count = 0; return NULL; }
 """
 
 
-def test_a_device_that_never_answers_stops_the_run(tmp_path: Path) -> None:
-    import shutil
-
+def silent_library(tmp_path: Path) -> None:
+    """A device that fits ecu.h and says nothing, as naive.so."""
     if shutil.which("cc") is None:
         pytest.skip("needs a C compiler")
-    for name in ("naive.dbc", "dut.toml", "rig.toml"):
-        shutil.copy(ROOT / "examples/naive_bms" / name, tmp_path / name)
     (tmp_path / "silent.c").write_text(SILENT)
     places = ["-I", str(ROOT / "ext/firmware"), "-I", str(ROOT / "ext/firmware/generated")]
     subprocess.run(
         ["cc", "-shared", "-fPIC", "-std=c99", *places, str(tmp_path / "silent.c"),
          "-o", str(tmp_path / "naive.so")], check=True,
     )  # fmt: skip
+
+
+def test_a_device_that_never_answers_stops_the_run(tmp_path: Path) -> None:
+    silent_library(tmp_path)
+    for name in ("naive.dbc", "dut.toml", "rig.toml"):
+        shutil.copy(ROOT / "examples/naive_bms" / name, tmp_path / name)
     done = hil("--rig", "rig.toml", "-k", "interlock", "--events", "e.jsonl", cwd=tmp_path)
     assert done.returncode == 3, done.stdout
     told = done.stdout + done.stderr
     assert "did not say Status.State" in told and "seen: silence" in told and "to fix:" in told
-    assert verdicts(tmp_path / "e.jsonl") == []
+    assert set(verdicts(tmp_path / "e.jsonl")) == {"not_run"}
+
+
+def test_a_library_without_a_dut_file_must_be_there_and_speak(tmp_path: Path) -> None:
+    path = tmp_path / "rig.toml"
+    path.write_text('kind = "sil"\ntitle = "x"\npack = "bench_16s1p"\ndut = "./naive.so"\n')
+    with pytest.raises(ConfigError, match="a shared library that fits"):
+        rig.open_rig(rig.load(str(path)))
+    silent_library(tmp_path)
+    with pytest.raises(LinkError, match=r"silence for 15 s.*to fix: it must send BmsState"):
+        rig.open_rig(rig.load(str(path)))
 
 
 def verdicts(path: Path) -> list[Any]:
@@ -256,7 +270,7 @@ boxes = [1, 2]
     ("change", "expected"),
     [
         (('"bloomy_bs1200"', '"bloomy"'), "bloomy_abs, bloomy_abs_lines, bloomy_bs1200"),
-        (("role.cells", "role.cell"), "options.role.cell"),
+        (("role.cells", "role.cell"), "options.role: got 'cell', expected one of cells"),
         (("role.cells", "role.supply"), "a limit: there is a role supply"),
         (("cell_current_a = 0.5", ""), "options.limits.cell_current_a"),
         (("cell_current_a", "cell_curent_a"), "cell_curent_a"),

@@ -15,6 +15,12 @@ SAMPLE = "void diag_judge(bms_t *self, uint32_t id, uint32_t tier, int32_t value
 TICK = "void diag_tick(bms_t *self)"
 STATE = "    m.uptime = (uint8_t)(elapsed_ms(self->now_us, self->boot_us) / 1000u);"
 SOC = "    m.soc_high = valid ? cpct_of(self->soc.high_frac) : (uint16_t)NONE_14;"
+VOLTAGE = "    m.cell_voltage_max = known ? half_mv_of(x->told_max_uv) : (uint16_t)NONE_14;"
+HEAT_TOLD = "    m.temperature_max = ddegc_of(x->temperature_max_cdegc);"
+CURRENT = (
+    "    m.pack_current = sensor_fresh(self, &self->sensor.current_ma, FRESH_MS) ?"
+    " (int16_t)steps : INT16_MIN;"
+)
 SECONDS = "(elapsed_ms(self->now_us, self->boot_us) / 1000u)"
 
 
@@ -171,6 +177,14 @@ CANARIES: dict[str, Canary] = {
             " diag_sample(self, DIAG_INTERLOCK_OPEN, TIER_TRIP, 0, -1);",
         ),
     ),
+    "S17": Canary(drive(fault("COM-01")), silent("vcu_timeout")),
+    "S18": Canary(
+        drive(fault("SEN-08", for_s=15.0), seconds=35.0),
+        "--- a/ext/firmware/limits.c\n+++ b/ext/firmware/limits.c\n@@ -1,1 +1,1 @@\n"
+        "-    const float share = p->derate >= TIER_WARN"
+        " || diag_active_tier(self, DIAG_TEMPERATURE_UNKNOWN) != TIER_NONE\n"
+        "+    const float share = p->derate > TIER_TRIP\n",
+    ),
     "L1": Canary(
         drive(fault("CON-14", for_s=1.0)),
         inside(
@@ -186,6 +200,12 @@ CANARIES: dict[str, Canary] = {
             "void canout_step(bms_t *self, ecu_out_t *out, uint32_t slot)",
             f"if ({SECONDS} == 20u) return;",
         ),
+    ),
+    "L5": Canary(
+        made(Deed(at_s=3.0, word="ignition", value=0.0), soc_frac=0.15, seconds=70.0),
+        "--- a/ext/firmware/sleep.c\n+++ b/ext/firmware/sleep.c\n@@ -1,1 +1,1 @@\n"
+        "-    const bool asked = (self->pins & WAKE_PINS) != 0u || self->canin.known != 0u;\n"
+        "+    const bool asked = (self->pins & WAKE_PINS) != 0u;\n",
     ),
     "L4": Canary(drive(fault("CON-08", at_s=2.0, for_s=20.0)), PRECHARGES),
     "E1": Canary(
@@ -209,6 +229,14 @@ CANARIES: dict[str, Canary] = {
             SOC,
             f"if ({SECONDS} == 20u) m.soc = m.soc_low = m.soc_high = 100u;",
         ),
+    ),
+    "E5": Canary(drive(), after("firmware/canout.c", VOLTAGE, "m.cell_voltage_max += 200u;")),
+    "E6": Canary(drive(), after("firmware/canout.c", HEAT_TOLD, "m.temperature_max += 80;")),
+    "E7": Canary(drive(), after("firmware/canout.c", CURRENT, "m.pack_current = 0;")),
+    "C4": Canary(
+        made(Deed(at_s=4.0, word="tester", value=0.0), soc_frac=0.15, seconds=15.0),
+        "--- a/ext/firmware/uds_data.c\n+++ b/ext/firmware/uds_data.c\n@@ -1,1 +1,0 @@\n"
+        "-    if (self->uds.unlocked == 0u) return SECURITY;\n",
     ),
     "C2": Canary(
         made(seconds=25.0),

@@ -334,3 +334,13 @@ def test_unknown_names_and_numbers() -> None:
     ):
         with pytest.raises(ConfigError):
             ask()
+
+
+def test_the_words_of_a_signal_are_those_that_cantools_reads() -> None:
+    for message in spec.database().messages:
+        for signal in message.signals:
+            words = {int(k): str(word) for k, word in (signal.choices or {}).items()}
+            found = spec.choices(message.name, signal.name)
+            assert list(found.items()) == list(words.items()), (message.name, signal.name)
+    with pytest.raises(KeyError):
+        spec.choices("NoMessage", "State")
