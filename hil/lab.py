@@ -39,6 +39,7 @@ from bms_hil.diagnostic import Diagnostic
 from bms_hil.operations import OPERATIONS, Operation
 from bms_hil.ours import Ours
 from bms_hil.plugin import RigDied
+from bms_hil.processes import missed
 from bms_hil.rig import CHARGE_C, REACHED, REQUEST, SETTLE_S, WITHIN_S, Injection, RigFile
 from bms_hil.traces import NAN, Recording
 from bms_hil.verdicts import Log
@@ -81,6 +82,7 @@ class Lab:
             raise ConfigError(file.file, "options.can", "", "a CAN URL, or a serial port")
         self.dut = Ours() if file.dut == "ours" else dut.load(file.dut)
         self._standin: Any = None
+        self._late_ticks = 0  # of the stand-ins, before this test
         self._grade: dict[str, float] = {}
         self._base_s, self.resolution_s, self._speaks = 0.0, 0.0, False
         self.bus: Bus | None = None
@@ -126,6 +128,7 @@ class Lab:
 
     def begin(self, log: Log) -> None:
         self.log = log
+        self._late_ticks = self._standin.late_ticks() if self._standin else 0
         self._handles.clear()
         self._off()
 
@@ -364,7 +367,8 @@ class Lab:
         }  # fmt: skip
 
     def missed(self) -> str:
-        return ""
+        """As Rig.missed: stand-ins that did not keep real time."""
+        return missed(self._standin.late_ticks() - self._late_ticks) if self._standin else ""
 
     def grade(self) -> dict[str, float]:
         return self._grade

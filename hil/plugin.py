@@ -217,7 +217,8 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
 
         rig, log = item.stash.get(LOG, (None, None))
         keep = item.config.getoption("--hil-keep")
-        if rig is not None and (missed := rig.missed()):
+        is_dead = DIED in item.session.stash  # for good, whatever the clock did
+        if rig is not None and not is_dead and (missed := rig.missed()):
             item.stash[VOID] = missed
             report.outcome, report.longrepr = "skipped", (*item.location[:2], f"not run: {missed}")
         found = result_of(item.nodeid, requirements_of(item), report, rig, log, keep)

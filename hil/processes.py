@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import queue
 import socket
@@ -12,7 +13,8 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from bms.errors import LinkError
+from bms.errors import BmsError, LinkError
+from bms.realtime.status import LATE_S
 
 ANSWER_S = 20.0
 
@@ -22,6 +24,11 @@ def free_port() -> int:
     with socket.socket() as s:
         s.bind(("127.0.0.1", 0))
         return int(s.getsockname()[1])
+
+
+def missed(late_ticks: int) -> str:
+    """As Rig.missed, of so many ticks that were late."""
+    return f"real time was missed {late_ticks} times by {LATE_S * 1e3:g} ms" if late_ticks else ""
 
 
 class Process:
@@ -34,6 +41,7 @@ class Process:
         self.facts: dict[str, Any] = {}
         self._replies: queue.Queue[dict[str, Any]] = queue.Queue()
         self._changed = threading.Condition()
+        self._asks = threading.Lock()
         self._asked = 0
         self._errors: list[str] = []
         self._popen = subprocess.Popen(
@@ -81,17 +89,25 @@ class Process:
 
     def ask(self, **request: Any) -> dict[str, Any]:
         """A request and its reply. LinkError when it is refused or does not come."""
-        self._asked += 1
         assert self._popen.stdin is not None
         try:
-            self._popen.stdin.write(json.dumps({"id": self._asked, **request}) + "\n")
-            self._popen.stdin.flush()
-            reply = self._replies.get(timeout=ANSWER_S)
+            with self._asks:
+                self._asked += 1
+                self._popen.stdin.write(json.dumps({"id": self._asked, **request}) + "\n")
+                self._popen.stdin.flush()
+                reply = self._replies.get(timeout=ANSWER_S)
         except (OSError, queue.Empty):
             raise LinkError(f"bms {self.name} does not answer{self._last_words()}") from None
         if "error" in reply:
             raise LinkError(f"bms {self.name}: {reply['error']}")
         return reply
+
+    def late_ticks(self) -> int:
+        """How often it was later than LATE_S since it began."""
+        if self.is_alive:
+            with contextlib.suppress(BmsError):  # of one that hangs or ended, what it last said
+                self.facts |= self.ask(status=True)["status"]
+        return int(self.facts.get("late_ticks", 0))
 
     def _last_words(self) -> str:
         words = "".join(self._errors).strip().splitlines()

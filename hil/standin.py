@@ -160,6 +160,10 @@ class StandIn:
         self._put(LOAD, f"SIM:VOLT {float(seen['plant.link_voltage_v']):.4f}")
         self._put(LOAD, f"SIM:CURR {float(seen['plant.pack_current_a']):.4f}")
 
+    def late_ticks(self) -> int:
+        """How often its processes did not keep real time, since they began."""
+        return sum(p.late_ticks() for p in self.processes)
+
     @property
     def died(self) -> str:
         """Why it stands for nothing any more; empty while it does."""

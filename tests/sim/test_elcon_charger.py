@@ -72,7 +72,8 @@ def test_the_charger_follows_the_advertised_limits_and_stops_without_commands(
     assert not command.stop and 0.0 < command.current_da / 10.0 <= limit_a + 0.1
     wanted_a = float(vehicle["charge_current_a"][0])
     assert current_a > 1.0
-    assert current_a <= min(command.current_da / 10.0, wanted_a) + 0.5
+    in_force = gateway.commands[-2]  # the last one was given after this second
+    assert current_a <= min(in_force.current_da / 10.0, wanted_a) + 0.5
     assert gateway.statuses[-1].current_da == pytest.approx(-10.0 * current_a, abs=20)
     assert gateway.statuses[-1].flags == 0
 

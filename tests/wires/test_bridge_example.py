@@ -12,7 +12,7 @@ from pathlib import Path
 
 import can
 import pytest
-from two_processes import Bench, free_port
+from two_processes import Bench, free_port, in_real_time
 
 from bms.protocols import dbc
 
@@ -37,6 +37,7 @@ def figure(text: str, name: str, of: str) -> float:
 
 
 @pytest.mark.slow("real time: start of the firmware, then some seconds of traffic")
+@in_real_time
 def test_the_documented_example_joins_the_pack_to_a_second_bus(
     project_dir: Path, tmp_path: Path
 ) -> None:

@@ -39,6 +39,11 @@ def hil(folder: Path, *arguments: str) -> tuple[int, list[dict[str, Any]], str]:
     )
     path = folder / "e.jsonl"
     rows = [json.loads(x) for x in path.read_text().splitlines()] if path.exists() else []
+    late = [
+        r["text"] for r in rows if str(r.get("text")).startswith("not run: real time was missed")
+    ]
+    if late:
+        pytest.skip(f"{late[0]} {arguments}: this computer did not keep real time in three tries")
     return done.returncode, rows, done.stdout + done.stderr
 
 
@@ -120,7 +125,7 @@ def test_a_bus_that_says_nothing_stops_the_run(tmp_path: Path, can: str, seen: s
     code, told, said = hil(tmp_path, "--rig", "rig.toml", "-k", "interlock")
     assert code == 3, said
     assert "did not say BmsState.State within 1 s" in said and seen in said and "to fix:" in said
-    assert not [t for t in told if t["event"] == "test"]
+    assert {t["verdict"] for t in told if t["event"] == "test"} == {"not_run"}
 
 
 def test_a_device_with_another_message_set_is_told_apart_from_silence(tmp_path: Path) -> None:
@@ -130,7 +135,7 @@ def test_a_device_with_another_message_set_is_told_apart_from_silence(tmp_path: 
     assert code == 3, said
     assert "did not say Other.State" in said and "other identifiers: " in said
     assert "is the DBC of dut.toml the one of this device" in said
-    assert not [t for t in told if t["event"] == "test"]
+    assert {t["verdict"] for t in told if t["event"] == "test"} == {"not_run"}
 
 
 def test_error_frames_are_called_what_they_are(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from two_processes import Bench, Process
+from two_processes import Bench, Process, in_real_time
 
 from bms import links, spec
 from bms.protocols import e2e
@@ -31,6 +31,7 @@ def monitored(bus: str) -> dict[str, Any]:
 
 
 @pytest.mark.slow("real time: start, drive, kill and start again")
+@in_real_time
 def test_normal_operation_is_reached_and_comes_back_after_the_firmware_was_killed(
     tmp_path: Path,
 ) -> None:
@@ -74,6 +75,7 @@ def close_again(emulate: Process) -> None:
 
 
 @pytest.mark.slow("real time: the firmware waits, starts, loses its pack and finds it again")
+@in_real_time
 def test_firmware_first_then_pack_then_the_pack_is_killed_and_comes_back(tmp_path: Path) -> None:
     with Bench(tmp_path) as bench:
         ecu = bench.ecu()
@@ -97,6 +99,7 @@ def test_firmware_first_then_pack_then_the_pack_is_killed_and_comes_back(tmp_pat
 
 
 @pytest.mark.slow("real time: normal operation, twice, and each of the two messages cut once")
+@in_real_time
 def test_without_the_messages_of_the_io_module_the_contactors_drop(tmp_path: Path) -> None:
     """No other path joins the processes: the chips' line and the rest of the bus go on."""
     with Bench(tmp_path) as bench:
@@ -119,6 +122,7 @@ def test_without_the_messages_of_the_io_module_the_contactors_drop(tmp_path: Pat
 
 
 @pytest.mark.slow("real time: starts the pack")
+@in_real_time
 def test_requests_over_stdin_change_the_world_and_nonsense_is_answered(tmp_path: Path) -> None:
     with Bench(tmp_path, "--no-vehicle") as bench:
         emulate = bench.emulate()
@@ -169,22 +173,8 @@ def test_a_wrong_option_is_one_sentence_and_exit_code_2(
     assert len(told.splitlines()) == 1
 
 
-def driving_over_lines(bench: Bench) -> tuple[Process, Process]:
-    """Both in normal operation; begun anew when this very machine stood still for 100 ms."""
-    while True:
-        emulate, ecu = bench.emulate(), bench.ecu()
-        try:
-            emulate.state("normal_drive")
-        except AssertionError:
-            if ecu.state("latched")["pins"]["stalls"] == 0 or len(bench.processes) > 4:
-                raise
-            emulate.kill()
-            ecu.kill()
-        else:
-            return emulate, ecu
-
-
 @pytest.mark.slow("real time: reaches normal operation over lines, then stands still")
+@in_real_time
 def test_lines_in_place_of_messages_drop_when_the_host_stood_still_and_need_arming_again(
     tmp_path: Path,
 ) -> None:
@@ -193,14 +183,15 @@ def test_lines_in_place_of_messages_drop_when_the_host_stood_still_and_need_armi
     lines.write_text("000")
     wiring = ("--pins", f"file:{lines}:0=main_plus,1=main_minus,2=precharge")
     with Bench(tmp_path, *wiring, ecu=(*wiring, "--arm", "600")) as bench:
-        emulate, ecu = driving_over_lines(bench)
+        emulate, ecu = bench.emulate(), bench.ecu()
+        emulate.state("normal_drive")
         assert emulate.facts["pins"]["hardware"] is False
         assert lines.read_text() == "110"
         armed = ecu.state("normal_drive")["pins"]
         assert (armed["gate"], armed["errors"]) == ("armed", 0)
         assert 0 < armed["left_s"] < 600
 
-        ecu.popen.send_signal(signal.SIGSTOP)
+        ecu.stand_still()
         emulate.wait("silence", lambda x: x["event"] == "status" and not x["io"]["fresh"])
         ecu.popen.send_signal(signal.SIGCONT)
         ecu.wait("stalled", lambda x: x["event"] == "status" and x["pins"]["gate"] == "stalled")

@@ -170,7 +170,8 @@ class Emulation(Simulation):
         return _loop.places()  # the firmware's memory is elsewhere
 
     def look_up(self, place: str) -> float | int:
-        """The present value of a field."""
+        """The present value of a field, with what was changed before."""
+        self.shadow.settle()
         values, index = self._place(self.live.parts, place)
         found: float | int = values[index].item()
         return found

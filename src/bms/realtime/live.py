@@ -38,9 +38,17 @@ class Shadow:
 
     def refresh(self) -> None:
         """Take over the present state; what was not committed is forgotten."""
+        self.settle()
         np.copyto(self._copy, self._live)
         np.copyto(self._before, self._copy)
         self._profile = None
+
+    def settle(self) -> None:
+        """Until what was committed is in the world; the runner is given a second to apply it."""
+        for _ in range(1000):
+            if self._emulator.is_poked:
+                return
+            time.sleep(1e-3)
 
     def set_profile(self, values: np.ndarray | None) -> None:
         """Demand of the phase, float64 of shape (n,); None for no demand."""

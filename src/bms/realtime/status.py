@@ -19,12 +19,16 @@ import numpy as np
 
 from bms import _realtime
 
+LATE_S = 0.03
+"""A tick later than this did not keep real time: the 50 ms of silence that the I/O module is
+allowed, less its period and the way of its message, are used up by this computer."""
+
 
 def lateness(pace: Mapping[str, np.ndarray]) -> dict[str, Any]:
     """Figures of a pace_t: lateness of the ticks of 10 ms in microseconds, and what was missed.
 
     A quantile is the upper edge of the bin it falls into (a sixteenth of an octave), never above
-    the worst lateness itself.
+    the worst lateness itself. "late_ticks": how many were later than LATE_S.
     """
     counts = np.array(pace["late_bin"])
     upper = np.append(_realtime.bins_us()[1:], np.iinfo(np.uint64).max)
@@ -36,6 +40,7 @@ def lateness(pace: Mapping[str, np.ndarray]) -> dict[str, Any]:
         found[f"late_{name}_us"] = min(int(upper[min(k, len(upper) - 1)]), worst)
     return found | {
         "late_max_us": worst,
+        "late_ticks": int(counts[upper > LATE_S * 1e6].sum()),
         "caught_up": int(pace["caught_up"][0]),
         "overruns": int(pace["overruns"][0]),
         "lost_ms": int(pace["lost_steps"][0]),

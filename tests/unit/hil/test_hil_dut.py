@@ -224,6 +224,7 @@ def silent_library(tmp_path: Path) -> None:
     )  # fmt: skip
 
 
+@pytest.mark.slow("waits for an answer that never comes")
 def test_a_device_that_never_answers_stops_the_run(tmp_path: Path) -> None:
     silent_library(tmp_path)
     for name in ("naive.dbc", "dut.toml", "rig.toml"):
