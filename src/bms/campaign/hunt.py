@@ -99,8 +99,11 @@ def _before(seed: int, seconds: float) -> Outcome:
 
 def _reacts_worse(before: Outcome, now: Outcome) -> bool:
     """A reaction of the catalogue came and no longer does, or comes late; or a fault that the pack
-    rode through trips it; far more is bled; or what kept the pack open no longer does."""
+    rode through trips it; something trips that no fault of the drill may raise; far more is bled;
+    or what kept the pack open no longer does."""
     if now.closed_s > 0.0 and before.closed_s == 0.0:
+        return True
+    if set(now.strange) - set(before.strange):
         return True
     if now.bled_j > BLED_J + BLED * before.bled_j:
         return True

@@ -37,7 +37,8 @@ OUTCOMES = ("nothing", "told", "derated", "tripped", "reset")
 
 class Outcome(Frozen, frozen=True):
     """What became of a story. Hours are simulated; `coverage` counts fault, state, outcome;
-    `reactions`: "0 SEN-03" -> milliseconds to the first of its diagnoses, -1 none."""
+    `reactions`: "0 SEN-03" -> milliseconds to the first of its diagnoses, -1 none; `strange`: what
+    tripped meanwhile although no fault that acts may raise it."""
 
     seed: int
     violations: tuple[Violation, ...]
@@ -53,6 +54,7 @@ class Outcome(Frozen, frozen=True):
     coverage: dict[str, int]
     trips: int
     reactions: dict[str, float]
+    strange: tuple[str, ...] = ()
     bled_j: float = 0.0  # by balancing
     closed_s: float = 0.0  # ready to drive or charge in the safety phase
     events: tuple[Event, ...] = ()
@@ -330,6 +332,7 @@ def _outcome(stage: Stage, later: tuple[Violation, ...], cpu_s: float, keep: boo
         coverage=_coverage(stage),
         trips=int(simulation.world.parts["loop"]["trips"][0]),
         reactions=_reactions(stage),
+        strange=_strange(stage),
         bled_j=float(simulation.world.parts["plant"]["energy_bled_j"][0]),
         events=tuple(simulation.events) if keep else (),
     )
@@ -349,6 +352,22 @@ def _reactions(stage: Stage) -> dict[str, float]:
         ]  # fmt: skip
         found[f"{k} {row.deed.id}"] = min(times) * 1e-6 if times else -1.0
     return found
+
+
+def _strange(stage: Stage) -> tuple[str, ...]:
+    rows = [(row, faults.fault(row.deed.id)) for row in (*stage.ended, *stage.acting)]
+    if not rows:
+        return ()
+    known = {name for _, one in rows for name in (*one.diagnoses, *one.allowed)}
+    from_ns = min(row.deed.at_s for row, _ in rows) * 1e9
+    to_ns = max(row.until_s + 5.0 for row, _ in rows) * 1e9
+    found = {
+        event.name
+        for event in stage.simulation.events
+        if event.kind == "diagnosis" and event.text == "trip raised"
+        and from_ns <= event.t_ns <= to_ns
+    }  # fmt: skip
+    return tuple(sorted(found - known))
 
 
 def _coverage(stage: Stage) -> dict[str, int]:
