@@ -19,5 +19,7 @@ def test_socketcan_with_can_utils_python_can_and_the_kernels_slcan(project_dir: 
         [project_dir / "tools/socketcan/run.sh"], capture_output=True, text=True, timeout=200
     )
     print(found.stdout, found.stderr)
+    if found.returncode == 77:
+        pytest.skip(found.stderr.strip())
     assert found.returncode == 0 and "11 checks\n" in found.stdout
     assert found.stdout.count("\nok ") == 11
