@@ -170,6 +170,8 @@ enum {
     S(u32, bleed_age_ms, "ms", "since something was bled: it pauses for measuring")                                             \
     S(u32, warm_age_ms, "ms", "since a module too warm for it was bled")                                                        \
     S(u32, lowest_age_ms, "ms", "since the lowest block was bled")                                                              \
+    S(u32, lowest_ms, "ms", "for which one block has been the lowest")                                                          \
+    S(i32, lowest_at, "1", "which; -1 none")                                                                                    \
     S(u32, wish_age_ms, "ms", "since a valid request to close reached the ECU")                                                 \
     S(u32, heard_age_ms, "ms", "since any valid request did")                                                                   \
     S(u32, request_counter, "1", "of the last valid request")                                                                   \

@@ -216,15 +216,25 @@ static double hottest_in(const watch_rules_t *s, const plant_t *p, uint32_t modu
     return high;
 }
 
-/* Lower than every other block, by more than readings can be wrong, with nothing that flows. */
-static bool is_lowest(const watch_rules_t *s, const plant_t *p, uint32_t b)
+/* The block that is lower than every other by more than readings can be wrong, with nothing that flows; -1 if there is none. */
+static int32_t lowest_block(const watch_rules_t *s, const plant_t *p)
 {
-    const double mine = p->block_voltage_v[b] + 2.0 * s->voltage_error_v;
-    if (mine > s->highest_v || size_of(p->pack_current_a) > s->current_error_a) return false;
+    if (size_of(p->pack_current_a) > s->current_error_a) return -1;
+    uint32_t at = 0;
+    for (uint32_t k = 1; k < p->blocks; ++k) at = p->block_voltage_v[k] < p->block_voltage_v[at] ? k : at;
+    const double mine = p->block_voltage_v[at] + 2.0 * s->voltage_error_v;
     for (uint32_t k = 0; k < p->blocks; ++k) {
-        if (k != b && p->block_voltage_v[k] < mine) return false;
+        if (k != at && p->block_voltage_v[k] < mine) return -1;
     }
-    return true;
+    return p->blocks > 1u ? (int32_t)at : -1;
+}
+
+/* How long one block has been the lowest: who is bled was chosen before. */
+static void follow_lowest(watch_rules_t *s, const plant_t *p)
+{
+    const int32_t at = lowest_block(s, p);
+    s->lowest_ms = at >= 0 && at == s->lowest_at ? older(s->lowest_ms, 100u) : 0u;
+    s->lowest_at = at;
 }
 
 typedef struct {
@@ -246,7 +256,7 @@ static void look_at_module(const watch_rules_t *s, const world_t *w, uint32_t k,
     for (uint32_t ch = 0; ch < p->blocks_per_module; ++ch) {
         const uint32_t b = k * p->blocks_per_module + ch;
         if ((on >> ch & 1u) == 0u || b >= p->blocks) continue;
-        bled->lowest |= is_lowest(s, p, b);
+        bled->lowest |= (int32_t)b == s->lowest_at && s->lowest_ms > LOWEST_MS;
         if (p->block_voltage_v[b] >= s->voltage_bleed_v - s->widen[RULE_S14]) continue;
         bled->low = true;
         bled->at = (int32_t)b;
@@ -257,6 +267,7 @@ static void look_at_module(const watch_rules_t *s, const world_t *w, uint32_t k,
 static void check_bleeding(watch_rules_t *s, const world_t *w)
 {
     const plant_t *const p = &w->plant;
+    follow_lowest(s, p);
     bled_t bled = {false, false, false, false, false, -1};
     for (uint32_t k = 0; k < p->modules; ++k) look_at_module(s, w, k, &bled);
     s->bleed_age_ms = bled.any ? 0u : older(s->bleed_age_ms, 100u);
@@ -269,7 +280,7 @@ static void check_bleeding(watch_rules_t *s, const world_t *w)
     rule_held(s, w, RULE_S14, HELD_BLEED_HOT, goes_on && s->hottest_degc > s->hot_degc, 100u, s->hot_ms + 200u, s->hottest_degc, -1);
     rule_held(s, w, RULE_S14, HELD_BLEED_BLIND, bled.blind, 100u, s->blank_ms + 500u, 0.0, -1);
     rule_held(s, w, RULE_S14, HELD_BLEED_WARM, feels && s->warm_age_ms < 1500u, 100u, WARM_MS, s->hottest_degc, -2);
-    rule_held(s, w, RULE_S14, HELD_BLEED_LOWEST, sees && judges && s->lowest_age_ms < 1500u, 100u, LOWEST_MS, s->lowest_v, -3);
+    rule_held(s, w, RULE_S14, HELD_BLEED_LOWEST, sees && judges && s->lowest_age_ms < 1500u, 100u, 1000u, s->lowest_v, s->lowest_at);
 }
 
 void watch_truth_slow(watch_rules_t *s, const world_t *w)
