@@ -23,6 +23,7 @@ from bms.errors import ConfigError
 
 KIND = True
 HANG = "SYS-03"
+HURTS = (HANG, "SYS-04")  # after which the chip may have to be reset by its watchdog
 
 
 class Mcu(Sil):
@@ -41,10 +42,18 @@ class Mcu(Sil):
         self._firmware = str(built.host)
         self._hangs_s = math.inf  # when the program shall stand still
         self._stack_bytes = 0
+        self._bites, self._is_hurt = 0, False  # before this test; whether it wants a bite
 
     def begin(self, log: Log) -> None:
         super().begin(log)
         self._hangs_s = math.inf
+        self._bites, self._is_hurt = self.board.bites, False
+
+    def missed(self) -> str:
+        """As Rig.missed: a bite that nothing in the test explains. The emulated chip's watchdog
+        runs with this computer's clock, which may have stood still for seconds."""
+        bites = 0 if self._is_hurt else self.board.bites - self._bites
+        return f"the chip's watchdog bit {bites} times unasked" if bites else ""
 
     def _advance(self, seconds: float) -> None:
         before_s = self._hangs_s - self._running.time_s
@@ -64,6 +73,7 @@ class Mcu(Sil):
     ) -> Injection:  # fmt: skip
         """A fault of the catalogue. In one that hangs the control unit the chip itself stands
         still until its watchdog bites, however long was asked for."""
+        self._is_hurt |= fault in HURTS
         if fault == HANG:
             self._hangs_s = self._running.time_s + after_s
             value = faults.fault(fault).lowest  # begins in the world, so that it is told
@@ -83,6 +93,7 @@ class Mcu(Sil):
 
     def corrupt_code(self) -> None:
         """Puts an undefined instruction in the program's way; a reset loads the code again."""
+        self._is_hurt = True
         self.board.corrupt_code()
 
     def identity(self) -> dict[str, str]:
