@@ -6,6 +6,7 @@
 #define LOOK_BACK_MS 40u /* a reading each 10 ms, its way, the control period, the travel of the contact */
 #define WARM_MS 20000u   /* switches were chosen before, and their round lasts so long */
 #define LOWEST_MS 20000u
+#define LOWEST_AGAIN_MS 5000u /* a test of its switch is one pulse, not bleeding */
 #define ID_INSULATION 0x37u /* of the insulation monitor */
 
 /* The reading stands at the end of its range, and says so. */
@@ -280,7 +281,7 @@ static void check_bleeding(watch_rules_t *s, const world_t *w)
     rule_held(s, w, RULE_S14, HELD_BLEED_HOT, goes_on && s->hottest_degc > s->hot_degc, 100u, s->hot_ms + 200u, s->hottest_degc, -1);
     rule_held(s, w, RULE_S14, HELD_BLEED_BLIND, bled.blind, 100u, s->blank_ms + 500u, 0.0, -1);
     rule_held(s, w, RULE_S14, HELD_BLEED_WARM, feels && s->warm_age_ms < 1500u, 100u, WARM_MS, s->hottest_degc, -2);
-    rule_held(s, w, RULE_S14, HELD_BLEED_LOWEST, sees && judges && s->lowest_age_ms < 1500u, 100u, 1000u, s->lowest_v, s->lowest_at);
+    rule_held(s, w, RULE_S14, HELD_BLEED_LOWEST, sees && judges && s->lowest_age_ms < 1500u, 100u, LOWEST_AGAIN_MS, s->lowest_v, s->lowest_at);
 }
 
 void watch_truth_slow(watch_rules_t *s, const world_t *w)
