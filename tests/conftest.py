@@ -14,9 +14,9 @@ from hypothesis import settings
 try:  # pytest-qt stops everything where Qt's system libraries are missing; then only its tests skip
     from pyqtgraph.Qt import QtWidgets  # noqa: F401
 
-    pytest_plugins = ["pytestqt.plugin"]
+    pytest_plugins = ["stalls", "pytestqt.plugin"]
 except ImportError:
-    pytest_plugins = []
+    pytest_plugins = ["stalls"]
 
 ROOT = Path(__file__).resolve().parent.parent
 SLOW_S = float(os.environ.get("BMS_SLOW_S") or 5.0)

@@ -37,6 +37,7 @@ class Side:
     def __init__(self, name: str, arguments: list[str]) -> None:
         self.name = name
         self.words: deque[str] = deque(maxlen=LAST_WORDS)
+        self.late_ticks = 0  # that did not keep real time, as it told last
         self._lines: queue.SimpleQueue[dict[str, Any]] = queue.SimpleQueue()
         self.process = subprocess.Popen(
             [sys.executable, "-m", "bms.cli", *arguments, "--status-json", "--control"],
@@ -70,6 +71,7 @@ class Side:
                 found.append(self._lines.get_nowait())
             except queue.Empty:
                 break
+            self.late_ticks = int(found[-1].get("late_ticks", self.late_ticks))
         return found
 
     def ask(self, request: dict[str, Any]) -> None:
@@ -144,6 +146,12 @@ class RigFeed:
             self.live.pump()
         return True
 
+    @property
+    def late_ticks(self) -> int:
+        """How often this computer kept one of the processes waiting too long for a verdict on it
+        (bms.realtime.status.LATE_S), as far as they have told."""
+        return sum(side.late_ticks for side in (self.emulate, self.ecu) if side is not None)
+
     def _connect(self, ready: dict[str, Any]) -> None:
         url = f"socketcand:{ready['can'][0]['place']}/can0"
         self.ecu = Side("ecu", [
@@ -194,6 +202,9 @@ class RigFeed:
             )  # fmt: skip
         shown = self.live.snapshot()
         status = shown.status
+        if self.late_ticks:
+            late = f"{self.late_ticks} ticks late, this computer was busy"
+            status = replace(status, detail=f"{status.detail}, {late}")
         if dead:
             status = Status("lost", " ".join(dead), 0.0, 1.0, status.recording)
         return replace(

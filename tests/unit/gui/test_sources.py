@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from bms_gui.feeds.live import LiveFeed
 from bms_gui.feeds.recorded import LogFeed, RecordingFeed, open_file
+from bms_gui.feeds.rig import RigFeed
 from bms_gui.hearing import Hearing
 from bms_gui.playhead import Playhead
 from bms_gui.snapshot import Frames, Snapshot
@@ -19,6 +20,7 @@ from bms.errors import ConfigError
 from bms.protocols import codec
 
 pytestmark = pytest.mark.wires
+TRIES = 3
 FOREIGN = """VERSION ""
 BU_: X
 BO_ 256 Other: 4 X
@@ -202,25 +204,43 @@ def test_silence_of_one_message_makes_its_values_unknown() -> None:
 
 @pytest.mark.slow("starts the pack and the firmware as processes")
 def test_a_rig_drives_and_a_half_that_dies_is_named() -> None:
-    from bms_gui.feeds.rig import RigFeed
+    for _ in range(TRIES):
+        rig = RigFeed()
+        try:
+            return drives_and_loses_a_half(rig)
+        except AssertionError:
+            if not told_late(rig):
+                raise
+        finally:
+            rig.close()
+    pytest.skip(f"not run: this computer did not keep real time in {TRIES} tries")
 
-    rig, end = RigFeed(), time.monotonic() + 60.0
-    try:
-        while rig.snapshot().word("cmd_state") != "normal_drive":
-            assert time.monotonic() < end, rig.snapshot().status
-            rig.pump()
-            time.sleep(0.02)
-        assert rig.ecu is not None and "inject" in rig.snapshot().offers
-        rig.ask("inject", "CEL-02", 3, None, 0.0, 0.0, None)
-        while rig.snapshot().number("meas_contactors") != 0.0:
-            assert time.monotonic() < end, "the contactors stayed closed"
-            rig.pump()
-            time.sleep(0.02)
-        assert rig.snapshot().injected[0].id == "CEL-02"
-        rig.ecu.process.kill()
-        rig.ecu.process.wait(5.0)
+
+def told_late(rig: RigFeed) -> bool:
+    """Whether what failed says nothing, since a process did not keep real time. They tell once a
+    second."""
+    end = time.monotonic() + 3.0
+    while not rig.late_ticks and time.monotonic() < end:
         rig.pump()
-        status = rig.snapshot().status
-        assert status.state == "lost" and "bms ecu" in status.message
-    finally:
-        rig.close()
+        time.sleep(0.1)
+    return bool(rig.late_ticks)
+
+
+def drives_and_loses_a_half(rig: RigFeed) -> None:
+    end = time.monotonic() + 60.0
+    while rig.snapshot().word("cmd_state") != "normal_drive":
+        assert time.monotonic() < end, rig.snapshot().status
+        rig.pump()
+        time.sleep(0.02)
+    assert rig.ecu is not None and "inject" in rig.snapshot().offers
+    rig.ask("inject", "CEL-02", 3, None, 0.0, 0.0, None)
+    while rig.snapshot().number("meas_contactors") != 0.0:
+        assert time.monotonic() < end, "the contactors stayed closed"
+        rig.pump()
+        time.sleep(0.02)
+    assert rig.snapshot().injected[0].id == "CEL-02"
+    rig.ecu.process.kill()
+    rig.ecu.process.wait(5.0)
+    rig.pump()
+    status = rig.snapshot().status
+    assert status.state == "lost" and "bms ecu" in status.message
