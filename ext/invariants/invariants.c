@@ -39,7 +39,7 @@ void watch_rules_init(watch_rules_t *s)
     s->soc_frac = -1.0;
     s->reset_age_ms = s->bleed_age_ms = 100000000u;
     s->asked_age_ms = s->insulation_age_ms = s->wish_age_ms = s->heard_age_ms = 100000000u;
-    s->warm_age_ms = s->lowest_age_ms = 100000000u;
+    s->warm_age_ms = s->lowest_age_ms = s->unfelt_age_ms = 100000000u;
     s->request_counter = 255u; /* none yet */
     s->lowest_kpa = s->coldest_degc = 1e9;
     s->highest_kpa = s->hottest_degc = -1e9;

@@ -29,7 +29,7 @@ enum {
     HELD_SILENT_LIMIT, HELD_FROZEN_PATH, HELD_BLANK_PATH, HELD_BLANK_LIMIT, HELD_INSULATION, HELD_LIMIT_TRIPPED, HELD_LIMIT_STATE,
     HELD_LIMIT_CHARGE, HELD_LIMIT_DISCHARGE, HELD_WELD_PLUS, HELD_WELD_MINUS, HELD_WELD_PRECHARGE, HELD_WELD_FLAG, HELD_BLEED_LOW,
     HELD_BLEED_HOT, HELD_BLEED_BLIND, HELD_ASSERTED, HELD_MUTE, HELD_PRECHARGE, HELD_PRECHARGE_CONTACT, HELD_SOC, HELD_COIL_OPEN, HELD_COIL_NORMAL,
-    HELD_CRASH, HELD_INTERLOCK, HELD_UNASKED, HELD_CALLED, HELD_UNTOLD, HELD_BLEED_WARM, HELD_BLEED_LOWEST, HELD_TOLD_VOLTAGE, HELD_TOLD_PLACE,
+    HELD_CRASH, HELD_INTERLOCK, HELD_UNASKED, HELD_CALLED, HELD_UNTOLD, HELD_BLEED_WARM, HELD_BLEED_UNFELT, HELD_BLEED_LOWEST, HELD_TOLD_VOLTAGE, HELD_TOLD_PLACE,
     HELD_TOLD_HEAT, HELD_TOLD_PRESSURE, HELD_TOLD_CURRENT, HELD_TOLD_PACK, HELD_FORBIDDEN, HELD_FORBIDDEN_CLOSE, HELD_LOWERED, HELD_COUNT
 };
 
@@ -169,6 +169,7 @@ enum {
     S(u32, comparator_high_ms, "ms", "current has been beyond the comparator's threshold")                                        \
     S(u32, bleed_age_ms, "ms", "since something was bled: it pauses for measuring")                                             \
     S(u32, warm_age_ms, "ms", "since a module too warm for it was bled")                                                        \
+    S(u32, unfelt_age_ms, "ms", "since a module with a thermistor that tells nothing was bled")                                \
     S(u32, lowest_age_ms, "ms", "since the lowest block was bled")                                                              \
     S(u32, lowest_ms, "ms", "for which one block has been the lowest")                                                          \
     S(i32, lowest_at, "1", "which; -1 none")                                                                                    \

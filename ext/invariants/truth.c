@@ -239,9 +239,19 @@ static void follow_lowest(watch_rules_t *s, const plant_t *p)
 }
 
 typedef struct {
-    bool any, low, blind, warm, lowest;
+    bool any, low, blind, unfelt, warm, lowest;
     int32_t at;
 } bled_t;
+
+/* A thermistor of the module that tells nothing, and shows that it does. */
+static bool feels_nothing(const chips_t *c, uint32_t module)
+{
+    for (uint32_t t = module * CHIPS_THERMISTORS; t < (module + 1u) * CHIPS_THERMISTORS; ++t) {
+        const bool shows = c->thermistor_broken[t] == 1u || c->thermistor_broken[t] == 2u;
+        if (c->thermistor_block[t] >= 0 && shows) return true;
+    }
+    return false;
+}
 
 /* A switch that is stuck is not the firmware's doing; nor is one on a chip it cannot reach. */
 static void look_at_module(const watch_rules_t *s, const world_t *w, uint32_t k, bled_t *bled)
@@ -253,6 +263,7 @@ static void look_at_module(const watch_rules_t *s, const world_t *w, uint32_t k,
     if (on == 0u) return;
     bled->any = true;
     bled->blind |= c->blank[k] != 0u || (c->open_wire[k] & (on | on << 1)) != 0u;
+    bled->unfelt |= feels_nothing(c, k);
     bled->warm |= hottest_in(s, p, k) > s->bleed_max_degc + s->temperature_error_k + 0.5;
     for (uint32_t ch = 0; ch < p->blocks_per_module; ++ch) {
         const uint32_t b = k * p->blocks_per_module + ch;
@@ -269,9 +280,10 @@ static void check_bleeding(watch_rules_t *s, const world_t *w)
 {
     const plant_t *const p = &w->plant;
     follow_lowest(s, p);
-    bled_t bled = {false, false, false, false, false, -1};
+    bled_t bled = {false, false, false, false, false, false, -1};
     for (uint32_t k = 0; k < p->modules; ++k) look_at_module(s, w, k, &bled);
     s->bleed_age_ms = bled.any ? 0u : older(s->bleed_age_ms, 100u);
+    s->unfelt_age_ms = bled.unfelt ? 0u : older(s->unfelt_age_ms, 100u);
     s->warm_age_ms = bled.warm ? 0u : older(s->warm_age_ms, 100u);
     s->lowest_age_ms = bled.lowest ? 0u : older(s->lowest_age_ms, 100u);
     const bool goes_on = s->bleed_age_ms < 1500u;
@@ -280,6 +292,7 @@ static void check_bleeding(watch_rules_t *s, const world_t *w)
     rule_held(s, w, RULE_S14, HELD_BLEED_LOW, bled.low, 100u, 600u, bled.at >= 0 ? p->block_voltage_v[bled.at] : 0.0, bled.at);
     rule_held(s, w, RULE_S14, HELD_BLEED_HOT, goes_on && s->hottest_degc > s->hot_degc, 100u, s->hot_ms + 200u, s->hottest_degc, -1);
     rule_held(s, w, RULE_S14, HELD_BLEED_BLIND, bled.blind, 100u, s->blank_ms + 500u, 0.0, -1);
+    rule_held(s, w, RULE_S14, HELD_BLEED_UNFELT, s->unfelt_age_ms < 1500u, 100u, WARM_MS, 0.0, -4);
     rule_held(s, w, RULE_S14, HELD_BLEED_WARM, feels && s->warm_age_ms < 1500u, 100u, WARM_MS, s->hottest_degc, -2);
     rule_held(s, w, RULE_S14, HELD_BLEED_LOWEST, sees && judges && s->lowest_age_ms < 1500u, 100u, LOWEST_AGAIN_MS, s->lowest_v, s->lowest_at);
 }

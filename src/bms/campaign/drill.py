@@ -7,6 +7,8 @@ from __future__ import annotations
 from functools import cache
 from math import gcd
 
+import msgspec
+
 from bms import faults
 from bms.campaign.story import DRILLS, Deed, Story, drawn, in_order, made_of, parked
 from bms.faults import Fault
@@ -33,7 +35,7 @@ ALONE = (
     "lowest",
 )
 """Drills without a fault that came later."""
-LATEST = ("break_out", "break_in", "warm_rest", "slow_heat")
+LATEST = ("break_out", "break_in", "warm_rest", "slow_heat", "lower", "unfelt", "fell")
 """And still later, behind all others."""
 PACKS = ("bench_16s1p", "car_96s3p", "home_16s", "car_96s1p")
 SPREAD_FRAC = 0.06
@@ -60,10 +62,13 @@ def _first() -> int:
 @cache
 def in_turn() -> tuple[int, ...]:
     """Places of all drills, so mixed that the first few hundred have something of everything: those
-    without a fault, then the others in steps of the golden section."""
+    without a fault, those of the memory with the reset that shows what it kept, then the others in
+    steps of the golden section."""
     own = len(LIMITS) * len(PACKS)
     later = _first() + len(ALONE) * len(PACKS)
-    alone = [*range(own), *range(_first(), later), *range(_latest(), count())]
+    resets = later + MORE.index("reset") * len(faults.drawn())
+    kept = [resets + k for k, fault in enumerate(faults.drawn()) if _is_of_memory(fault)]
+    alone = [*range(own), *range(_first(), later), *range(_latest(), count()), *kept]
     rest = sorted(set(range(count())) - set(alone))
     step = next(k for k in range(round(0.618 * len(rest)), len(rest)) if gcd(k, len(rest)) == 1)
     return (*alone, *(rest[k * step % len(rest)] for k in range(len(rest))))
@@ -123,7 +128,8 @@ def _fault(seed: int, fault: Fault, situation: str, pack: str, turn: int) -> Sto
     later = _then(fault, at_s)
     if situation == "before":
         later = (*later, *_driving(0.4))
-    return _base(seed, pack, shaped.soc_frac, 25.0, (*busy, wrong, *later))
+    spread_frac = SPREAD_FRAC if situation == "parked" else 0.0  # it balances
+    return _base(seed, pack, shaped.soc_frac, 25.0, (*busy, wrong, *later), spread_frac)
 
 
 def _kind(fault: Fault, situation: str) -> float | None:
@@ -144,7 +150,7 @@ def _more(seed: int, fault: Fault, situation: str, pack: str, turn: int) -> Stor
     match situation:
         case "reset":
             supply = Deed(at_s=at_s + 6.0, word="fault", id="SYS-01", for_s=0.6)
-            later = (supply, *_asking(at_s + 10.0))
+            later = (*_trip_to_keep(fault, at_s), supply, *_asking(at_s + 10.0))
         case "again":
             later = (*_asking(at_s + 7.0), *_asking(at_s + 10.0))
         case "clear":
@@ -163,7 +169,19 @@ def _more(seed: int, fault: Fault, situation: str, pack: str, turn: int) -> Stor
         at_s=at_s, word="fault", id=fault.id, index=index, value=_kind(fault, situation),
         for_s=for_s, ramp_s=ramp_s,
     )  # fmt: skip
-    return _base(seed, pack, soc, 25.0, (*busy, wrong, *later), seconds=seconds)
+    made = _base(seed, pack, soc, 25.0, (*busy, wrong, *later), seconds=seconds)
+    return msgspec.structs.replace(made, memory_is_used=situation == "reset")
+
+
+def _is_of_memory(fault: Fault) -> bool:
+    return any(one.field.startswith("seam.nvm_") for one in fault.writes)
+
+
+def _trip_to_keep(fault: Fault, at_s: float) -> tuple[Deed, ...]:
+    """What a memory that is at fault must keep over the reset."""
+    if not _is_of_memory(fault):
+        return ()
+    return (Deed(at_s=at_s + 1.0, word="fault", id="CON-14", for_s=2.0),)
 
 
 def _asking(at_s: float) -> tuple[Deed, ...]:
@@ -295,6 +313,18 @@ def _limit(seed: int, kind: str, pack: str) -> Story:
                 ]
         case "uneven":  # balances at rest
             return _base(seed, pack, 0.6, degc, (), SPREAD_FRAC)
+        case "lower":  # and one block is far below all others, not so far that it is a fault
+            low = Deed(at_s=0.5, word="fault", id="CEL-11", index=3, value=-0.1, for_s=1.0)
+            return _base(seed, pack, 0.6, degc, (low,), 0.3 * SPREAD_FRAC, seconds=60.0)
+        case "unfelt":  # balances where a thermistor is lost
+            lost = Deed(at_s=4.0, word="fault", id="SEN-06", index=0, for_s=56.0)
+            return _base(seed, pack, 0.6, degc, (lost,), SPREAD_FRAC, seconds=60.0)
+        case "fell":  # under the operate minimum while they are bled, and not yet under the trip
+            fallen = (
+                Deed(at_s=5.0, word="fault", id="CEL-11", index=k, value=-0.6, for_s=1.0)
+                for k in range(made.topology.blocks)
+            )
+            return _base(seed, pack, 0.58, degc, tuple(fallen), 0.3 * SPREAD_FRAC)
         case "stranger":  # has everything but the key
             deeds = [Deed(at_s=0.0, word="key", value=1.0), *_impatient()]
         case _:  # no block may be bled

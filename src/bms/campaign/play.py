@@ -9,7 +9,9 @@ the pack must be usable again (judge.py).
 
 from __future__ import annotations
 
+import struct
 import time
+import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -32,6 +34,7 @@ SETTLE_S, FOR_EVER_S = 1.0, 1e6
 ESTIMATE_S = 1e6  # an estimate that was misled is not judged again in the run
 WALK_STEP_S = 0.25
 WALK_STEPS = 400
+PAGE_BYTES, RINGS, OTHER_RECORD = 64, (128, 256), 0xFE
 OUTCOMES = ("nothing", "told", "derated", "tripped", "reset")
 
 
@@ -183,6 +186,8 @@ def begin(story: Story, firmware: str | Path | None = None) -> Stage:
     parts["loop"]["start_us"][0] = story.start_us
     parts["loop"]["boot_ms"][0] = story.boot_ms
     _spread(parts["plant"], story)
+    if story.memory_is_used:
+        parts["loop"]["nvm"][:] = np.frombuffer(used_memory(), np.uint8)
     simulation.world.start()
     parts["loop"]["booting_ms"][0] = story.phase_ms
     parts["vehicle"]["obeys_limits"][0] = 1
@@ -190,6 +195,21 @@ def begin(story: Story, firmware: str | Path | None = None) -> Stage:
     simulation.watch(watch)
     key = parts["vehicle"]["request_key"].tobytes()
     return Stage(simulation, watch, story, key)
+
+
+def used_memory() -> bytes:
+    """Non-volatile memory full of pages that another firmware wrote (ext/firmware/journal.h), the
+    last four of the ring still to come, the count of pages about to pass its wrap. Small packs use
+    the first 128 pages, others all."""
+    coming = [*range(RINGS[0] - 4, RINGS[0]), *range(RINGS[1] - 4, RINGS[1])]
+    order = [*coming, *(k for k in range(RINGS[1]) if k not in coming)]
+    first = 2**32 - len(coming) - RINGS[0]
+    pages = {}
+    for k, place in enumerate(order):
+        sequence = struct.pack("<I", (first + k) % 2**32)
+        body = bytes((OTHER_RECORD, 0, 1, 0)).ljust(PAGE_BYTES - 8, b"\0")
+        pages[place] = sequence + struct.pack("<I", zlib.crc32(body + sequence)) + body
+    return b"".join(pages[k] for k in range(RINGS[1]))
 
 
 def _spread(plant: Mapping[str, np.ndarray], story: Story) -> None:

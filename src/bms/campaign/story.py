@@ -79,6 +79,7 @@ class Story(Frozen, frozen=True):
     duration_s: float  # of the safety phase
     deeds: tuple[Deed, ...]
     spread_frac: float = 0.0  # of SoC between the blocks at the start
+    memory_is_used: bool = False  # its log is about to begin again at the first page
 
 
 def write(

@@ -11,7 +11,7 @@ import pytest
 from bms import faults
 from bms.campaign import coverage, drill, judge, run
 from bms.campaign.minimise import kept, minimise
-from bms.campaign.play import begin, do, play
+from bms.campaign.play import PAGE_BYTES, begin, do, play, used_memory
 from bms.campaign.story import DRILLS, LIVENESS_S, made_of, write
 from bms.cli import main
 from bms.invariants import IDS, INVARIANTS, NEVER_MASKED, WATCHED, Watch
@@ -226,3 +226,17 @@ def test_most_stories_have_neither_naps_nor_testers() -> None:
     ]
     assert not any(words[seed] for seed in range(80) if seed % 4 != 1)
     assert set().union(*words) == {"silent", "tester"}
+
+
+def test_a_reset_drill_begins_on_a_log_that_is_about_to_turn_over() -> None:
+    rows, own = faults.drawn(), len(drill.ALONE) * len(drill.PACKS)
+    at = drill.MORE.index("reset") * len(rows) + [row.id for row in rows].index("CON-14")
+    story = write(DRILLS + drill._first() + own + at)
+    assert story.memory_is_used
+    before, seen = used_memory(), []
+    outcome = play(story, look=lambda s: seen.append(s.simulation.world.parts["loop"]["nvm"]))
+    after = bytes(seen[-1])
+    assert not outcome.violations
+    assert after[:PAGE_BYTES] != before[:PAGE_BYTES], "the ring did not begin anew"
+    count, was = (int.from_bytes(x[:4], "little") for x in (after, before))
+    assert count < 100 < was, "nor did the count of pages"
