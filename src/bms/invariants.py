@@ -167,7 +167,8 @@ INVARIANTS: tuple[Invariant, ...] = (
     _watch(
      "E1", "The true SoC lies in the reported interval in 99 % of all reports, and is never out "
      "of it by more than its width for long.",
-     "60 s; the share is judged over a campaign", "consistency of an estimator", "wire.c"),
+     "60 s; the share is judged over a campaign of at least 100 seeds",
+     "consistency of an estimator", "wire.c"),
     _watch(
      "E2", "No report of SoC is not a number or out of order.",
      "low <= SoC <= high <= 1", "catalogue SYS-13", "wire.c"),

@@ -62,13 +62,14 @@ def _first() -> int:
 @cache
 def in_turn() -> tuple[int, ...]:
     """Places of all drills, so mixed that the first few hundred have something of everything: those
-    without a fault, those of the memory with the reset that shows what it kept, then the others in
-    steps of the golden section."""
+    without a fault, those of the memory with the reset that shows what it kept, each fault in the
+    situation that its reaction is written for, then the others in steps of the golden section."""
     own = len(LIMITS) * len(PACKS)
     later = _first() + len(ALONE) * len(PACKS)
     resets = later + MORE.index("reset") * len(faults.drawn())
     kept = [resets + k for k, fault in enumerate(faults.drawn()) if _is_of_memory(fault)]
-    alone = [*range(own), *range(_first(), later), *range(_latest(), count()), *kept]
+    plain = [k for k in range(own, _first()) if _is_plain(k - own)]
+    alone = [*range(own), *range(_first(), later), *range(_latest(), count()), *kept, *plain]
     rest = sorted(set(range(count())) - set(alone))
     step = next(k for k in range(round(0.618 * len(rest)), len(rest)) if gcd(k, len(rest)) == 1)
     return (*alone, *(rest[k * step % len(rest)] for k in range(len(rest))))
@@ -92,10 +93,13 @@ def story(seed: int) -> Story:
             return _alone(seed, ALONE[k % len(ALONE)], PACKS[(k // len(ALONE) + turn) % len(PACKS)])
         fault, situation = rows[(k - own) % len(rows)], MORE[(k - own) // len(rows)]
         return _more(seed, fault, situation, pack, turn)
-    fault = rows[(k - own) % len(rows)]
-    place = (k - own) // len(rows)
-    situation = SITUATIONS[(place + rows.index(fault)) % len(SITUATIONS)]
-    return _fault(seed, fault, situation, pack, turn)
+    return _fault(seed, *_paired(k - own), pack, turn)
+
+
+def _paired(k: int) -> tuple[Fault, str]:
+    """Fault and situation of the k-th of those drills."""
+    place, row = divmod(k, len(faults.drawn()))
+    return faults.drawn()[row], SITUATIONS[(place + row) % len(SITUATIONS)]
 
 
 def _base(
@@ -171,6 +175,12 @@ def _more(seed: int, fault: Fault, situation: str, pack: str, turn: int) -> Stor
     )  # fmt: skip
     made = _base(seed, pack, soc, 25.0, (*busy, wrong, *later), seconds=seconds)
     return msgspec.structs.replace(made, memory_is_used=situation == "reset")
+
+
+def _is_plain(k: int) -> bool:
+    """Whether the k-th drill of a fault in a situation is of the one that it is most at home in."""
+    fault, situation = _paired(k)
+    return situation == ("charge" if fault.state == "charge" else "drive")
 
 
 def _is_of_memory(fault: Fault) -> bool:

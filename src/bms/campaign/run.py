@@ -23,6 +23,7 @@ from bms.model import Frozen
 
 MASKED_MAX_FRAC = 0.10
 INSIDE_MIN_FRAC = 0.99
+SHARES_FROM = 100  # seeds: of fewer, one story would decide
 AGAIN_EVERY = 25  # seeds: T1 and T2 look at one in so many
 RETRIES = 5
 
@@ -61,8 +62,10 @@ class Result(Frozen, frozen=True):
     def complaints(self) -> tuple[str, ...]:
         """What is wrong with the campaign as a whole, in words."""
         found = []
+        if self.seeds < SHARES_FROM:
+            return ()
         for id, hours in self.masked_hours.items():
-            if hours > MASKED_MAX_FRAC * self.fault_hours and self.seeds >= 100:
+            if hours > MASKED_MAX_FRAC * self.fault_hours:
                 share = 100.0 * hours / self.fault_hours
                 found.append(f"{id} was masked for {share:.0f} % of all hours with faults")
         if self.soc_inside_frac < INSIDE_MIN_FRAC:
