@@ -126,8 +126,9 @@ def test_half_open_connections_keep_nobody_out_and_are_bounded(tmp_path: Path, c
                 frame = sink.receive(10.0)
                 assert frame is not None and frame.data == k.to_bytes(2, "big")
                 assert 'bms_bridge_link_state{link="x",state="up"} 1' in scrape(server.port)
-        theirs = len(os.listdir("/proc/self/fd")) - before - len(opened)
-        assert theirs <= metrics.CLIENTS + SERVER_PLACES
+        most = before + len(opened) + metrics.CLIENTS + SERVER_PLACES
+        # One that is being turned away may be open for a moment.
+        assert until(lambda: len(os.listdir("/proc/self/fd")) <= most)
         assert server.client_count <= metrics.CLIENTS
         assert bridge.status()["links"]["tcp"]["clients"] <= SERVER_PLACES
         with links.open(f"socketcand:127.0.0.1:{place}/can0") as client:
